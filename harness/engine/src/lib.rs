@@ -1,1 +1,11 @@
-//! placeholder
+//! The one loop: carries out a plan with drivers, and guarantees that what was broken is put back.
+//!
+//! It knows no Kubernetes, no HTTP and no terminal. Drivers do the work and send
+//! [`Event`](holdfast_core::event::Event)s; the loop stamps them, folds them into the record and
+//! hands each to the sink.
+
+pub mod drivers;
+
+pub use drivers::{
+    Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, Observer,
+};

@@ -1,0 +1,64 @@
+//! Durations as people write them (`610ms`, `30s`, `1.5s`, `2m`) and as records store them
+//! (seconds, as a number).
+
+use std::time::Duration;
+
+/// Parses `250us`, `610ms`, `4.8ms`, `30s`, `2m`, `1h`. `None` when the text is not of that form,
+/// is negative, or is too large to represent.
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let seconds_per_unit = match unit {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    let value: f64 = number.parse().ok()?;
+    Duration::try_from_secs_f64(value * seconds_per_unit).ok()
+}
+
+/// Seconds as a JSON number, for `#[serde(with = "duration::seconds")]`.
+pub mod seconds {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes the duration as fractional seconds.
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(value.as_secs_f64())
+    }
+
+    /// Reads fractional seconds; negative and non-finite numbers are refused.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+
+    /// The same for `Option<Duration>`.
+    pub mod option {
+        use super::{Deserialize, Deserializer, Duration, Error, Serializer};
+
+        /// Writes fractional seconds or null.
+        pub fn serialize<S: Serializer>(
+            value: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(duration) => serializer.serialize_some(&duration.as_secs_f64()),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads fractional seconds or null.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            Option::<f64>::deserialize(deserializer)?
+                .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(D::Error::custom))
+                .transpose()
+        }
+    }
+}

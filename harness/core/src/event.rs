@@ -1,0 +1,278 @@
+//! Everything that can happen in a run. Events are the only link between running and telling:
+//! the progress display, the journal, the record and every report consume the same ones.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::duration::seconds;
+use crate::experiment::Phase;
+use crate::histogram::Histogram;
+use crate::outcome::{FailedRequest, Reason, Sample, Source};
+use crate::plan::Plan;
+use crate::siege::Tally;
+
+/// An event and when it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stamped {
+    /// Since the start of the run.
+    #[serde(with = "seconds")]
+    pub at: Duration,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Event {
+    /// The first event of every run.
+    RunStarted(Box<RunStarted>),
+    /// The first request is about to be sent. Ticks count seconds from here.
+    LoadStarted,
+    /// One second of load from one source.
+    Tick(Box<Tick>),
+    /// A request failed; sent for the first ones only (the bound is the load driver's).
+    RequestFailed(FailedRequest),
+    /// No further request will be sent. Comes before the drain's ticks.
+    LoadStopped,
+    /// Every request is classified; nothing of the load comes after this.
+    LoadFinished(Box<LoadFinished>),
+    /// The run entered a phase.
+    PhaseStarted(Phase),
+    /// How to undo a fault is stored; the fault itself has not happened yet.
+    UndoRecorded {
+        /// The fault's name.
+        fault: String,
+        /// One line: what undoing it means.
+        undo: String,
+    },
+    /// A fault is in effect.
+    FaultInjected {
+        /// The fault's name.
+        fault: String,
+        /// What was seen that proves it.
+        evidence: String,
+    },
+    /// A fault is undone, and what it changed is as before.
+    FaultRecovered {
+        /// The fault's name.
+        fault: String,
+        /// What was seen that proves it.
+        evidence: String,
+    },
+    /// A fault could not be injected or undone.
+    FaultFailed {
+        /// The fault's name.
+        fault: String,
+        /// Which of the two.
+        action: FaultAction,
+        /// The error's words.
+        error: String,
+    },
+    /// Something seen from outside.
+    Observed(Observation),
+    /// The run ends early.
+    Stopped(StopCause),
+    /// The last event of every run.
+    RunFinished {
+        /// What the run changed and could not put back; empty when all is well.
+        residue: Vec<String>,
+    },
+}
+
+/// Which half of a fault failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FaultAction {
+    /// Bringing it about.
+    Inject,
+    /// Undoing it.
+    Recover,
+}
+
+/// Why a run ended before its plan did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StopCause {
+    /// Ctrl-C (SIGINT).
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// A stop condition tripped; its words.
+    StopCondition(String),
+    /// A fault could not be injected; its words.
+    FaultFailed(String),
+    /// The load could not be carried out; its words.
+    LoadFailed(String),
+}
+
+/// Who runs what, where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStarted {
+    /// `<utc>-<short id>`; the run folder's name.
+    pub run_id: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// The experiment file as given.
+    pub source_file: String,
+    /// The parameters in effect.
+    pub params: BTreeMap<String, String>,
+    /// The place of the run.
+    pub environment: Environment,
+    /// What will be done.
+    pub plan: Plan,
+}
+
+/// The place of a run: printed in every report, because figures depend on it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Environment {
+    /// `local`, or the kubeconfig context.
+    pub cluster: String,
+    /// The API server's version.
+    pub cluster_version: String,
+    /// What the cluster emulates and how (PID-1 rule, propagation delay …), one line each.
+    pub emulations: Vec<String>,
+    /// The namespace of the system under test.
+    pub namespace: String,
+    /// The address requests were sent to.
+    pub target_url: String,
+    /// Operating system and architecture of the load generator.
+    pub platform: String,
+    /// Processors available to it.
+    pub processors: usize,
+    /// Holdfast's version.
+    pub holdfast: String,
+}
+
+/// What one source did in one second of the load, by the time at which requests ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tick {
+    /// Who.
+    pub source: Source,
+    /// The tick covers `[second, second + 1)` since the start of the load (the last tick before
+    /// the load stops, and ticks of the drain, may cover less).
+    pub second: u32,
+    /// Whether the load had stopped: these requests were in flight at its end. siege drops them.
+    pub draining: bool,
+    /// Requests that should have been sent in this second (prober: by its schedule; users: sent).
+    pub scheduled: u64,
+    /// Of those, given up before they were sent.
+    pub dropped: u64,
+    /// Requests sent in this second.
+    pub sent: u64,
+    /// Requests that ended as expected.
+    pub expected: u64,
+    /// Requests that did not, by reason.
+    pub unexpected: BTreeMap<Reason, u64>,
+    /// Answers by status code.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests in flight at the end of the second.
+    pub in_flight: u64,
+    /// Service times of expected answers.
+    pub latency_expected: Histogram,
+    /// Service times of the others.
+    pub latency_unexpected: Histogram,
+    /// siege's accumulators.
+    pub siege: Tally,
+}
+
+impl Tick {
+    /// An empty tick.
+    #[must_use]
+    pub fn new(source: Source, second: u32, draining: bool) -> Self {
+        Self {
+            source,
+            second,
+            draining,
+            scheduled: 0,
+            dropped: 0,
+            sent: 0,
+            expected: 0,
+            unexpected: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            in_flight: 0,
+            latency_expected: Histogram::default(),
+            latency_unexpected: Histogram::default(),
+            siege: Tally::default(),
+        }
+    }
+
+    /// Counts one request that ended in this second.
+    pub fn count(&mut self, sample: &Sample) {
+        self.siege.count(sample);
+        if let Some(status) = sample.status {
+            *self.statuses.entry(status).or_default() += 1;
+        }
+        match sample.failure {
+            None => {
+                self.expected += 1;
+                self.latency_expected.record(sample.service_time);
+            }
+            Some(reason) => {
+                *self.unexpected.entry(reason).or_default() += 1;
+                self.latency_unexpected.record(sample.service_time);
+            }
+        }
+    }
+
+    /// Requests that ended in this second and not as expected.
+    #[must_use]
+    pub fn unexpected_total(&self) -> u64 {
+        self.unexpected.values().sum()
+    }
+}
+
+/// The load's own account at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadFinished {
+    /// From the first request until the load stopped.
+    #[serde(with = "seconds")]
+    pub elapsed: Duration,
+    /// Requests still in flight when the drain ended, by source.
+    pub cut_off: BTreeMap<Source, u64>,
+    /// Failed requests that were counted but not kept one by one.
+    pub failures_not_kept: u64,
+    /// How late the generator woke when it wanted to (scheduling lag of its own runtime).
+    pub lag: Histogram,
+    /// Processor time of this process during the load, in seconds, all threads.
+    pub cpu_seconds: f64,
+    /// Processors this process may use.
+    pub processors: usize,
+    /// Whole seconds in which the generator's lag exceeded its bound: its figures are not the
+    /// service's then.
+    pub saturated_seconds: Vec<u32>,
+    /// Average number of users inside a request or a think pause, for Little's law.
+    pub mean_users: f64,
+}
+
+/// Something seen from outside the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Observation {
+    /// A circuit breaker's state, as the target's pods show it at `/metrics`
+    /// (`circuit_breaker_state`). Sent when it changes.
+    Breaker {
+        /// The pod that said so.
+        pod: String,
+        /// The breaker's name.
+        breaker: String,
+        /// `closed`, `open`, `half_open`.
+        state: String,
+    },
+    /// Ready and all endpoints of a Service. Sent when they change.
+    Endpoints {
+        /// The Service.
+        service: String,
+        /// Ready endpoints.
+        ready: u32,
+        /// Listed endpoints.
+        total: u32,
+    },
+}

@@ -1,0 +1,78 @@
+//! What a run will do, on one absolute timeline that starts with the load.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::duration::seconds;
+use crate::experiment::{
+    Objective, Reference, Request, SafetyNet, Stage, StopCondition, Target, Windows,
+};
+use crate::fault::Fault;
+
+/// A whole run, decided beforehand. All times since the start of the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The experiment's name.
+    pub experiment: String,
+    /// The experiment's title.
+    pub title: String,
+    /// The load.
+    pub load: LoadPlan,
+    /// The windows as asked for; reports use the observed ones.
+    pub windows: Windows,
+    /// The faults, ordered by start.
+    pub faults: Vec<PlannedFault>,
+    /// What must hold.
+    pub objectives: Vec<Objective>,
+    /// When to stop early.
+    pub stop_conditions: Vec<StopCondition>,
+    /// Safety nets switched off by name.
+    pub allow: Vec<SafetyNet>,
+    /// A published figure to print beside ours.
+    pub reference: Option<Reference>,
+}
+
+/// The load's part of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadPlan {
+    /// Where requests go.
+    pub target: Target,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+    /// Sum of the stages: when the last request may be sent.
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+    /// Pause of a user between an answer and its next request.
+    #[serde(with = "seconds")]
+    pub think_time: Duration,
+    /// Deadline of each request.
+    #[serde(with = "seconds")]
+    pub timeout: Duration,
+    /// How long requests in flight at the end of the load may still take to be classified;
+    /// afterwards they are counted as cut off.
+    #[serde(with = "seconds")]
+    pub drain_limit: Duration,
+    /// Requests per second of the open-model prober.
+    pub prober: Option<f64>,
+    /// What is sent, in turn.
+    pub requests: Vec<Request>,
+}
+
+/// One fault on the timeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedFault {
+    /// The step's name, unique within the run.
+    pub name: String,
+    /// Injected at.
+    #[serde(with = "seconds")]
+    pub start: Duration,
+    /// Reverted at.
+    #[serde(with = "seconds")]
+    pub end: Duration,
+    /// What is done.
+    pub fault: Fault,
+}

@@ -1,0 +1,1 @@
+//! Text to [`crate::experiment::Experiment`]: the only place that knows YAML.

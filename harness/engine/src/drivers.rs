@@ -1,0 +1,105 @@
+//! The ports of the loop: what carries out load, faults and observation.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use holdfast_core::event::Event;
+use holdfast_core::experiment::SafetyNet;
+use holdfast_core::plan::{LoadPlan, PlannedFault};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+/// Where drivers send what happens. Sending never blocks and never fails visibly: when the loop
+/// is gone there is nobody left to tell.
+#[derive(Clone, Debug)]
+pub struct Events(UnboundedSender<Event>);
+
+impl Events {
+    /// Events that arrive at the other end of `sender`'s channel.
+    #[must_use]
+    pub fn new(sender: UnboundedSender<Event>) -> Self {
+        Self(sender)
+    }
+
+    /// Sends one event.
+    pub fn send(&self, event: Event) {
+        // A closed channel means that the run is over.
+        drop(self.0.send(event));
+    }
+}
+
+/// Why the load could not be carried out (not: why requests failed).
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LoadDriverError(pub String);
+
+/// Why a fault could not be checked, injected or undone.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FaultDriverError(pub String);
+
+/// Sends requests according to a plan.
+#[async_trait]
+pub trait LoadDriver: Send + Sync {
+    /// Carries out the whole load. Sends `LoadStarted` when the first request is about to be sent,
+    /// then one `Tick` per source and second, `RequestFailed` for the first failures (a bound per
+    /// run), `LoadStopped` when no further request will be sent, the drain's ticks, and
+    /// `LoadFinished` last. When `stop` is cancelled it stops sending at once, drains within the
+    /// plan's limit as at a regular end, and returns.
+    async fn run(
+        &self,
+        plan: &LoadPlan,
+        events: Events,
+        stop: CancellationToken,
+    ) -> Result<(), LoadDriverError>;
+}
+
+/// Brings faults about and undoes them.
+#[async_trait]
+pub trait FaultDriver: Send + Sync {
+    /// Before anything runs: the target exists, is available, and the safety nets permit the
+    /// fault.
+    async fn check(
+        &self,
+        fault: &PlannedFault,
+        allow: &[SafetyNet],
+    ) -> Result<(), FaultDriverError>;
+
+    /// Stores how to undo the fault where it outlives this process. Nothing is broken yet.
+    /// Returns one line about the undo.
+    async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError>;
+
+    /// Brings the fault about and returns what proves it. Called only after `prepare`.
+    async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError>;
+
+    /// Undoes the fault and returns what proves it. Idempotent, and valid after a failed or
+    /// interrupted `prepare` or `inject`: what is already clean is success.
+    async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError>;
+
+    /// What this run changed and is not as before; empty when all is well.
+    async fn residue(&self) -> Vec<String>;
+}
+
+/// Watches the system under test.
+#[async_trait]
+pub trait Observer: Send + Sync {
+    /// Sends `Observed` events until `stop` is cancelled.
+    async fn run(&self, events: Events, stop: CancellationToken);
+}
+
+/// Everything a run needs from outside.
+#[derive(Clone)]
+pub struct Drivers {
+    /// Sends the requests.
+    pub load: Arc<dyn LoadDriver>,
+    /// Breaks and mends.
+    pub faults: Arc<dyn FaultDriver>,
+    /// Watches.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl std::fmt::Debug for Drivers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Drivers").finish_non_exhaustive()
+    }
+}
