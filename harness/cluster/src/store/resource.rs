@@ -1,0 +1,244 @@
+//! The kinds of object this cluster knows: one table.
+//!
+//! Everything that depends on a kind's name, group or scope (paths, discovery,
+//! the store's keys) reads it here. To add a kind, add a variant and its row;
+//! the compiler then asks for the rest.
+
+/// A kind of object, named by its plural as in a request path.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub(crate) enum Resource {
+    Namespaces,
+    Nodes,
+    Pods,
+    Services,
+    ConfigMaps,
+    Events,
+    EndpointSlices,
+    Deployments,
+    ReplicaSets,
+    Leases,
+}
+
+/// What discovery says about a [`Resource`].
+#[derive(Debug)]
+pub(crate) struct Description {
+    /// Empty for the core group.
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) singular: &'static str,
+    pub(crate) short_names: &'static [&'static str],
+    pub(crate) categories: &'static [&'static str],
+    pub(crate) subresources: &'static [Subresource],
+    pub(crate) namespaced: bool,
+    /// Whether `metadata.generation` counts changes of the desired state.
+    pub(crate) has_generation: bool,
+}
+
+/// A part of an object with its own path.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Subresource {
+    Status,
+    Scale,
+    Log,
+}
+
+impl Subresource {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Log => "log",
+        }
+    }
+}
+
+const CORE: Description = Description {
+    group: "",
+    version: "v1",
+    kind: "",
+    plural: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    subresources: &[],
+    namespaced: true,
+    has_generation: false,
+};
+
+const APPS: Description = Description {
+    group: "apps",
+    categories: &["all"],
+    subresources: &[Subresource::Status, Subresource::Scale],
+    has_generation: true,
+    ..CORE
+};
+
+const NAMESPACES: Description = Description {
+    kind: "Namespace",
+    plural: "namespaces",
+    singular: "namespace",
+    short_names: &["ns"],
+    subresources: &[Subresource::Status],
+    namespaced: false,
+    ..CORE
+};
+const NODES: Description = Description {
+    kind: "Node",
+    plural: "nodes",
+    singular: "node",
+    short_names: &["no"],
+    subresources: &[Subresource::Status],
+    namespaced: false,
+    ..CORE
+};
+const PODS: Description = Description {
+    kind: "Pod",
+    plural: "pods",
+    singular: "pod",
+    short_names: &["po"],
+    categories: &["all"],
+    subresources: &[Subresource::Status, Subresource::Log],
+    ..CORE
+};
+const SERVICES: Description = Description {
+    kind: "Service",
+    plural: "services",
+    singular: "service",
+    short_names: &["svc"],
+    categories: &["all"],
+    subresources: &[Subresource::Status],
+    ..CORE
+};
+const CONFIG_MAPS: Description = Description {
+    kind: "ConfigMap",
+    plural: "configmaps",
+    singular: "configmap",
+    short_names: &["cm"],
+    ..CORE
+};
+const EVENTS: Description = Description {
+    kind: "Event",
+    plural: "events",
+    singular: "event",
+    short_names: &["ev"],
+    ..CORE
+};
+const ENDPOINT_SLICES: Description = Description {
+    group: "discovery.k8s.io",
+    kind: "EndpointSlice",
+    plural: "endpointslices",
+    singular: "endpointslice",
+    has_generation: true,
+    ..CORE
+};
+const DEPLOYMENTS: Description = Description {
+    kind: "Deployment",
+    plural: "deployments",
+    singular: "deployment",
+    short_names: &["deploy"],
+    ..APPS
+};
+const REPLICA_SETS: Description = Description {
+    kind: "ReplicaSet",
+    plural: "replicasets",
+    singular: "replicaset",
+    short_names: &["rs"],
+    ..APPS
+};
+const LEASES: Description = Description {
+    group: "coordination.k8s.io",
+    kind: "Lease",
+    plural: "leases",
+    singular: "lease",
+    ..CORE
+};
+
+impl Resource {
+    /// All kinds, in the order in which discovery shows them.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Namespaces,
+        Self::Nodes,
+        Self::Pods,
+        Self::Services,
+        Self::ConfigMaps,
+        Self::Events,
+        Self::EndpointSlices,
+        Self::Deployments,
+        Self::ReplicaSets,
+        Self::Leases,
+    ];
+
+    pub(crate) const fn description(self) -> &'static Description {
+        match self {
+            Self::Namespaces => &NAMESPACES,
+            Self::Nodes => &NODES,
+            Self::Pods => &PODS,
+            Self::Services => &SERVICES,
+            Self::ConfigMaps => &CONFIG_MAPS,
+            Self::Events => &EVENTS,
+            Self::EndpointSlices => &ENDPOINT_SLICES,
+            Self::Deployments => &DEPLOYMENTS,
+            Self::ReplicaSets => &REPLICA_SETS,
+            Self::Leases => &LEASES,
+        }
+    }
+
+    pub(crate) const fn kind(self) -> &'static str {
+        self.description().kind
+    }
+
+    pub(crate) const fn plural(self) -> &'static str {
+        self.description().plural
+    }
+
+    pub(crate) const fn group(self) -> &'static str {
+        self.description().group
+    }
+
+    pub(crate) const fn version(self) -> &'static str {
+        self.description().version
+    }
+
+    pub(crate) const fn namespaced(self) -> bool {
+        self.description().namespaced
+    }
+
+    /// The `apiVersion` field of an object of this kind: `v1`, `apps/v1`.
+    pub(crate) fn api_version(self) -> String {
+        api_version(self.group(), self.version())
+    }
+
+    /// Plural and group as error messages name a kind: `pods`, `deployments.apps`.
+    pub(crate) fn qualified_name(self) -> String {
+        match self.group() {
+            "" => self.plural().to_owned(),
+            group => format!("{}.{group}", self.plural()),
+        }
+    }
+
+    /// The kind with this plural name in this group and version.
+    pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|resource| {
+            let known = resource.description();
+            (known.group, known.version, known.plural) == (group, version, plural)
+        })
+    }
+
+    /// The kind which an `apiVersion` and `kind` in a reference name.
+    pub(crate) fn of_kind(api_version: &str, kind: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|resource| resource.kind() == kind && resource.api_version() == api_version)
+    }
+}
+
+/// Joins a group and a version as the `apiVersion` field does.
+pub(crate) fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
+}

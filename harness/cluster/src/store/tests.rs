@@ -1,0 +1,325 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn config_map(name: &str, value: u32) -> Value {
+    json!({"metadata": {"name": name, "namespace": "default"}, "data": {"value": value.to_string()}})
+}
+
+fn names(objects: &[Arc<Value>]) -> Vec<&str> {
+    objects.iter().map(|object| object::name(object)).collect()
+}
+
+fn drain(watch: &mut Watch) -> Vec<(EventKind, String)> {
+    std::iter::from_fn(|| watch.try_next().unwrap())
+        .map(|event| (event.kind, object::name(&event.object).to_owned()))
+        .collect()
+}
+
+#[test]
+fn creation_fills_in_what_the_server_owns() {
+    let store = Store::new();
+    let created = store
+        .create(Resource::ConfigMaps, config_map("a", 1))
+        .unwrap();
+    assert_eq!(created["apiVersion"], "v1");
+    assert_eq!(created["kind"], "ConfigMap");
+    assert_eq!(object::uid(&created).len(), 36);
+    assert_eq!(
+        object::resource_version(&created),
+        store.list(Resource::ConfigMaps, None).1
+    );
+    assert!(object::text(&created, "/metadata/creationTimestamp").ends_with('Z'));
+
+    let again = store.create(Resource::ConfigMaps, config_map("a", 1));
+    assert!(matches!(again, Err(StoreError::AlreadyExists { .. })));
+    let generated = json!({"metadata": {"generateName": "a-", "namespace": "default"}});
+    let generated = store.create(Resource::ConfigMaps, generated).unwrap();
+    assert_eq!(object::name(&generated).len(), "a-".len() + SUFFIX_LENGTH);
+    let nowhere = json!({"metadata": {"name": "a", "namespace": "nowhere"}});
+    let nowhere = store.create(Resource::ConfigMaps, nowhere);
+    assert!(matches!(
+        nowhere,
+        Err(StoreError::NotFound {
+            resource: Resource::Namespaces,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn lists_keep_to_kind_and_namespace() {
+    let store = Store::new();
+    store
+        .create(Resource::ConfigMaps, config_map("b", 1))
+        .unwrap();
+    store
+        .create(Resource::ConfigMaps, config_map("a", 1))
+        .unwrap();
+    let other = json!({"metadata": {"name": "c", "namespace": "kube-system"}});
+    store.create(Resource::ConfigMaps, other).unwrap();
+    assert_eq!(
+        names(&store.list(Resource::ConfigMaps, Some("default")).0),
+        ["a", "b"]
+    );
+    assert_eq!(
+        names(&store.list(Resource::ConfigMaps, None).0),
+        ["a", "b", "c"]
+    );
+    assert_eq!(
+        names(&store.list(Resource::Pods, None).0),
+        Vec::<&str>::new()
+    );
+}
+
+#[test]
+fn an_update_without_a_change_is_no_event() {
+    let store = Store::new();
+    let created = store
+        .create(Resource::ConfigMaps, config_map("a", 1))
+        .unwrap();
+    let same = store
+        .update(Resource::ConfigMaps, "default", "a", |_| {})
+        .unwrap();
+    assert_eq!(created, same);
+    let renamed = store
+        .update(Resource::ConfigMaps, "default", "a", |object| {
+            object["metadata"]["uid"] = "x".into()
+        })
+        .unwrap();
+    assert_eq!(created, renamed, "identity cannot be changed");
+}
+
+#[test]
+fn generation_counts_changes_of_the_desired_state_only() {
+    let store = Store::new();
+    let deployment =
+        json!({"metadata": {"name": "a", "namespace": "default"}, "spec": {"replicas": 1}});
+    store.create(Resource::Deployments, deployment).unwrap();
+    let change = |pointer: &'static str| {
+        let changed = store.update(Resource::Deployments, "default", "a", |object| {
+            object[pointer] = json!({"replicas": 2});
+        });
+        changed.unwrap()["metadata"]["generation"].as_u64().unwrap()
+    };
+    assert_eq!(change("status"), 1);
+    assert_eq!(change("spec"), 2);
+}
+
+#[test]
+fn a_running_pod_stays_for_its_grace_period_which_can_only_shrink() {
+    let store = Store::new();
+    let pod = json!({
+        "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"nodeName": "node", "terminationGracePeriodSeconds": 20},
+    });
+    let pod = store.create(Resource::Pods, pod).unwrap();
+    let delete = |grace_seconds| {
+        let options = DeleteOptions {
+            grace_seconds,
+            ..DeleteOptions::default()
+        };
+        store
+            .delete(Resource::Pods, "default", "p", &options)
+            .unwrap()
+    };
+    let grace = |deletion: Deletion| match deletion {
+        Deletion::Pending(pod) => pod["metadata"]["deletionGracePeriodSeconds"]
+            .as_u64()
+            .unwrap(),
+        Deletion::Removed(_) => panic!("the pod is gone"),
+    };
+    assert_eq!(grace(delete(None)), 20);
+    assert_eq!(grace(delete(Some(60))), 20);
+    assert_eq!(grace(delete(Some(5))), 5);
+    let other = store.delete(
+        Resource::Pods,
+        "default",
+        "p",
+        &DeleteOptions::immediately("other"),
+    );
+    assert!(matches!(other, Err(StoreError::Conflict { .. })));
+    let options = DeleteOptions::immediately(object::uid(&pod));
+    let removed = store
+        .delete(Resource::Pods, "default", "p", &options)
+        .unwrap();
+    assert!(matches!(removed, Deletion::Removed(_)));
+}
+
+#[test]
+fn a_pod_without_a_node_vanishes_at_once() {
+    let store = Store::new();
+    store
+        .create(
+            Resource::Pods,
+            json!({"metadata": {"name": "p", "namespace": "default"}}),
+        )
+        .unwrap();
+    let deletion = store
+        .delete(Resource::Pods, "default", "p", &DeleteOptions::default())
+        .unwrap();
+    assert!(matches!(deletion, Deletion::Removed(_)));
+}
+
+#[test]
+fn finalizers_hold_a_deleted_object_until_the_last_is_removed() {
+    let store = Store::new();
+    let mut object = config_map("a", 1);
+    object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    store.create(Resource::ConfigMaps, object).unwrap();
+    let mut watch = store.watch(Resource::ConfigMaps, None).unwrap();
+    let deletion = store
+        .delete(
+            Resource::ConfigMaps,
+            "default",
+            "a",
+            &DeleteOptions::default(),
+        )
+        .unwrap();
+    assert!(matches!(deletion, Deletion::Pending(_)));
+    store
+        .update(Resource::ConfigMaps, "default", "a", |object| {
+            object["metadata"]["finalizers"] = json!([])
+        })
+        .unwrap();
+    assert!(store.get(Resource::ConfigMaps, "default", "a").is_none());
+    let kinds: Vec<_> = drain(&mut watch)
+        .into_iter()
+        .map(|(kind, _)| kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [EventKind::Added, EventKind::Modified, EventKind::Deleted]
+    );
+}
+
+#[test]
+fn a_terminating_namespace_takes_nothing_new() {
+    let store = Store::new();
+    store
+        .delete(
+            Resource::Namespaces,
+            "",
+            "default",
+            &DeleteOptions::default(),
+        )
+        .unwrap();
+    let refused = store.create(Resource::ConfigMaps, config_map("a", 1));
+    assert!(matches!(
+        refused,
+        Err(StoreError::NamespaceTerminating { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_waiting_watch_wakes() {
+    let store = Store::new();
+    let mut watch = store.watch(Resource::ConfigMaps, None).unwrap();
+    let waiting = tokio::spawn(async move { watch.next().await.map(|event| event.kind) });
+    store
+        .create(Resource::ConfigMaps, config_map("a", 1))
+        .unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), EventKind::Added);
+}
+
+#[test]
+fn a_reader_which_falls_behind_the_history_is_told() {
+    let store = Store::with_history(8);
+    let mut watch = store.watch(Resource::ConfigMaps, None).unwrap();
+    for value in 0..9 {
+        store
+            .create(Resource::ConfigMaps, config_map(&value.to_string(), value))
+            .unwrap();
+    }
+    assert!(watch.try_next().is_err());
+    let (_, now) = store.list(Resource::ConfigMaps, None);
+    assert!(store.watch(Resource::ConfigMaps, Some(now)).is_ok());
+    assert!(store.watch(Resource::ConfigMaps, Some(now - 8)).is_ok());
+    assert!(store.watch(Resource::ConfigMaps, Some(now - 9)).is_err());
+    assert!(
+        store.watch(Resource::ConfigMaps, Some(now + 1)).is_err(),
+        "another cluster's revision"
+    );
+}
+
+#[test]
+fn a_scratch_copy_changes_nothing() {
+    let store = Store::new();
+    let before = store.list(Resource::ConfigMaps, None);
+    store
+        .scratch_copy()
+        .create(Resource::ConfigMaps, config_map("a", 1))
+        .unwrap();
+    assert_eq!(store.list(Resource::ConfigMaps, None), before);
+}
+
+#[derive(Clone, Debug)]
+enum Write {
+    Create(u8),
+    Update(u8, u32),
+    Delete(u8),
+}
+
+fn writes() -> impl Strategy<Value = Vec<Write>> {
+    let write = prop_oneof![
+        (0u8..6).prop_map(Write::Create),
+        (0u8..6, 0u32..4).prop_map(|(name, value)| Write::Update(name, value)),
+        (0u8..6).prop_map(Write::Delete),
+    ];
+    proptest::collection::vec(write, 0..60)
+}
+
+fn perform(store: &Store, write: &Write) {
+    // A write that finds nothing (or too much) is part of the game.
+    match write {
+        Write::Create(name) => {
+            drop(store.create(Resource::ConfigMaps, config_map(&name.to_string(), 0)));
+        }
+        Write::Update(name, value) => {
+            drop(store.update(
+                Resource::ConfigMaps,
+                "default",
+                &name.to_string(),
+                |object| {
+                    object["data"]["value"] = value.to_string().into();
+                },
+            ));
+        }
+        Write::Delete(name) => {
+            let options = DeleteOptions::default();
+            drop(store.delete(Resource::ConfigMaps, "default", &name.to_string(), &options));
+        }
+    }
+}
+
+proptest! {
+    /// Listing at any moment and then following gives what a list gives at the end.
+    #[test]
+    fn replayed_events_end_with_the_listed_state(before in writes(), after in writes()) {
+        let store = Store::new();
+        before.iter().for_each(|write| perform(&store, write));
+        let (listed, revision) = store.list(Resource::ConfigMaps, None);
+        let mut seen: BTreeMap<String, Arc<Value>> = listed
+            .into_iter()
+            .map(|object| (object::name(&object).to_owned(), object))
+            .collect();
+        after.iter().for_each(|write| perform(&store, write));
+        let mut watch = store.watch(Resource::ConfigMaps, Some(revision)).unwrap();
+        let mut last = revision;
+        while let Some(event) = watch.try_next().unwrap() {
+            prop_assert!(event.revision > last);
+            last = event.revision;
+            let name = object::name(&event.object).to_owned();
+            let previous = match event.kind {
+                EventKind::Added | EventKind::Modified => seen.insert(name, event.object),
+                EventKind::Deleted => seen.remove(&name),
+            };
+            prop_assert_eq!(previous, event.previous);
+        }
+        let (listed, _) = store.list(Resource::ConfigMaps, None);
+        prop_assert_eq!(seen.into_values().collect::<Vec<_>>(), listed);
+    }
+}
