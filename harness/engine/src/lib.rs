@@ -5,7 +5,11 @@
 //! hands each to the sink.
 
 pub mod drivers;
+mod faults;
+mod run;
+mod stop_condition;
 
 pub use drivers::{
     Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, Observer,
 };
+pub use run::run;

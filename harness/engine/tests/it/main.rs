@@ -1,0 +1,5 @@
+//! The loop with scripted drivers and paused time.
+
+mod recovery;
+mod script;
+mod timeline;
