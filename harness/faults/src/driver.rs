@@ -1,0 +1,200 @@
+//! The fault driver: safety nets first, then the ledger, then the deed of the fault's kind.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use holdfast_core::experiment::SafetyNet;
+use holdfast_core::fault::Fault;
+use holdfast_core::plan::PlannedFault;
+use holdfast_engine::{FaultDriver, FaultDriverError};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+
+use crate::kinds::scale;
+use crate::ledger::{Entry, Ledger, LedgerError};
+
+/// The label that a namespace must carry, with the value `allowed`, before anything in it is
+/// broken.
+pub const CHAOS_LABEL: &str = "holdfast.dev/chaos";
+
+/// Why a fault could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FaultError {
+    #[error(
+        "namespace {0} does not carry the label {CHAOS_LABEL}: allowed; to permit faults in it: kubectl label namespace {0} {CHAOS_LABEL}=allowed"
+    )]
+    NamespaceNotAllowed(String),
+    #[error("deployment {namespace}/{name} does not exist")]
+    NoSuchDeployment { namespace: String, name: String },
+    #[error("deployment {name} has no available pod, so there is nothing to break")]
+    NotAvailable { name: String },
+    #[error(
+        "{what} leaves {left} of {ready} ready pods; more than half, or the last one, needs safety.allow: [blastRadius] in the experiment"
+    )]
+    BlastRadius { what: String, left: u32, ready: u32 },
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    #[error("{action}: {source}")]
+    Kubernetes {
+        action: String,
+        source: Box<kube::Error>,
+    },
+}
+
+impl FaultError {
+    /// Wraps an API error with what was attempted on which object.
+    pub(crate) fn during(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let action = action.into();
+        |source| Self::Kubernetes {
+            action,
+            source: Box::new(source),
+        }
+    }
+}
+
+impl From<FaultError> for FaultDriverError {
+    fn from(error: FaultError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Injects faults into one namespace, on behalf of one run.
+pub struct KubeFaults {
+    client: Client,
+    namespace: String,
+    ledger: Ledger,
+    /// What this run has written to the ledger, for the residue check after the entries are gone.
+    written: Mutex<Vec<Entry>>,
+}
+
+impl std::fmt::Debug for KubeFaults {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("KubeFaults")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KubeFaults {
+    /// A driver for the faults of the run `run_id` in `namespace`.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, run_id: &str) -> Self {
+        Self {
+            ledger: Ledger::new(client.clone(), namespace, run_id),
+            client,
+            namespace: namespace.to_owned(),
+            written: Mutex::default(),
+        }
+    }
+
+    async fn check_namespace(&self) -> Result<(), FaultError> {
+        let namespace = Api::<Namespace>::all(self.client.clone())
+            .get(&self.namespace)
+            .await
+            .map_err(FaultError::during(format!(
+                "read namespace {}",
+                self.namespace
+            )))?;
+        let labels = namespace.metadata.labels.unwrap_or_default();
+        if labels
+            .get(CHAOS_LABEL)
+            .is_some_and(|value| value == "allowed")
+        {
+            Ok(())
+        } else {
+            Err(FaultError::NamespaceNotAllowed(self.namespace.clone()))
+        }
+    }
+
+    fn written(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.written
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl FaultDriver for KubeFaults {
+    async fn check(
+        &self,
+        fault: &PlannedFault,
+        allow: &[SafetyNet],
+    ) -> Result<(), FaultDriverError> {
+        self.check_namespace().await?;
+        match &fault.fault {
+            Fault::Scale(scale) => {
+                scale::check(&self.client, &self.namespace, scale, allow).await?
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
+        let undo = match &fault.fault {
+            Fault::Scale(scale) => scale::undo(&self.client, &self.namespace, scale).await?,
+        };
+        let entry = Entry {
+            fault: fault.name.clone(),
+            undo,
+        };
+        let place = self.ledger.write(&entry).await.map_err(FaultError::from)?;
+        let line = format!("{} (recorded in {place})", entry.undo.describe());
+        self.written().push(entry);
+        Ok(line)
+    }
+
+    async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
+        Ok(match &fault.fault {
+            Fault::Scale(scale) => scale::inject(&self.client, &self.namespace, scale).await?,
+        })
+    }
+
+    async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
+        let Some(entry) = self
+            .ledger
+            .read(&fault.name)
+            .await
+            .map_err(FaultError::from)?
+        else {
+            return Ok("nothing was recorded, so nothing was changed".to_owned());
+        };
+        let evidence = match &entry.undo {
+            crate::ledger::Undo::Scale(original) => {
+                scale::recover(&self.client, &self.namespace, original).await?
+            }
+        };
+        // The entry goes only after the inverse has succeeded: until then it can be replayed.
+        self.ledger
+            .erase(&fault.name)
+            .await
+            .map_err(FaultError::from)?;
+        Ok(evidence)
+    }
+
+    async fn residue(&self) -> Vec<String> {
+        let mut residue = match self.ledger.left_over().await {
+            Ok(entries) => entries
+                .iter()
+                .map(|entry| format!("{}: not undone: {}", entry.fault, entry.undo.describe()))
+                .collect(),
+            Err(error) => vec![format!("the undo ledger cannot be read: {error}")],
+        };
+        let written = self.written().clone();
+        for entry in written {
+            let difference = match &entry.undo {
+                crate::ledger::Undo::Scale(original) => {
+                    scale::difference(&self.client, &self.namespace, original).await
+                }
+            };
+            match difference {
+                Ok(None) => {}
+                Ok(Some(text)) => residue.push(format!("{}: {text}", entry.fault)),
+                Err(error) => residue.push(format!("{}: {error}", entry.fault)),
+            }
+        }
+        residue.sort();
+        residue.dedup();
+        residue
+    }
+}
