@@ -1,1 +1,42 @@
-//! placeholder
+//! What every reference service needs and no domain knows: settings from the environment, logs,
+//! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
+
+pub mod chance;
+pub mod detached;
+pub mod env;
+pub mod gate;
+pub mod metrics;
+pub mod precise;
+pub mod problem;
+pub mod resilience;
+pub mod server;
+pub mod sqlite;
+pub mod telemetry;
+
+use std::process::ExitCode;
+
+/// Turns the outcome of `main` into an exit code: 0, or 1 after one line on standard error that
+/// tells the whole chain of causes.
+pub fn exit<E: std::error::Error>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            report(&text);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a process that could not start or stop properly"
+)]
+fn report(text: &str) {
+    eprintln!("error: {text}");
+}

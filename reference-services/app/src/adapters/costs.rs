@@ -1,0 +1,142 @@
+//! Gives the steps of the store the duration they have on another machine: each takes at least a
+//! drawn time, its own work included, so a fast machine behaves like the one that is modelled.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use service_kit::chance::Chance;
+use service_kit::metrics::{duration_histogram, observe};
+use service_kit::precise;
+
+use crate::domain::{Order, OrderId};
+use crate::ports::{Connection, Orders, StoreError};
+
+/// Mean durations of the steps; each is drawn anew from a gamma distribution of shape 4.
+#[derive(Clone, Copy, Debug)]
+pub struct Costs {
+    pub insert: Duration,
+    pub commit: Duration,
+    pub rollback: Duration,
+}
+
+const SHAPE: u32 = 4;
+
+/// A store whose steps take their time.
+#[derive(Debug)]
+pub struct PacedOrders<O> {
+    orders: O,
+    pace: Pace,
+}
+
+#[derive(Clone, Debug)]
+struct Pace {
+    costs: Costs,
+    chance: Arc<Chance>,
+    durations: Durations,
+}
+
+#[derive(Clone, Debug)]
+struct Durations {
+    insert: Histogram,
+    commit: Histogram,
+    rollback: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabel {
+    step: &'static str,
+}
+
+impl<O> PacedOrders<O> {
+    pub fn new(orders: O, costs: Costs, chance: Arc<Chance>, registry: &mut Registry) -> Self {
+        let steps = Family::<StepLabel, Histogram, fn() -> Histogram>::new_with_constructor(
+            duration_histogram,
+        );
+        registry.register(
+            "order_step_duration_seconds",
+            "Time spent in one step of the store of orders",
+            steps.clone(),
+        );
+        let of_step = |step| steps.get_or_create_owned(&StepLabel { step });
+        Self {
+            orders,
+            pace: Pace {
+                costs,
+                chance,
+                durations: Durations {
+                    insert: of_step("insert"),
+                    commit: of_step("commit"),
+                    rollback: of_step("rollback"),
+                },
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl<O: Orders> Orders for PacedOrders<O> {
+    async fn connect(&self) -> Result<Box<dyn Connection>, StoreError> {
+        Ok(Box::new(PacedConnection {
+            connection: self.orders.connect().await?,
+            pace: self.pace.clone(),
+        }))
+    }
+}
+
+struct PacedConnection {
+    connection: Box<dyn Connection>,
+    pace: Pace,
+}
+
+impl Pace {
+    async fn step<T>(
+        &self,
+        mean: Duration,
+        measured: &Histogram,
+        work: impl Future<Output = T> + Send,
+    ) -> T {
+        let started = Instant::now();
+        let floor = self.chance.gamma(mean, SHAPE);
+        let result = work.await;
+        precise::sleep_until(started + floor).await;
+        observe(measured, started.elapsed());
+        result
+    }
+}
+
+#[async_trait]
+impl Connection for PacedConnection {
+    async fn insert(&mut self, order: Order) -> Result<(), StoreError> {
+        let work = self.connection.insert(order);
+        let pace = &self.pace;
+        pace.step(pace.costs.insert, &pace.durations.insert, work)
+            .await
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        let work = self.connection.commit();
+        let pace = &self.pace;
+        pace.step(pace.costs.commit, &pace.durations.commit, work)
+            .await
+    }
+
+    async fn rollback(&mut self) -> Result<(), StoreError> {
+        let work = self.connection.rollback();
+        let pace = &self.pace;
+        pace.step(pace.costs.rollback, &pace.durations.rollback, work)
+            .await
+    }
+
+    async fn find(&mut self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        self.connection.find(id).await
+    }
+
+    async fn list(&mut self) -> Result<Vec<Order>, StoreError> {
+        self.connection.list().await
+    }
+}

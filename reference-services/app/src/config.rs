@@ -1,0 +1,89 @@
+//! The settings of app, from the environment.
+
+use std::time::Duration;
+
+use service_kit::env::{Env, EnvError};
+use service_kit::resilience::CommandSettings;
+use service_kit::server::ServerConfig;
+use service_kit::sqlite::DatabaseConfig;
+use service_kit::telemetry::LogConfig;
+
+use crate::adapters::costs::Costs;
+use crate::adapters::pay::PayConfig;
+
+/// Everything app can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub log: LogConfig,
+    pub database: DatabaseConfig,
+    pub costs: Costs,
+    pub pay: PayConfig,
+    /// What the call to pay is protected by.
+    pub resilience: CommandSettings,
+    /// The series of random draws; `None` is another one on each start.
+    pub seed: Option<u64>,
+}
+
+impl Config {
+    /// Reads, besides what every service reads: `PAY_URL`, else `PAY_SERVICE_HOST` and
+    /// `PAY_SERVICE_PORT` (which Kubernetes sets), else `http://localhost:8082`; `PAY_CALL_LIMIT`
+    /// (default 30 s); `PAY_*` of [`CommandSettings::from_env`]; `ORDER_INSERT_COST`,
+    /// `ORDER_COMMIT_COST`, `ORDER_ROLLBACK_COST` (default 0) and `RNG_SEED`.
+    pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
+        let cost = |env: &mut Env, name| env.duration(name, Duration::ZERO);
+        let config = Self {
+            server: ServerConfig::from_env(&mut env, 8081),
+            log: LogConfig::from_env(&mut env),
+            database: DatabaseConfig::from_env(&mut env, "app"),
+            costs: Costs {
+                insert: cost(&mut env, "ORDER_INSERT_COST"),
+                commit: cost(&mut env, "ORDER_COMMIT_COST"),
+                rollback: cost(&mut env, "ORDER_ROLLBACK_COST"),
+            },
+            pay: PayConfig {
+                url: pay_url(&env),
+                call_limit: env.duration("PAY_CALL_LIMIT", Duration::from_secs(30)),
+            },
+            resilience: CommandSettings::from_env(&mut env, "PAY"),
+            seed: env.parse_optional("RNG_SEED"),
+        };
+        env.finish()?;
+        Ok(config)
+    }
+}
+
+fn pay_url(env: &Env) -> String {
+    let of_service = || {
+        let host = env.text("PAY_SERVICE_HOST")?;
+        let port = env.text("PAY_SERVICE_PORT")?;
+        Some(format!("http://{host}:{port}"))
+    };
+    env.text("PAY_URL")
+        .or_else(of_service)
+        .unwrap_or_else(|| "http://localhost:8082".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pay_is_found_by_url_then_by_service_then_at_home() {
+        let service = [
+            ("PAY_SERVICE_HOST", "10.0.0.7"),
+            ("PAY_SERVICE_PORT", "8082"),
+        ];
+        let [host, port] = service;
+        for (env, expected) in [
+            (
+                Env::of_pairs([("PAY_URL", "http://pay"), host, port]),
+                "http://pay",
+            ),
+            (Env::of_pairs(service), "http://10.0.0.7:8082"),
+            (Env::of_pairs([host]), "http://localhost:8082"),
+        ] {
+            assert_eq!(Config::from_env(env).unwrap().pay.url, expected);
+        }
+    }
+}

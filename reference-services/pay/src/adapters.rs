@@ -1,0 +1,4 @@
+//! Pay's connections to the outside: HTTP in front, SQL behind.
+
+pub mod http;
+pub mod sql;

@@ -1,0 +1,5 @@
+CREATE TABLE IF NOT EXISTS payments (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id TEXT NOT NULL UNIQUE,
+    amount   INTEGER
+);

@@ -1,0 +1,118 @@
+//! The use cases of pay, and how long it takes over them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use service_kit::chance::Chance;
+use service_kit::precise;
+
+use crate::domain::{OrderId, Payment};
+use crate::ports::{Payments, Recorded, StoreError};
+
+/// How long taking a payment takes. It stands for the bank behind a real payment service.
+#[derive(Clone, Debug)]
+pub struct AnswerTime {
+    /// A connection is held for this long at least …
+    pub latency_base: Duration,
+    /// … plus a uniform draw up to this.
+    pub latency_jitter: Duration,
+    /// Mean of a gamma draw of shape 2, spent without a connection, half before and half after.
+    pub overhead: Duration,
+    /// The series of draws; `None` is another one on each start.
+    pub seed: Option<u64>,
+}
+
+/// A payment that was asked for and is recorded now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub payment: Payment,
+    /// False when an earlier request had taken it.
+    pub is_new: bool,
+    /// The latency drawn for this request; zero for one that was already paid.
+    pub latency: Duration,
+}
+
+/// Why a payment was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PayError {
+    #[error("the order {} has been paid with other content", .0.as_str())]
+    Conflict(OrderId),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes and shows payments.
+#[derive(Clone)]
+pub struct PaymentService {
+    payments: Arc<dyn Payments>,
+    answer: AnswerTime,
+    chance: Arc<Chance>,
+}
+
+impl std::fmt::Debug for PaymentService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PaymentService")
+            .field("answer", &self.answer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PaymentService {
+    pub fn new(payments: Arc<dyn Payments>, answer: AnswerTime) -> Self {
+        let chance = Arc::new(Chance::new(answer.seed));
+        Self {
+            payments,
+            answer,
+            chance,
+        }
+    }
+
+    /// Takes `payment`, or returns the one its order was paid with before.
+    pub async fn pay(&self, payment: Payment) -> Result<Taken, PayError> {
+        let half_of_overhead = self.chance.gamma(self.answer.overhead, 2) / 2;
+        precise::sleep(half_of_overhead).await;
+        let taken = self.take(payment).await?;
+        precise::sleep(half_of_overhead).await;
+        Ok(taken)
+    }
+
+    async fn take(&self, payment: Payment) -> Result<Taken, PayError> {
+        let mut connection = self.payments.connect().await?;
+        let connected = Instant::now();
+        if let Some(earlier) = connection.find(&payment.order_id).await? {
+            return repeated(payment, earlier, Duration::ZERO);
+        }
+        let latency = self.answer.latency_base + self.chance.uniform(self.answer.latency_jitter);
+        precise::sleep_until(connected + latency).await;
+        match connection.record(&payment).await? {
+            Recorded::New => Ok(Taken {
+                payment,
+                is_new: true,
+                latency,
+            }),
+            Recorded::Existing(earlier) => repeated(payment, earlier, latency),
+        }
+    }
+
+    /// The payment for an order.
+    pub async fn find(&self, order_id: &OrderId) -> Result<Option<Payment>, StoreError> {
+        self.payments.connect().await?.find(order_id).await
+    }
+
+    /// All payments, oldest first.
+    pub async fn list(&self) -> Result<Vec<Payment>, StoreError> {
+        self.payments.connect().await?.list().await
+    }
+}
+
+fn repeated(asked: Payment, earlier: Payment, latency: Duration) -> Result<Taken, PayError> {
+    if asked == earlier {
+        Ok(Taken {
+            payment: earlier,
+            is_new: false,
+            latency,
+        })
+    } else {
+        Err(PayError::Conflict(asked.order_id))
+    }
+}

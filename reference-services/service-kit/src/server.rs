@@ -1,0 +1,172 @@
+//! The life of a serving process: listen, be healthy, and on SIGTERM or SIGINT stop taking requests,
+//! finish those in hand, and end.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::env::Env;
+use crate::problem::{self, Problem};
+
+/// Where and how long a service serves.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub address: SocketAddr,
+    /// Waited before listening: a program that takes long to start.
+    pub boot_delay: Duration,
+    /// After the signal, how long requests are still taken while `/readyz` already fails.
+    pub drain_delay: Duration,
+    /// How long requests in hand may take to finish once no new ones are taken.
+    pub drain_limit: Duration,
+    /// The largest request body, in bytes.
+    pub body_limit: usize,
+}
+
+impl ServerConfig {
+    /// Reads `BIND_ADDR` (default `0.0.0.0`), `PORT`, `BOOT_DELAY` (default 0), `DRAIN_DELAY`
+    /// (default 0), `DRAIN_LIMIT` (default 20 s) and `BODY_LIMIT` (default 16 KiB).
+    pub fn from_env(env: &mut Env, default_port: u16) -> Self {
+        let host = env.parse("BIND_ADDR", IpAddr::from([0, 0, 0, 0]));
+        let port = env.parse("PORT", default_port);
+        Self {
+            address: SocketAddr::new(host, port),
+            boot_delay: env.duration("BOOT_DELAY", Duration::ZERO),
+            drain_delay: env.duration("DRAIN_DELAY", Duration::ZERO),
+            drain_limit: env.duration("DRAIN_LIMIT", Duration::from_secs(20)),
+            body_limit: env.parse("BODY_LIMIT", 16 * 1024),
+        }
+    }
+}
+
+/// Why a service could not start, or did not end properly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot install the signal handlers")]
+    Signals(#[source] io::Error),
+    #[error("serving failed")]
+    Serve(#[source] io::Error),
+    #[error("requests were still in hand after the drain limit of {0:?}")]
+    DrainLimit(Duration),
+}
+
+/// Serves `router`, with `/livez` and `/readyz` beside it, until a signal says to stop. Work spawned
+/// on `work` is finished like a request.
+pub async fn serve(
+    config: &ServerConfig,
+    router: Router,
+    work: TaskTracker,
+) -> Result<(), ServeError> {
+    let mut signals = Signals::install()?;
+    tokio::select! {
+        () = tokio::time::sleep(config.boot_delay) => {}
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped while starting");
+            return Ok(());
+        }
+    }
+    let listener =
+        TcpListener::bind(config.address)
+            .await
+            .map_err(|source| ServeError::Listen {
+                address: config.address,
+                source,
+            })?;
+    let address = listener.local_addr().map_err(ServeError::Serve)?;
+
+    let readiness = Readiness::default();
+    let router = complete(router, &readiness, config.body_limit);
+    let stop_accepting = CancellationToken::new();
+    let listener = listener.tap_io(|stream| {
+        // Small answers must not wait for the peer's delayed acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    let serving = axum::serve(listener, router)
+        .with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
+    let serving = tokio::spawn(async move { serving.await });
+    tracing::info!(%address, "listening");
+
+    let name = signals.next().await;
+    readiness.draining.store(true, Ordering::Relaxed);
+    tracing::info!(signal = name, "draining");
+    tokio::time::sleep(config.drain_delay).await;
+    stop_accepting.cancel();
+    work.close();
+    tokio::time::timeout(config.drain_limit, async {
+        let served = serving.await.expect("the server does not panic");
+        work.wait().await;
+        served
+    })
+    .await
+    .map_err(|_elapsed| ServeError::DrainLimit(config.drain_limit))?
+    .map_err(ServeError::Serve)?;
+    tracing::info!("drained");
+    Ok(())
+}
+
+fn complete(router: Router, readiness: &Readiness, body_limit: usize) -> Router {
+    let health = Router::new()
+        .route("/livez", get(|| async { "alive" }))
+        .route("/readyz", get(readyz))
+        .with_state(readiness.clone());
+    router
+        .merge(health)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(body_limit))
+}
+
+/// Ready from the first request on, and not any more once the end has begun. It asks nothing of
+/// databases or other services: if a shared one fails, taking every replica away helps nobody.
+#[derive(Clone, Debug, Default)]
+struct Readiness {
+    draining: Arc<AtomicBool>,
+}
+
+async fn readyz(State(readiness): State<Readiness>) -> Response {
+    if readiness.draining.load(Ordering::Relaxed) {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining").into_response()
+    } else {
+        "ready".into_response()
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self, ServeError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(ServeError::Signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(ServeError::Signals)?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
