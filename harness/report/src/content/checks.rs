@@ -1,0 +1,122 @@
+//! What was promised, and whether the figures can be trusted: objectives, accounting, self-check.
+
+use holdfast_core::experiment::Objective;
+use holdfast_core::summary::{Accounting, SelfCheck};
+use holdfast_core::verdict::{Judged, Verdict};
+
+use super::{Align, Table};
+use crate::words;
+
+/// One row per objective.
+pub(crate) fn objectives_table(verdict: &Verdict) -> Table {
+    let mut table = Table::new([
+        ("objective", Align::Left),
+        ("required", Align::Right),
+        ("measured", Align::Right),
+        ("requests", Align::Right),
+        ("result", Align::Left),
+    ]);
+    for judged in &verdict.objectives {
+        let measured = judged
+            .measured
+            .map(|value| words::metric_value(judged.objective.metric, value));
+        table.rows.push(vec![
+            name(&judged.objective),
+            bound(&judged.objective),
+            measured.unwrap_or_else(|| words::NOT_MEASURED.to_owned()),
+            judged.requests.to_string(),
+            result(judged).to_owned(),
+        ]);
+    }
+    table
+}
+
+/// Whether an objective was met, in words.
+pub(crate) fn result(judged: &Judged) -> &'static str {
+    match judged.met {
+        Some(true) => "met",
+        Some(false) => "missed",
+        None => "cannot be said",
+    }
+}
+
+fn name(objective: &Objective) -> String {
+    let phases: Vec<&str> = objective.during.iter().map(|p| words::phase(*p)).collect();
+    let during = if phases.is_empty() {
+        "the whole run".to_owned()
+    } else {
+        phases.join(" + ")
+    };
+    format!("{}, {during}", words::metric(objective.metric))
+}
+
+fn bound(objective: &Objective) -> String {
+    let worded = |sign: &str, bound: Option<f64>| {
+        bound.map(|value| format!("{sign} {}", words::metric_value(objective.metric, value)))
+    };
+    let bounds = [worded("≥", objective.min), worded("≤", objective.max)];
+    let bounds: Vec<String> = bounds.into_iter().flatten().collect();
+    bounds.join(" and ")
+}
+
+/// The accounting identity as two equations and whether they hold.
+pub(crate) fn accounting_lines(accounting: &Accounting) -> [String; 3] {
+    let a = accounting;
+    [
+        format!(
+            "scheduled {} = sent {} + dropped {}",
+            a.scheduled, a.sent, a.dropped
+        ),
+        format!(
+            "sent {} = expected {} + unexpected {} + cut off {} (of these, drained {})",
+            a.sent, a.expected, a.unexpected, a.cut_off, a.drained
+        ),
+        if a.holds {
+            "both equations hold".to_owned()
+        } else {
+            "THE EQUATIONS DO NOT HOLD: some requests are unaccounted for".to_owned()
+        },
+    ]
+}
+
+/// What the load generator says about itself, as names and values.
+pub(crate) fn self_check_rows(check: &SelfCheck) -> Vec<(&'static str, String)> {
+    let number = |value: Option<f64>| {
+        value.map_or_else(
+            || words::NOT_MEASURED.to_owned(),
+            |value| format!("{value:.2}"),
+        )
+    };
+    vec![
+        ("scheduling lag, p99", words::seconds_or_none(check.lag_p99)),
+        (
+            "processor time of the generator",
+            words::percent_or_none(check.cpu_percent),
+        ),
+        (
+            "failures caused by the generator",
+            check.client_side_failures.to_string(),
+        ),
+        (
+            "saturated seconds",
+            format!("{} of {:.0}", check.saturated_seconds, check.load_seconds),
+        ),
+        (
+            "Little's law",
+            format!(
+                "{} users in a request by counting, {} by rate × response time",
+                number(check.little_measured),
+                number(check.little_expected)
+            ),
+        ),
+    ]
+}
+
+/// Whether the figures can be the service's, in one line.
+pub(crate) fn self_check_line(check: &SelfCheck) -> &'static str {
+    if check.valid {
+        "valid: the load generator did not distort the figures"
+    } else {
+        "INVALID: the figures may be the load generator's, not the service's"
+    }
+}

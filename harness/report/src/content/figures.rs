@@ -1,0 +1,152 @@
+//! The figures a reader looks for first, each beside the published one where there is one.
+
+use holdfast_core::experiment::Reference;
+use holdfast_core::summary::Summary;
+
+use super::{Align, Table};
+use crate::Report;
+use crate::words;
+
+/// One figure with what is needed to read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyFigure {
+    /// What it is.
+    pub(crate) name: &'static str,
+    /// Its value with unit.
+    pub(crate) value: String,
+    /// What it rests on.
+    pub(crate) note: String,
+    /// The published figure, with its source.
+    pub(crate) reference: Option<String>,
+}
+
+/// The figures a reader looks for first.
+pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
+    let Summary { siege, users, .. } = report.summary;
+    let published = |figure: fn(&Reference) -> Option<f64>, word: fn(f64) -> String| {
+        let reference = report.reference()?;
+        Some(format!(
+            "{}: {}",
+            reference.source,
+            word(figure(reference)?)
+        ))
+    };
+    let mut figures = vec![
+        KeyFigure {
+            name: "strict availability",
+            value: words::percent_or_none(users.availability),
+            note: format!(
+                "95 % interval {}; {} of {} as expected",
+                words::interval(users.availability_interval),
+                users.expected,
+                words::counted(users.requests, "request", "requests"),
+            ),
+            reference: None,
+        },
+        KeyFigure {
+            name: "siege availability",
+            value: words::percent(siege.availability),
+            note: "by siege's own rules".to_owned(),
+            reference: published(|reference| Some(reference.availability), words::percent),
+        },
+    ];
+    if let Some(prober) = &report.summary.prober {
+        figures.push(KeyFigure {
+            name: "prober availability",
+            value: words::percent_or_none(prober.availability),
+            note: format!(
+                "95 % interval {}; open model, fixed rate; {} without any success",
+                words::interval(prober.availability_interval),
+                words::counted(report.summary.failed_seconds, "second", "seconds"),
+            ),
+            reference: None,
+        });
+    }
+    figures.extend([
+        KeyFigure {
+            name: "goodput",
+            value: words::rate_or_none(users.goodput),
+            note: "expected answers per second".to_owned(),
+            reference: published(|reference| reference.transaction_rate, words::rate),
+        },
+        KeyFigure {
+            name: "p50 of expected",
+            value: words::seconds_or_none(users.latency_expected.p50),
+            note: "half of the expected answers took no longer".to_owned(),
+            reference: None,
+        },
+        KeyFigure {
+            name: "p99 of expected",
+            value: words::seconds_or_none(users.latency_expected.p99),
+            note: format!(
+                "longest {}",
+                words::seconds_or_none(users.latency_expected.max)
+            ),
+            reference: None,
+        },
+    ]);
+    if let Some(recovered) = report.summary.recovered {
+        figures.push(KeyFigure {
+            name: "recovery time",
+            value: words::seconds_or_none(report.summary.recovery_time),
+            note: if recovered {
+                "from the end of the last fault to steady service".to_owned()
+            } else {
+                "service did not become steady again".to_owned()
+            },
+            reference: None,
+        });
+    }
+    figures
+}
+
+/// siege's figures beside the published ones, as far as any were published.
+pub(crate) fn reference_table(report: &Report<'_>) -> Option<Table> {
+    let reference = report.reference()?;
+    let siege = &report.summary.siege;
+    let secs = |value: f64| format!("{value:.2} secs");
+    let plain = |value: f64| format!("{value:.2}");
+    let rows = [
+        (
+            "availability",
+            words::percent(siege.availability),
+            Some(words::percent(reference.availability)),
+        ),
+        (
+            "transaction rate",
+            words::rate(siege.transaction_rate),
+            reference.transaction_rate.map(words::rate),
+        ),
+        (
+            "response time",
+            secs(siege.response_time),
+            reference.response_time.map(secs),
+        ),
+        (
+            "concurrency",
+            plain(siege.concurrency),
+            reference.concurrency.map(plain),
+        ),
+        (
+            "longest transaction",
+            secs(siege.longest),
+            reference.longest.map(secs),
+        ),
+        (
+            "shortest transaction",
+            secs(siege.shortest),
+            reference.shortest.map(secs),
+        ),
+    ];
+    let mut table = Table::new([
+        ("siege's figure", Align::Left),
+        ("measured", Align::Right),
+        (reference.source.as_str(), Align::Right),
+    ]);
+    for (name, measured, published) in rows {
+        if let Some(published) = published {
+            table.rows.push(vec![name.to_owned(), measured, published]);
+        }
+    }
+    Some(table)
+}

@@ -1,0 +1,98 @@
+//! Who ran what, where, and how to do it again.
+
+use holdfast_core::event::StopCause;
+use holdfast_core::record::Record;
+
+use crate::words;
+
+/// The place of the run, as names and values; what is not known is left out.
+pub(crate) fn environment_rows(record: &Record) -> Vec<(&'static str, String)> {
+    let environment = &record.run.environment;
+    let load = &record.run.plan.load;
+    let users = load.stages.iter().map(|stage| stage.users).max();
+    let mut rows = vec![
+        ("run", record.run.run_id.clone()),
+        ("started", record.run.started_at.clone()),
+        ("experiment file", record.run.source_file.clone()),
+        (
+            "load",
+            format!(
+                "up to {} for {}, think time {}, deadline {}",
+                words::counted(u64::from(users.unwrap_or(0)), "user", "users"),
+                words::seconds(load.duration.as_secs_f64()),
+                words::seconds(load.think_time.as_secs_f64()),
+                words::seconds(load.timeout.as_secs_f64()),
+            ),
+        ),
+        (
+            "prober",
+            load.prober.map_or_else(|| "none".to_owned(), words::rate),
+        ),
+        ("target", environment.target_url.clone()),
+        (
+            "cluster",
+            format!("{} {}", environment.cluster, environment.cluster_version),
+        ),
+        ("namespace", environment.namespace.clone()),
+        (
+            "generator",
+            format!(
+                "{}, {}",
+                environment.platform,
+                words::counted(environment.processors as u64, "processor", "processors"),
+            ),
+        ),
+        ("holdfast", environment.holdfast.clone()),
+    ];
+    let emulations = environment.emulations.iter();
+    rows.extend(emulations.map(|line| ("emulation", line.clone())));
+    for row in &mut rows {
+        row.1 = words::one_line(&row.1);
+    }
+    rows.retain(|(_, value)| !value.is_empty());
+    rows
+}
+
+/// Why the run ended before its plan, in one line.
+pub(crate) fn stopped_line(record: &Record) -> Option<String> {
+    let cause = record.stopped.as_ref()?;
+    Some(match cause {
+        StopCause::Interrupted => "stopped early: interrupted (SIGINT)".to_owned(),
+        StopCause::Terminated => "stopped early: terminated (SIGTERM)".to_owned(),
+        StopCause::StopCondition(words) => format!("stopped early: {words}"),
+        StopCause::FaultFailed(words) => format!("stopped early: fault failed: {words}"),
+        StopCause::LoadFailed(words) => format!("stopped early: load failed: {words}"),
+    })
+}
+
+/// The command that repeats the run, quoted for a POSIX shell.
+pub(crate) fn command_line(record: &Record) -> String {
+    let mut line = format!("holdfast run {}", quoted(&record.run.source_file));
+    for (name, value) in &record.run.params {
+        line.push_str(" --set ");
+        line.push_str(&quoted(&format!("{name}={value}")));
+    }
+    line
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("users=20"), "users=20");
+        assert_eq!(quoted("title=it's late"), r"'title=it'\''s late'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a;rm -rf"), "'a;rm -rf'");
+    }
+}
