@@ -103,3 +103,44 @@ impl std::fmt::Debug for Drivers {
         formatter.debug_struct("Drivers").finish_non_exhaustive()
     }
 }
+
+/// For runs that break nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoFaults;
+
+#[async_trait]
+impl FaultDriver for NoFaults {
+    async fn check(&self, fault: &PlannedFault, _: &[SafetyNet]) -> Result<(), FaultDriverError> {
+        Err(FaultDriverError(format!(
+            "{} needs a system in a cluster, and this run has none",
+            fault.fault.describe()
+        )))
+    }
+
+    async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
+        self.check(fault, &[]).await.map(|()| String::new())
+    }
+
+    async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
+        self.check(fault, &[]).await.map(|()| String::new())
+    }
+
+    async fn recover(&self, _: &PlannedFault) -> Result<String, FaultDriverError> {
+        Ok("nothing was changed".to_owned())
+    }
+
+    async fn residue(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// For runs against something that cannot be watched.
+#[derive(Clone, Copy, Debug)]
+pub struct NoObserver;
+
+#[async_trait]
+impl Observer for NoObserver {
+    async fn run(&self, _: Events, stop: CancellationToken) {
+        stop.cancelled().await;
+    }
+}

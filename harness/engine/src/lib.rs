@@ -10,6 +10,7 @@ mod run;
 mod stop_condition;
 
 pub use drivers::{
-    Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, Observer,
+    Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, NoFaults,
+    NoObserver, Observer,
 };
 pub use run::run;

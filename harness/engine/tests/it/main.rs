@@ -1,6 +1,9 @@
 //! The loop with scripted drivers and paused time.
 
-#![expect(clippy::unwrap_used, reason = "a broken invariant in a test is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a broken invariant in a test is a failed test"
+)]
 
 mod recovery;
 mod script;

@@ -14,7 +14,7 @@ use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::{LoadPlan, Plan, PlannedFault};
 use holdfast_core::record::Record;
 use holdfast_engine::{
-    Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, Observer,
+    Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, NoObserver,
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -179,16 +179,6 @@ impl LoadDriver for ScriptedLoad {
         events.send(Event::LoadStopped);
         events.send(Event::LoadFinished(Box::default()));
         Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct NoObserver;
-
-#[async_trait]
-impl Observer for NoObserver {
-    async fn run(&self, _: Events, stop: CancellationToken) {
-        stop.cancelled().await;
     }
 }
 
