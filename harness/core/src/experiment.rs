@@ -180,6 +180,58 @@ pub enum Metric {
     RecoveryTime,
 }
 
+impl Metric {
+    /// Every metric, in the order of the reference.
+    pub const ALL: [Self; 8] = [
+        Self::Availability,
+        Self::SiegeAvailability,
+        Self::ProberAvailability,
+        Self::P50,
+        Self::P95,
+        Self::P99,
+        Self::Goodput,
+        Self::RecoveryTime,
+    ];
+
+    /// The word of the experiment file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Availability => "availability",
+            Self::SiegeAvailability => "siegeAvailability",
+            Self::ProberAvailability => "proberAvailability",
+            Self::P50 => "p50",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+            Self::Goodput => "goodput",
+            Self::RecoveryTime => "recoveryTime",
+        }
+    }
+
+    /// What its values and bounds are measured in.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Availability | Self::SiegeAvailability | Self::ProberAvailability => {
+                Unit::Percent
+            }
+            Self::P50 | Self::P95 | Self::P99 | Self::RecoveryTime => Unit::Seconds,
+            Self::Goodput => Unit::PerSecond,
+        }
+    }
+}
+
+/// The unit of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// 0 to 100.
+    Percent,
+    /// Seconds.
+    Seconds,
+    /// Per second.
+    PerSecond,
+}
+
 /// The windows of a run, cut at observed times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -192,6 +244,22 @@ pub enum Phase {
     Recovery,
     /// From then on.
     After,
+}
+
+impl Phase {
+    /// Every phase, in the order of a run.
+    pub const ALL: [Self; 4] = [Self::Baseline, Self::Fault, Self::Recovery, Self::After];
+
+    /// The word of the experiment file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Fault => "fault",
+            Self::Recovery => "recovery",
+            Self::After => "after",
+        }
+    }
 }
 
 /// Limits on the damage an experiment may do.

@@ -6,9 +6,53 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::seconds;
 use crate::experiment::{
-    Objective, Reference, Request, SafetyNet, Stage, StopCondition, Target, Windows,
+    Experiment, Objective, Reference, Request, SafetyNet, Stage, StopCondition, Target, Windows,
 };
 use crate::fault::Fault;
+
+/// The longest anybody waits, after Ctrl-C or at a regular end, for a service that does not
+/// answer. It is above every answer of a service that merely queues.
+const LONGEST_DRAIN: Duration = Duration::from_secs(15);
+
+/// Lays an experiment out on one timeline. Faults are ordered by start; those that start
+/// together keep the order of the experiment.
+#[must_use]
+pub fn plan(experiment: &Experiment) -> Plan {
+    let load = &experiment.load;
+    let baseline = experiment.windows.baseline;
+    let mut faults: Vec<PlannedFault> = experiment
+        .method
+        .iter()
+        .map(|step| PlannedFault {
+            name: step.name.clone(),
+            start: baseline + step.at,
+            end: baseline + step.at + step.duration,
+            fault: step.fault.clone(),
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.start);
+    Plan {
+        experiment: experiment.name.clone(),
+        title: experiment.title.clone(),
+        load: LoadPlan {
+            target: load.target.clone(),
+            stages: load.stages.clone(),
+            duration: load.stages.iter().map(|stage| stage.duration).sum(),
+            think_time: load.think_time,
+            timeout: load.timeout,
+            // A request has ended by its own deadline: longer would wait for nothing.
+            drain_limit: load.timeout.min(LONGEST_DRAIN),
+            prober: load.prober,
+            requests: load.requests.clone(),
+        },
+        windows: experiment.windows.clone(),
+        faults,
+        objectives: experiment.objectives.clone(),
+        stop_conditions: experiment.safety.stop_conditions.clone(),
+        allow: experiment.safety.allow.clone(),
+        reference: experiment.reference.clone(),
+    }
+}
 
 /// A whole run, decided beforehand. All times since the start of the load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

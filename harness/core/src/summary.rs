@@ -4,9 +4,142 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Tick;
 use crate::experiment::Phase;
-use crate::outcome::Reason;
-use crate::siege::Figures;
+use crate::outcome::{Reason, Source};
+use crate::record::Record;
+use crate::siege::{Figures, Tally};
+
+mod measure;
+mod self_check;
+mod windows;
+
+pub(crate) use measure::measure;
+pub(crate) use windows::Cuts;
+
+/// Computes every figure of a run.
+#[must_use]
+pub fn summarize(record: &Record) -> Summary {
+    let cuts = Cuts::observe(record);
+    let whole = |source| measure(record, &cuts, &Phase::ALL, source);
+    let accounting = account(record);
+    Summary {
+        siege: siege_figures(record),
+        users: whole(Source::Users),
+        prober: has_prober(record).then(|| whole(Source::Prober)),
+        windows: observed_windows(record, &cuts),
+        recovery_time: cuts.recovery_time(),
+        recovered: cuts.recovered(),
+        failed_seconds: failed_seconds(record),
+        self_check: self_check::self_check(record),
+        accounting,
+    }
+}
+
+/// siege's block: the users alone, without the requests that siege would have cancelled.
+fn siege_figures(record: &Record) -> Figures {
+    let mut tally = Tally::default();
+    let ticks = record.ticks.iter();
+    for tick in ticks.filter(|tick| tick.source == Source::Users && !tick.draining) {
+        tally.merge(&tick.siege);
+    }
+    tally.figures(windows::load_length(record))
+}
+
+fn has_prober(record: &Record) -> bool {
+    record.run.plan.load.prober.is_some()
+        || record
+            .ticks
+            .iter()
+            .any(|tick| tick.source == Source::Prober)
+}
+
+fn observed_windows(record: &Record, cuts: &Cuts) -> Vec<Window> {
+    let window = |phase: Phase| {
+        let (start, end) = cuts.span(phase)?;
+        let measured = |source| measure(record, cuts, &[phase], source);
+        Some(Window {
+            phase,
+            start,
+            end,
+            users: measured(Source::Users),
+            prober: has_prober(record).then(|| measured(Source::Prober)),
+        })
+    };
+    Phase::ALL.into_iter().filter_map(window).collect()
+}
+
+fn failed_seconds(record: &Record) -> u64 {
+    let source = if has_prober(record) {
+        Source::Prober
+    } else {
+        Source::Users
+    };
+    // The last tick before the load stops and a tick of the drain may name the same second.
+    let mut seconds: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    let ticks = record.ticks.iter();
+    for tick in ticks.filter(|tick| tick.source == source && !tick.draining) {
+        let (expected, ended) = seconds.entry(tick.second).or_default();
+        *expected += tick.expected;
+        *ended += tick.expected + tick.unexpected_total();
+    }
+    let failed = |(expected, ended): &&(u64, u64)| *expected == 0 && *ended > 0;
+    seconds.values().filter(failed).count() as u64
+}
+
+fn account(record: &Record) -> Accounting {
+    let sources = [Source::Users, Source::Prober].map(|source| account_of(record, source));
+    let mut total = Accounting {
+        // Each source by itself: two errors must not cancel each other out.
+        holds: sources.iter().all(|account| account.holds),
+        ..Accounting::default()
+    };
+    for account in sources {
+        total.scheduled += account.scheduled;
+        total.dropped += account.dropped;
+        total.sent += account.sent;
+        total.expected += account.expected;
+        total.unexpected += account.unexpected;
+        total.cut_off += account.cut_off;
+        total.drained += account.drained;
+    }
+    total
+}
+
+fn account_of(record: &Record, source: Source) -> Accounting {
+    let mut account = Accounting {
+        cut_off: cut_off(record, source),
+        ..Accounting::default()
+    };
+    let ticks = record.ticks.iter();
+    for tick in ticks.filter(|tick| tick.source == source) {
+        let unexpected = tick.unexpected_total();
+        account.scheduled += tick.scheduled;
+        account.dropped += tick.dropped;
+        account.sent += tick.sent;
+        account.expected += tick.expected;
+        account.unexpected += unexpected;
+        if tick.draining {
+            account.drained += tick.expected + unexpected;
+        }
+    }
+    account.holds = account.scheduled == account.sent + account.dropped
+        && account.sent == account.expected + account.unexpected + account.cut_off;
+    account
+}
+
+/// Requests of `source` still in flight when the drain ended.
+fn cut_off(record: &Record, source: Source) -> u64 {
+    let load = record.load.as_ref();
+    load.and_then(|load| load.cut_off.get(&source).copied())
+        .unwrap_or(0)
+}
+
+/// Requests of a tick that the generator itself made fail.
+fn client_side_failures(tick: &Tick) -> u64 {
+    let client_side = |(reason, count): (&Reason, &u64)| reason.is_client_side().then_some(*count);
+    tick.unexpected.iter().filter_map(client_side).sum()
+}
 
 /// The figures of a run. Times in seconds, availabilities in percent; `None` where nothing was
 /// measured, never zero instead.
@@ -19,10 +152,14 @@ pub struct Summary {
     pub users: Measured,
     /// Prober, when there was one.
     pub prober: Option<Measured>,
-    /// The windows as observed, in order; empty ones are left out.
+    /// The windows as observed, in order; empty ones are left out. They are made of whole
+    /// seconds: a second that touches the faults at all belongs to the fault's window.
     pub windows: Vec<Window>,
-    /// From the end of the last fault to steady service; `None` when there was no fault or
-    /// service did not become steady (see `recovered`).
+    /// From the end of the last fault to steady service: the start of the first three whole
+    /// seconds in a row in each of which something ended and everything that ended was as
+    /// expected, users and prober together. Zero when the first whole second after the fault
+    /// already begins them. `None` when there was no fault or service did not become steady
+    /// (see `recovered`).
     pub recovery_time: Option<f64>,
     /// Whether service became steady after the last fault; `None` without a fault.
     pub recovered: Option<bool>,
@@ -39,7 +176,7 @@ pub struct Summary {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Measured {
-    /// Length of the stretch in seconds.
+    /// Length of the stretch in seconds, the drain left out.
     pub seconds: f64,
     /// Requests that ended (client-caused failures left out) or were cut off.
     pub requests: u64,
@@ -47,13 +184,13 @@ pub struct Measured {
     pub expected: u64,
     /// The others by reason, client-caused ones included.
     pub unexpected: BTreeMap<Reason, u64>,
-    /// In flight at the end of the drain.
+    /// In flight at the end of the drain; counted in the run's last window.
     pub cut_off: u64,
     /// expected / requests, percent.
     pub availability: Option<f64>,
     /// 95 % Wilson interval of the availability, percent.
     pub availability_interval: Option<(f64, f64)>,
-    /// Expected answers per second.
+    /// Expected answers per second of the load; those of the drain are left out.
     pub goodput: Option<f64>,
     /// Service time of expected answers.
     pub latency_expected: Percentiles,
@@ -93,8 +230,8 @@ pub struct Window {
     pub prober: Option<Measured>,
 }
 
-/// scheduled = sent + dropped; sent = expected + unexpected + cut off; Σ reasons = unexpected.
-/// All sources together.
+/// For each source: scheduled = sent + dropped; sent = expected + unexpected + cut off; Σ reasons = unexpected.
+/// The figures are all sources together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accounting {
@@ -112,7 +249,7 @@ pub struct Accounting {
     pub cut_off: u64,
     /// Ended during the drain (part of expected and unexpected; siege drops them).
     pub drained: u64,
-    /// Whether both equations hold.
+    /// Whether both equations hold for each source.
     pub holds: bool,
 }
 

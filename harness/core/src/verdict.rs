@@ -2,7 +2,162 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::{FaultAction, StopCause};
 use crate::experiment::Objective;
+use crate::record::Record;
+use crate::summary::Summary;
+
+mod objective;
+
+/// Judges a run. What is gravest decides, in this order:
+///
+/// 1. something could not be put back: [`Outcome::NotReverted`];
+/// 2. a person or the system ended the run: [`Outcome::Interrupted`], [`Outcome::Terminated`];
+/// 3. a stop condition ended it: [`Outcome::Aborted`];
+/// 4. the run could not be carried out or measured: [`Outcome::Inconclusive`];
+/// 5. an objective was not met: [`Outcome::Failed`], also when another one cannot be judged,
+///    because no further measurement would make the run pass;
+/// 6. an objective cannot be judged, or there is none: [`Outcome::Inconclusive`];
+/// 7. [`Outcome::Passed`].
+///
+/// In the first four cases no objective counts as met or not: the values describe another run
+/// than the one that was asked for.
+#[must_use]
+pub fn judge(record: &Record, summary: &Summary) -> Verdict {
+    let mut objectives: Vec<Judged> = record
+        .run
+        .plan
+        .objectives
+        .iter()
+        .map(|wanted| objective::judge(wanted, record, summary))
+        .collect();
+    let mut causes = not_reverted(record);
+    causes.extend(ended_early(record));
+    causes.extend(
+        not_carried_out(record, summary)
+            .into_iter()
+            .map(|reason| (Outcome::Inconclusive, reason)),
+    );
+    if let Some((outcome, _)) = causes.first() {
+        let outcome = *outcome;
+        for judged in &mut objectives {
+            judged.met = None;
+        }
+        return Verdict {
+            outcome,
+            reasons: causes.into_iter().map(|(_, reason)| reason).collect(),
+            objectives,
+        };
+    }
+    let (outcome, reasons) = weigh(&objectives);
+    Verdict {
+        outcome,
+        reasons,
+        objectives,
+    }
+}
+
+fn not_reverted(record: &Record) -> Vec<(Outcome, String)> {
+    let mut reasons: Vec<String> = record
+        .residue
+        .iter()
+        .map(|line| format!("not put back: {line}"))
+        .collect();
+    for fault in record.faults.iter().filter(|f| f.recovered.is_none()) {
+        let mut errors = fault.errors.iter();
+        let last = errors.rfind(|error| error.action == FaultAction::Recover);
+        if let Some(error) = last {
+            reasons.push(format!(
+                "the fault {} could not be undone: {}",
+                fault.name, error.error
+            ));
+        } else if fault.injected.is_some() || !record.finished {
+            // Of a run that broke off nobody knows how far the injection had come.
+            reasons.push(format!(
+                "the fault {} is not known to be undone; undo: {}",
+                fault.name, fault.undo
+            ));
+        }
+    }
+    let outcome = Outcome::NotReverted;
+    reasons
+        .into_iter()
+        .map(|reason| (outcome, reason))
+        .collect()
+}
+
+fn ended_early(record: &Record) -> Option<(Outcome, String)> {
+    Some(match record.stopped.as_ref()? {
+        StopCause::Interrupted => (Outcome::Interrupted, "interrupted by Ctrl-C".to_owned()),
+        StopCause::Terminated => (Outcome::Terminated, "terminated by SIGTERM".to_owned()),
+        StopCause::StopCondition(words) => (Outcome::Aborted, format!("stop condition: {words}")),
+        StopCause::FaultFailed(words) => (
+            Outcome::Inconclusive,
+            format!("a fault could not be injected: {words}"),
+        ),
+        StopCause::LoadFailed(words) => (
+            Outcome::Inconclusive,
+            format!("the load could not be carried out: {words}"),
+        ),
+    })
+}
+
+/// Why the run does not say what it was meant to say.
+fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if !record.finished {
+        reasons.push("the run did not finish".to_owned());
+    }
+    for planned in &record.run.plan.faults {
+        let observed = record
+            .faults
+            .iter()
+            .find(|fault| fault.name == planned.name);
+        if observed.is_none_or(|fault| fault.injected.is_none()) {
+            reasons.push(format!("the fault {} was never in effect", planned.name));
+        }
+    }
+    let problems = summary.self_check.problems.iter();
+    reasons.extend(problems.map(|problem| format!("invalid: {problem}")));
+    let accounting = &summary.accounting;
+    if !accounting.holds {
+        reasons.push(format!(
+            "invalid: requests do not add up: {} scheduled, {} sent, {} dropped; {} expected, \
+             {} unexpected, {} cut off",
+            accounting.scheduled,
+            accounting.sent,
+            accounting.dropped,
+            accounting.expected,
+            accounting.unexpected,
+            accounting.cut_off
+        ));
+    }
+    reasons
+}
+
+fn weigh(objectives: &[Judged]) -> (Outcome, Vec<String>) {
+    let texts = |met: Option<bool>| {
+        let those = objectives.iter().filter(move |judged| judged.met == met);
+        those.map(|judged| judged.text.clone())
+    };
+    let failed = texts(Some(false)).count();
+    let open = texts(None).count();
+    let outcome = if failed > 0 {
+        Outcome::Failed
+    } else if open > 0 || objectives.is_empty() {
+        Outcome::Inconclusive
+    } else {
+        Outcome::Passed
+    };
+    let reasons = if objectives.is_empty() {
+        vec!["no objective: the experiment asks nothing".to_owned()]
+    } else if outcome == Outcome::Passed {
+        texts(Some(true)).collect()
+    } else {
+        texts(Some(false)).chain(texts(None)).collect()
+    };
+    (outcome, reasons)
+}
 
 /// The judgement of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +217,7 @@ pub struct Judged {
     pub measured: Option<f64>,
     /// Requests the value rests on.
     pub requests: u64,
-    /// Whether it was met; `None`: cannot be said.
+    /// Whether it was met; `None`: cannot be said, of the objective or of the whole run.
     pub met: Option<bool>,
     /// One line for people: metric, windows, value, bound.
     pub text: String,

@@ -1,0 +1,160 @@
+//! What must go together: checks over more than one section. A section that could not be read is
+//! `None` here, and was reported where it stands.
+
+use std::time::Duration;
+
+use super::Placed;
+use super::problems::{Fields, Problems};
+use crate::experiment::{Load, Metric, Objective, Phase, Step, Windows};
+use crate::fault::Fault;
+
+/// baseline + at + duration + recovery of each step is within the load.
+pub(super) fn fits_in_load(
+    method: &Option<Vec<Placed<Step>>>,
+    windows: Option<&Windows>,
+    load: Option<&Load>,
+    problems: &mut Problems,
+) {
+    let (Some(method), Some(windows), Some(load)) = (method, windows, load) else {
+        return;
+    };
+    let total: Duration = load.stages.iter().map(|stage| stage.duration).sum();
+    for step in method {
+        let Step {
+            name, at, duration, ..
+        } = &step.value;
+        let needed = windows.baseline + *at + *duration + windows.recovery;
+        if needed > total {
+            problems.report(
+                &step.at,
+                format!(
+                    "the step `{name}` does not fit: the baseline, its start, its duration and \
+                     the recovery are {needed:?}, the stages {total:?}"
+                ),
+                "allowed: stages that last until the recovery after the last fault has passed",
+            );
+        }
+    }
+}
+
+/// Two faults never hold the same Deployment at once, nor one right after the other: each
+/// would record the other's state as the original.
+pub(super) fn no_overlap(method: &Option<Vec<Placed<Step>>>, problems: &mut Problems) {
+    let Some(method) = method else { return };
+    let mut steps: Vec<&Placed<Step>> = method.iter().collect();
+    steps.sort_by_key(|step| step.value.at);
+    for (index, later) in steps.iter().enumerate() {
+        let clash = steps[..index].iter().find(|earlier| {
+            deployment(&earlier.value.fault) == deployment(&later.value.fault)
+                && earlier.value.at + earlier.value.duration >= later.value.at
+        });
+        if let Some(earlier) = clash {
+            problems.report(
+                &later.at,
+                format!(
+                    "the step `{}` begins before the step `{}` on the same deployment has ended",
+                    later.value.name, earlier.value.name
+                ),
+                format!(
+                    "allowed: `at` later than {:?}",
+                    earlier.value.at + earlier.value.duration
+                ),
+            );
+        }
+    }
+}
+
+fn deployment(fault: &Fault) -> &str {
+    match fault {
+        Fault::Scale(scale) => &scale.deployment,
+    }
+}
+
+/// A step's name identifies its fault in events and undo records.
+pub(super) fn unique_names(method: &Option<Vec<Placed<Step>>>, problems: &mut Problems) {
+    let Some(method) = method else { return };
+    for (index, step) in method.iter().enumerate() {
+        let name = &step.value.name;
+        if method[..index]
+            .iter()
+            .any(|other| other.value.name == *name)
+        {
+            problems.report(
+                &step.at,
+                format!("two steps are called `{name}`"),
+                "allowed: a name of its own for each step",
+            );
+        }
+    }
+}
+
+/// Services and Deployments are names within a namespace, which only `system` gives.
+pub(super) fn namespace_known(
+    spec: &Fields<'_>,
+    method: &Option<Vec<Placed<Step>>>,
+    problems: &mut Problems,
+) {
+    if spec.get("system").is_some() {
+        return;
+    }
+    let target = spec.get("load").and_then(|load| load.entry("target"));
+    if let Some(service) = target.and_then(|target| target.entry("service")) {
+        problems.report(
+            &service.at,
+            "a service is the target, but no namespace is known",
+            "allowed: `spec.system` with its `namespace`, or `target: {url: http://…}`",
+        );
+    }
+    if let Some(step) = method.as_ref().and_then(|steps| steps.first()) {
+        problems.report(
+            &step.at,
+            format!(
+                "the step `{}` has a deployment, but no namespace is known",
+                step.value.name
+            ),
+            "allowed: faults together with `spec.system` and its `namespace`",
+        );
+    }
+}
+
+/// Every objective asks about something that this experiment will measure.
+pub(super) fn objectives_have_data(
+    objectives: &Option<Vec<Placed<Objective>>>,
+    spec: &Fields<'_>,
+    load: Option<&Load>,
+    problems: &mut Problems,
+) {
+    for Placed { value, at } in objectives.iter().flatten() {
+        let needs_fault = value.metric == Metric::RecoveryTime
+            || value.during.iter().any(|phase| *phase != Phase::Baseline);
+        if needs_fault && spec.get("method").is_none_or(is_empty) {
+            problems.report(
+                at,
+                "the objective asks about a fault, but there is none",
+                "allowed: `during: [baseline]` or no `during`, or a step in `spec.method`",
+            );
+        }
+        let whole_run = matches!(
+            value.metric,
+            Metric::RecoveryTime | Metric::SiegeAvailability
+        );
+        if whole_run && !value.during.is_empty() {
+            problems.report(
+                at,
+                format!("`{}` is measured over the whole run", value.metric.name()),
+                "allowed: the objective without `during`",
+            );
+        }
+        if value.metric == Metric::ProberAvailability && load.is_some_and(|l| l.prober.is_none()) {
+            problems.report(
+                at,
+                "the objective asks about the prober, which is switched off",
+                "allowed: `load.prober` with a rate above 0/s",
+            );
+        }
+    }
+}
+
+fn is_empty(method: &super::Node) -> bool {
+    matches!(&method.value, super::Value::List(items) if items.is_empty())
+}

@@ -1,0 +1,97 @@
+//! What the load generator says about itself: whether the figures can be the service's.
+
+use super::windows::load_length;
+use super::{SelfCheck, client_side_failures, cut_off};
+use crate::event::{LoadFinished, Tick};
+use crate::outcome::Source;
+use crate::record::Record;
+
+/// More saturated seconds than this share of the load void the run.
+const SATURATION_LIMIT: f64 = 0.05;
+
+/// How far the two sides of Little's law may be apart by chance and rounding.
+const LITTLE_TOLERANCE: f64 = 0.05;
+
+pub(super) fn self_check(record: &Record) -> SelfCheck {
+    let load_seconds = load_length(record).as_secs_f64();
+    let mut check = SelfCheck {
+        load_seconds,
+        client_side_failures: record.ticks.iter().map(client_side_failures).sum(),
+        ..SelfCheck::default()
+    };
+    if check.client_side_failures > 0 {
+        check.problems.push(format!(
+            "the generator itself made {} requests fail (no local port or file descriptor left)",
+            check.client_side_failures
+        ));
+    }
+    match &record.load {
+        Some(load) => {
+            check.lag_p99 = load.lag.percentile(99.0).map(|lag| lag.as_secs_f64());
+            check.saturated_seconds = load.saturated_seconds.len() as u64;
+            if load_seconds > 0.0 {
+                check.cpu_percent = (load.processors > 0)
+                    .then(|| load.cpu_seconds / load_seconds / load.processors as f64 * 100.0);
+                compare_little(record, load, &mut check);
+            }
+            if check.saturated_seconds as f64 > SATURATION_LIMIT * load_seconds {
+                check.problems.push(format!(
+                    "generator saturated {} of {load_seconds:.0} s",
+                    check.saturated_seconds
+                ));
+            }
+        }
+        None => check
+            .problems
+            .push("the load generator gave no account of itself".to_owned()),
+    }
+    check.valid = check.problems.is_empty();
+    check
+}
+
+/// Little's law: the users inside a request or a pause, on average, are the rate of requests
+/// times the time each takes. Counted over the load itself: of a request that ended in the drain
+/// only the part before the load's end.
+fn compare_little(record: &Record, load: &LoadFinished, check: &mut SelfCheck) {
+    let elapsed = check.load_seconds;
+    let plan = &record.run.plan.load;
+    let think_time = plan.think_time.as_secs_f64();
+    let mut busy = 0.0;
+    let mut drained = 0;
+    let ticks = record.ticks.iter();
+    for tick in ticks.filter(|tick| tick.source == Source::Users) {
+        let ended = tick.expected + tick.unexpected_total();
+        if tick.draining {
+            // On average they ended in the middle of their second.
+            let after_end = (f64::from(tick.second) + 0.5 - elapsed).max(0.0);
+            busy += (service_seconds(tick) - ended as f64 * after_end).max(0.0);
+            drained += ended;
+        } else {
+            busy += service_seconds(tick) + ended as f64 * think_time;
+        }
+    }
+    let expected = busy / elapsed;
+    let most_users = plan.stages.iter().map(|stage| stage.users).max();
+    // What cannot be known at the end of the load: the half second of each drained request, all
+    // of each cut-off one, and how much of its last pause each user has had.
+    let unknown = drained as f64 * 0.5
+        + cut_off(record, Source::Users) as f64 * plan.timeout.as_secs_f64()
+        + f64::from(most_users.unwrap_or(0)) * think_time;
+    let tolerance = LITTLE_TOLERANCE * load.mean_users.max(expected) + unknown / elapsed;
+    check.little_measured = Some(load.mean_users);
+    check.little_expected = Some(expected);
+    if (expected - load.mean_users).abs() > tolerance {
+        check.problems.push(format!(
+            "Little's law does not hold: {:.2} users by counting, {expected:.2} by rate and time",
+            load.mean_users
+        ));
+    }
+}
+
+/// Sum of the service times of every request that ended in the tick.
+fn service_seconds(tick: &Tick) -> f64 {
+    [&tick.latency_expected, &tick.latency_unexpected]
+        .into_iter()
+        .filter_map(|histogram| Some(histogram.mean()?.as_secs_f64() * histogram.count() as f64))
+        .sum()
+}
