@@ -28,8 +28,8 @@ pub struct Config {
 impl Config {
     /// Reads, besides what every service reads: `PAY_URL`, else `PAY_SERVICE_HOST` and
     /// `PAY_SERVICE_PORT` (which Kubernetes sets), else `http://localhost:8082`; `PAY_CALL_LIMIT`
-    /// (default 30 s); `PAY_*` of [`CommandSettings::from_env`]; `ORDER_INSERT_COST`,
-    /// `ORDER_COMMIT_COST`, `ORDER_ROLLBACK_COST` (default 0) and `RNG_SEED`.
+    /// (default 30 s); `PAY_*` of [`CommandSettings::from_env`]; `ORDER_RECEIVE_COST`,
+    /// `ORDER_INSERT_COST`, `ORDER_COMMIT_COST`, `ORDER_ROLLBACK_COST` (default 0) and `RNG_SEED`.
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let cost = |env: &mut Env, name| env.duration(name, Duration::ZERO);
         let config = Self {
@@ -37,6 +37,7 @@ impl Config {
             log: LogConfig::from_env(&mut env),
             database: DatabaseConfig::from_env(&mut env, "app"),
             costs: Costs {
+                receive: cost(&mut env, "ORDER_RECEIVE_COST"),
                 insert: cost(&mut env, "ORDER_INSERT_COST"),
                 commit: cost(&mut env, "ORDER_COMMIT_COST"),
                 rollback: cost(&mut env, "ORDER_ROLLBACK_COST"),

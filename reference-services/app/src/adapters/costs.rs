@@ -1,4 +1,4 @@
-//! Gives the steps of the store the duration they have on another machine: each takes at least a
+//! Gives the steps of an order the duration they have on another machine: each takes at least a
 //! drawn time, its own work included, so a fast machine behaves like the one that is modelled.
 
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use crate::ports::{Connection, Orders, StoreError};
 /// Mean durations of the steps; each is drawn anew from a gamma distribution of shape 4.
 #[derive(Clone, Copy, Debug)]
 pub struct Costs {
+    /// Before a request asks for a connection.
+    pub receive: Duration,
     pub insert: Duration,
     pub commit: Duration,
     pub rollback: Duration,
@@ -42,6 +44,7 @@ struct Pace {
 
 #[derive(Clone, Debug)]
 struct Durations {
+    receive: Histogram,
     insert: Histogram,
     commit: Histogram,
     rollback: Histogram,
@@ -59,7 +62,7 @@ impl<O> PacedOrders<O> {
         );
         registry.register(
             "order_step_duration_seconds",
-            "Time spent in one step of the store of orders",
+            "Time spent in one step of an order",
             steps.clone(),
         );
         let of_step = |step| steps.get_or_create_owned(&StepLabel { step });
@@ -69,6 +72,7 @@ impl<O> PacedOrders<O> {
                 costs,
                 chance,
                 durations: Durations {
+                    receive: of_step("receive"),
                     insert: of_step("insert"),
                     commit: of_step("commit"),
                     rollback: of_step("rollback"),
@@ -81,6 +85,13 @@ impl<O> PacedOrders<O> {
 #[async_trait]
 impl<O: Orders> Orders for PacedOrders<O> {
     async fn connect(&self) -> Result<Box<dyn Connection>, StoreError> {
+        let pace = &self.pace;
+        pace.step(
+            pace.costs.receive,
+            &pace.durations.receive,
+            std::future::ready(()),
+        )
+        .await;
         Ok(Box::new(PacedConnection {
             connection: self.orders.connect().await?,
             pace: self.pace.clone(),
