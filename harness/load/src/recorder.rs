@@ -1,0 +1,319 @@
+//! Counts every request exactly once and hands the counts out as one tick per source and second.
+//!
+//! Senders write into shards (a mutex and the ticks of the running second each); the one
+//! [`Collector`] empties them. The moment of an event is decided under its shard's lock, so what
+//! is collected is final: nothing is ever counted into a second that has been handed out, and
+//! nothing is sent after the shards were told to stop.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use holdfast_core::event::{Event, Tick};
+use holdfast_core::outcome::{FailedRequest, Sample, Source};
+use holdfast_engine::Events;
+use tokio::time::Instant;
+
+use crate::exchange::Outcome;
+
+/// How many failed requests of a run are kept one by one; the others are only counted.
+const FAILURES_KEPT: u64 = 1000;
+
+/// The account of a running load.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    /// When the load began.
+    pub(crate) start: Instant,
+    /// When it stopped sending.
+    stopped: OnceLock<Instant>,
+    /// The last second of the plan: what ends in the sliver between it and the stop counts into it.
+    last_second: u32,
+    users: Vec<Mutex<Shard>>,
+    prober: Mutex<Shard>,
+    failures: AtomicU64,
+    user_micros: AtomicU64,
+    events: Events,
+}
+
+/// What one or more senders counted since the last collection.
+#[derive(Debug, Default)]
+struct Shard {
+    phase: Phase,
+    /// The first second that has not been collected.
+    open: u32,
+    ticks: BTreeMap<u32, Tick>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Sending,
+    Draining,
+    Closed,
+}
+
+/// Who counts, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lane {
+    /// The user with this index.
+    User(u32),
+    Prober,
+}
+
+impl Lane {
+    fn source(self) -> Source {
+        match self {
+            Self::User(_) => Source::Users,
+            Self::Prober => Source::Prober,
+        }
+    }
+}
+
+impl Recorder {
+    /// An account that begins now, for a load planned to last `duration`. `shards`: as many
+    /// senders as run at the same moment; more only cost memory.
+    pub(crate) fn begin(duration: Duration, shards: usize, events: Events) -> Arc<Self> {
+        let whole_seconds = u32::try_from(duration.as_nanos().div_ceil(1_000_000_000));
+        Arc::new(Self {
+            start: Instant::now(),
+            stopped: OnceLock::new(),
+            last_second: whole_seconds.unwrap_or(u32::MAX).saturating_sub(1),
+            users: (0..shards.max(1)).map(|_| Mutex::default()).collect(),
+            prober: Mutex::default(),
+            failures: AtomicU64::new(0),
+            user_micros: AtomicU64::new(0),
+            events,
+        })
+    }
+
+    /// Counts a request as scheduled and sent, unless the load has stopped: then it must not be
+    /// sent.
+    pub(crate) fn send(&self, lane: Lane) -> bool {
+        let mut shard = self.shard(lane);
+        if shard.phase != Phase::Sending {
+            return false;
+        }
+        let tick = shard.tick(self, lane.source(), Instant::now());
+        tick.scheduled += 1;
+        tick.sent += 1;
+        true
+    }
+
+    /// Counts a request that should have been sent and was not.
+    pub(crate) fn give_up(&self, lane: Lane) {
+        let mut shard = self.shard(lane);
+        if shard.phase == Phase::Sending {
+            let tick = shard.tick(self, lane.source(), Instant::now());
+            tick.scheduled += 1;
+            tick.dropped += 1;
+        }
+    }
+
+    /// Counts the end of a request that was sent at `sent` and should have been at `intended`.
+    pub(crate) fn end(&self, lane: Lane, intended: Instant, sent: Instant, outcome: Outcome) {
+        let ended = Instant::now();
+        let sample = Sample {
+            service_time: ended - sent,
+            response_time: ended - intended,
+            status: outcome.status,
+            body_bytes: outcome.body_bytes,
+            failure: outcome.failure.as_ref().map(|failure| failure.reason),
+        };
+        let mut shard = self.shard(lane);
+        if shard.phase == Phase::Closed {
+            return;
+        }
+        let draining = shard.phase == Phase::Draining;
+        shard.tick(self, lane.source(), ended).count(&sample);
+        let Some(failure) = outcome.failure else {
+            return;
+        };
+        if self.failures.fetch_add(1, Ordering::Relaxed) < FAILURES_KEPT {
+            self.events.send(Event::RequestFailed(FailedRequest {
+                source: lane.source(),
+                ended: ended - self.start,
+                service_time: sample.service_time,
+                reason: failure.reason,
+                status: sample.status,
+                detail: failure.detail,
+                draining,
+            }));
+        }
+    }
+
+    /// Adds the time a user was at work since `from`, up to now or to the stop of the load.
+    pub(crate) fn add_presence(&self, from: Instant) {
+        let until = self.stopped.get().copied().unwrap_or_else(Instant::now);
+        let micros = until.saturating_duration_since(from).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        self.user_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// The average number of users at work over `elapsed`.
+    pub(crate) fn mean_users(&self, elapsed: Duration) -> f64 {
+        let seconds = elapsed.as_secs_f64();
+        let busy = self.user_micros.load(Ordering::Relaxed) as f64 / 1e6;
+        if seconds > 0.0 { busy / seconds } else { 0.0 }
+    }
+
+    /// Failures that were counted but not kept one by one.
+    pub(crate) fn failures_not_kept(&self) -> u64 {
+        let failures = self.failures.load(Ordering::Relaxed);
+        failures.saturating_sub(FAILURES_KEPT)
+    }
+
+    fn shard(&self, lane: Lane) -> MutexGuard<'_, Shard> {
+        let shard = match lane {
+            Lane::User(index) => &self.users[index as usize % self.users.len()],
+            Lane::Prober => &self.prober,
+        };
+        lock(shard)
+    }
+
+    fn shards(&self, source: Source) -> &[Mutex<Shard>] {
+        match source {
+            Source::Users => &self.users,
+            Source::Prober => std::slice::from_ref(&self.prober),
+        }
+    }
+
+    fn second(&self, at: Instant) -> u32 {
+        let seconds = at.saturating_duration_since(self.start).as_secs();
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+}
+
+impl Shard {
+    fn tick(&mut self, recorder: &Recorder, source: Source, at: Instant) -> &mut Tick {
+        let second = match self.phase {
+            Phase::Sending => recorder.second(at).min(recorder.last_second),
+            Phase::Draining | Phase::Closed => recorder.second(at),
+        };
+        let second = second.max(self.open);
+        let draining = self.phase != Phase::Sending;
+        self.ticks
+            .entry(second)
+            .or_insert_with(|| Tick::new(source, second, draining))
+    }
+}
+
+/// A panic while counting leaves whole numbers behind; the count goes on.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Empties a recorder, second by second.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    recorder: Arc<Recorder>,
+    sources: Vec<Source>,
+    phase: Phase,
+    /// The next second to hand out.
+    next: u32,
+    in_flight: BTreeMap<Source, u64>,
+}
+
+impl Collector {
+    /// Collects for the given sources from the first second on.
+    pub(crate) fn new(recorder: Arc<Recorder>, sources: Vec<Source>) -> Self {
+        let in_flight = sources.iter().map(|source| (*source, 0)).collect();
+        Self {
+            recorder,
+            sources,
+            phase: Phase::Sending,
+            next: 0,
+            in_flight,
+        }
+    }
+
+    /// When the second that runs now is over.
+    pub(crate) fn next_boundary(&self) -> Instant {
+        self.recorder.start + Duration::from_secs(u64::from(self.next) + 1)
+    }
+
+    /// Hands out every second that is over. Before the stop the plan's last second stays open.
+    pub(crate) fn collect(&mut self) {
+        let now = self.recorder.second(Instant::now());
+        let until = match self.phase {
+            Phase::Sending => now.min(self.recorder.last_second),
+            Phase::Draining | Phase::Closed => now,
+        };
+        let until = until.max(self.next);
+        self.hand_out(until, until, self.phase);
+    }
+
+    /// Stops the sending: afterwards no request is counted as sent, and what ends belongs to the
+    /// drain. Hands out the last tick and returns when the load stopped.
+    pub(crate) fn stop(&mut self) -> Instant {
+        let stopped = *self.recorder.stopped.get_or_init(Instant::now);
+        let now = self.recorder.second(stopped);
+        let until = now.min(self.recorder.last_second).max(self.next) + 1;
+        // A second that the stop cuts in two has a second tick, the drain's.
+        self.hand_out(until, now.min(until), Phase::Draining);
+        stopped
+    }
+
+    /// Ends the account: hands out the rest of the drain and returns what is still in flight, by
+    /// source.
+    pub(crate) fn close(mut self) -> BTreeMap<Source, u64> {
+        let now = self.recorder.second(Instant::now()).max(self.next);
+        let drained = self.in_flight.values().all(|in_flight| *in_flight == 0);
+        let until = if drained { self.next } else { now + 1 };
+        self.hand_out(until, until, Phase::Closed);
+        self.in_flight
+    }
+
+    /// Hands out the seconds before `until`, and lets the shards go on in `phase` from second
+    /// `open` on.
+    fn hand_out(&mut self, until: u32, open: u32, phase: Phase) {
+        let draining = self.phase != Phase::Sending;
+        let mut collected: BTreeMap<(u32, Source), Tick> = (self.next..until)
+            .flat_map(|second| self.sources.iter().map(move |source| (second, *source)))
+            .map(|(second, source)| ((second, source), Tick::new(source, second, draining)))
+            .collect();
+        for source in &self.sources {
+            for shard in self.recorder.shards(*source) {
+                let mut shard = lock(shard);
+                // A shard that changes its phase leaves nothing behind in the old one.
+                let later = match phase == self.phase {
+                    true => shard.ticks.split_off(&until),
+                    false => BTreeMap::new(),
+                };
+                let ready = std::mem::replace(&mut shard.ticks, later);
+                shard.open = open;
+                shard.phase = phase;
+                drop(shard);
+                for (second, tick) in ready {
+                    let whole = collected.get_mut(&(second.min(until - 1), *source));
+                    merge(whole.expect("shards open no second before `next`"), tick);
+                }
+            }
+        }
+        for ((_, source), mut tick) in collected {
+            let in_flight = self.in_flight.entry(source).or_default();
+            *in_flight += tick.sent;
+            *in_flight -= tick.expected + tick.unexpected_total();
+            tick.in_flight = *in_flight;
+            self.recorder.events.send(Event::Tick(Box::new(tick)));
+        }
+        self.next = open;
+        self.phase = phase;
+    }
+}
+
+fn merge(whole: &mut Tick, part: Tick) {
+    whole.scheduled += part.scheduled;
+    whole.dropped += part.dropped;
+    whole.sent += part.sent;
+    whole.expected += part.expected;
+    for (reason, count) in part.unexpected {
+        *whole.unexpected.entry(reason).or_default() += count;
+    }
+    for (status, count) in part.statuses {
+        *whole.statuses.entry(status).or_default() += count;
+    }
+    whole.latency_expected.merge(&part.latency_expected);
+    whole.latency_unexpected.merge(&part.latency_unexpected);
+    whole.siege.merge(&part.siege);
+}

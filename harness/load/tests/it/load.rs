@@ -1,0 +1,183 @@
+//! Plans for tests, and what a load told about itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_core::event::{Event, LoadFinished, Tick};
+use holdfast_core::experiment::{Request, Stage, Target};
+use holdfast_core::outcome::{FailedRequest, Reason, Source};
+use holdfast_core::plan::LoadPlan;
+use holdfast_engine::{Events, LoadDriver as _};
+use holdfast_load::{Options, driver};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio_util::sync::CancellationToken;
+
+/// `users` users for some time without a prober, sending orders.
+pub(crate) fn plan(users: u32, duration: Duration) -> LoadPlan {
+    LoadPlan {
+        target: Target::Url(String::new()),
+        stages: vec![Stage {
+            users,
+            ramp: Duration::ZERO,
+            duration,
+        }],
+        duration,
+        think_time: Duration::ZERO,
+        timeout: Duration::from_secs(10),
+        drain_limit: Duration::from_secs(5),
+        prober: None,
+        requests: vec![order()],
+    }
+}
+
+pub(crate) fn order() -> Request {
+    Request {
+        method: "POST".to_owned(),
+        path: "/orders".to_owned(),
+        headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+        body: Some("{\"item\":\"chicken\"}".to_owned()),
+        expect: vec![201],
+    }
+}
+
+/// Everything a load said.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) events: Vec<Event>,
+    pub(crate) ticks: Vec<Tick>,
+    pub(crate) failed: Vec<FailedRequest>,
+    pub(crate) finished: LoadFinished,
+}
+
+/// Runs a load to its end and checks what must hold in every run.
+pub(crate) async fn run(url: &str, plan: &LoadPlan, options: Options) -> Told {
+    run_until(url, plan, options, CancellationToken::new()).await
+}
+
+pub(crate) async fn run_until(
+    url: &str,
+    plan: &LoadPlan,
+    options: Options,
+    stop: CancellationToken,
+) -> Told {
+    let (sender, mut receiver) = unbounded_channel();
+    let load = driver(url, options).unwrap();
+    load.run(plan, Events::new(sender), stop).await.unwrap();
+    let mut events = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        events.push(event);
+    }
+    let told = Told::new(events);
+    told.check(plan);
+    told
+}
+
+impl Told {
+    fn new(events: Vec<Event>) -> Self {
+        let ticks = events.iter().filter_map(|event| match event {
+            Event::Tick(tick) => Some((**tick).clone()),
+            _ => None,
+        });
+        let failed = events.iter().filter_map(|event| match event {
+            Event::RequestFailed(failed) => Some(failed.clone()),
+            _ => None,
+        });
+        let Some(Event::LoadFinished(finished)) = events.last() else {
+            panic!("the last event is {:?}", events.last());
+        };
+        Self {
+            ticks: ticks.collect(),
+            failed: failed.collect(),
+            finished: (**finished).clone(),
+            events,
+        }
+    }
+
+    pub(crate) fn of(&self, source: Source) -> impl Iterator<Item = &Tick> {
+        self.ticks.iter().filter(move |tick| tick.source == source)
+    }
+
+    /// A sum over one source's ticks.
+    pub(crate) fn sum(&self, source: Source, figure: impl Fn(&Tick) -> u64) -> u64 {
+        self.of(source).map(figure).sum()
+    }
+
+    pub(crate) fn expected(&self) -> u64 {
+        self.ticks.iter().map(|tick| tick.expected).sum()
+    }
+
+    pub(crate) fn reasons(&self) -> BTreeMap<Reason, u64> {
+        let mut reasons = BTreeMap::new();
+        for (reason, count) in self.ticks.iter().flat_map(|tick| &tick.unexpected) {
+            *reasons.entry(*reason).or_default() += count;
+        }
+        reasons
+    }
+
+    fn check(&self, plan: &LoadPlan) {
+        self.check_order();
+        for source in [Source::Users, Source::Prober] {
+            if source == Source::Prober && plan.prober.is_none() {
+                assert_eq!(self.of(source).count(), 0);
+                continue;
+            }
+            self.check_identity(source);
+            self.check_seconds(source);
+        }
+        assert_eq!(
+            self.failed.len() as u64 + self.finished.failures_not_kept,
+            self.reasons().values().sum::<u64>(),
+        );
+        for failed in &self.failed {
+            assert!(!failed.detail.is_empty() && failed.detail.chars().count() <= 200);
+            assert!(!failed.detail.contains('\n'));
+        }
+    }
+
+    /// Started first, stopped between the last tick of the load and the first of the drain.
+    fn check_order(&self) {
+        assert_eq!(self.events[0], Event::LoadStarted);
+        let stopped = self
+            .events
+            .iter()
+            .position(|event| *event == Event::LoadStopped);
+        let stopped = stopped.expect("the load stopped");
+        for (at, event) in self.events.iter().enumerate() {
+            if let Event::Tick(tick) = event {
+                assert_eq!(tick.draining, at > stopped, "{tick:?}");
+            }
+        }
+    }
+
+    /// scheduled = sent + dropped; sent = expected + unexpected + cut off.
+    fn check_identity(&self, source: Source) {
+        let sent = self.sum(source, |tick| tick.sent);
+        let scheduled = self.sum(source, |tick| tick.scheduled);
+        assert_eq!(scheduled, sent + self.sum(source, |tick| tick.dropped));
+        let ended = self.sum(source, |tick| tick.expected + tick.unexpected_total());
+        assert_eq!(sent, ended + self.finished.cut_off[&source]);
+        let mut in_flight = 0;
+        for tick in self.of(source) {
+            in_flight = in_flight + tick.sent - tick.expected - tick.unexpected_total();
+            assert_eq!(tick.in_flight, in_flight);
+            assert!(!tick.draining || tick.sent + tick.dropped == 0);
+            assert_eq!(tick.latency_expected.count(), tick.expected);
+            assert_eq!(tick.latency_unexpected.count(), tick.unexpected_total());
+        }
+        assert_eq!(in_flight, self.finished.cut_off[&source]);
+    }
+
+    /// Every second once, in order; the one in which the load stopped may come once more.
+    fn check_seconds(&self, source: Source) {
+        let (drained, loaded): (Vec<_>, Vec<_>) = self.of(source).partition(|tick| tick.draining);
+        for (second, tick) in loaded.iter().enumerate() {
+            assert_eq!(tick.second as usize, second);
+        }
+        let last = loaded.last().expect("a load has at least one tick").second;
+        for (number, tick) in drained.iter().enumerate() {
+            let first = drained[0].second;
+            assert!(first == last || first == last + 1);
+            assert_eq!(tick.second as usize, first as usize + number);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A server that does what it is told, request by request, and keeps its own ledger.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// What the server does with one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Act {
+    /// `201` with a small JSON body.
+    Created,
+    /// `201` after a delay.
+    CreatedAfter(Duration),
+    /// Any status, with this header line (or none) and body.
+    Answer(u16, &'static str, &'static str),
+    /// Ends the connection without an answer.
+    CloseBeforeHeaders,
+    /// Resets it without an answer.
+    ResetBeforeHeaders,
+    /// Answers something that is not HTTP.
+    Garbage,
+    /// Never answers.
+    StallHeaders,
+    /// Sends headers and half a body, then resets.
+    ResetAfterHeaders,
+    /// Sends headers and half a body, then nothing more.
+    StallBody,
+    /// Sends headers and half a body, then ends the connection.
+    ShortBody,
+    /// Sends a chunk whose length is no number.
+    BadChunk,
+    /// Answers `201` and ends the connection although the client would keep it.
+    CreatedThenClose,
+}
+
+/// What the server saw.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) connections: u64,
+    pub(crate) acts: BTreeMap<Act, u64>,
+    /// The heads of the first requests.
+    pub(crate) heads: Vec<String>,
+    pub(crate) bodies: Vec<String>,
+}
+
+impl Ledger {
+    pub(crate) fn requests(&self) -> u64 {
+        self.acts.values().sum()
+    }
+}
+
+type Script = dyn Fn(u64, &str) -> Act + Send + Sync;
+
+/// A running server; ends when dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    ledger: Arc<Mutex<Ledger>>,
+    _stop: DropGuard,
+}
+
+impl Server {
+    /// A server that asks `script` what to do with each request: its number from 0 and its head.
+    pub(crate) async fn start(script: impl Fn(u64, &str) -> Act + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let stop = CancellationToken::new();
+        let script: Arc<Script> = Arc::new(script);
+        let (accepting, kept) = (stop.clone(), Arc::clone(&ledger));
+        tokio::spawn(async move {
+            while let Some(Ok((stream, _))) = accepting.run_until_cancelled(listener.accept()).await
+            {
+                kept.lock().unwrap().connections += 1;
+                let serving = serve(stream, Arc::clone(&script), Arc::clone(&kept));
+                tokio::spawn(accepting.clone().run_until_cancelled_owned(serving));
+            }
+        });
+        Self {
+            address,
+            ledger,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.ledger.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, script: Arc<Script>, ledger: Arc<Mutex<Ledger>>) {
+    stream.set_nodelay(true).unwrap();
+    while let Some((head, body)) = read_request(&mut stream).await {
+        let act = {
+            let mut ledger = ledger.lock().unwrap();
+            let act = script(ledger.requests(), &head);
+            *ledger.acts.entry(act).or_default() += 1;
+            if ledger.heads.len() < 100 {
+                ledger.heads.push(head.clone());
+                ledger.bodies.push(body);
+            }
+            act
+        };
+        let stays_open = perform(act, &mut stream).await;
+        if !stays_open || head.to_ascii_lowercase().contains("connection: close") {
+            return;
+        }
+    }
+}
+
+/// Whether the connection can take another request afterwards.
+async fn perform(act: Act, stream: &mut TcpStream) -> bool {
+    const HALF: &str = "HTTP/1.1 201 Created\r\ncontent-length: 20\r\n\r\n0123456789";
+    const JSON: &str = "content-type: application/problem+json";
+    match act {
+        Act::Created => answer(stream, 201, JSON, "{\"id\":1}").await,
+        Act::CreatedAfter(delay) => {
+            tokio::time::sleep(delay).await;
+            answer(stream, 201, JSON, "{\"id\":1}").await;
+        }
+        Act::Answer(status, header, body) => answer(stream, status, header, body).await,
+        Act::CloseBeforeHeaders => return false,
+        Act::ResetBeforeHeaders => {
+            stream.set_zero_linger().unwrap();
+            return false;
+        }
+        Act::Garbage => {
+            write(stream, "this is not HTTP\r\n\r\n").await;
+            return false;
+        }
+        Act::StallHeaders => until_the_client_leaves(stream).await,
+        Act::ResetAfterHeaders => {
+            write(stream, HALF).await;
+            // The client must have the headers before the reset discards what it has not read.
+            stream.read_exact(&mut [0]).await.ok();
+            stream.set_zero_linger().unwrap();
+            return false;
+        }
+        Act::StallBody => {
+            write(stream, HALF).await;
+            until_the_client_leaves(stream).await;
+        }
+        Act::ShortBody => {
+            write(stream, HALF).await;
+            return false;
+        }
+        Act::BadChunk => {
+            let head = "HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n";
+            write(stream, &format!("{head}5\r\nhello\r\nno number\r\n")).await;
+            return false;
+        }
+        Act::CreatedThenClose => {
+            answer(stream, 201, JSON, "{\"id\":1}").await;
+            return false;
+        }
+    }
+    true
+}
+
+async fn answer(stream: &mut TcpStream, status: u16, header: &str, body: &str) {
+    let separator = if header.is_empty() { "" } else { "\r\n" };
+    let length = body.len();
+    write(
+        stream,
+        &format!(
+            "HTTP/1.1 {status} x\r\n{header}{separator}content-length: {length}\r\n\r\n{body}"
+        ),
+    )
+    .await;
+}
+
+async fn write(stream: &mut TcpStream, text: &str) {
+    // A client that has left is the client's business.
+    stream.write_all(text.as_bytes()).await.ok();
+}
+
+async fn until_the_client_leaves(stream: &mut TcpStream) {
+    while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+}
+
+/// One request's head and body; `None` when the client has left.
+async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
+    let mut received = Vec::new();
+    let head_end = loop {
+        if let Some(at) = received.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        stream
+            .read_buf(&mut received)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
+    };
+    let head = String::from_utf8(received[..head_end].to_vec()).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0);
+    while received.len() < head_end + length {
+        stream
+            .read_buf(&mut received)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
+    }
+    let body = String::from_utf8(received[head_end..].to_vec()).unwrap();
+    Some((head, body))
+}
