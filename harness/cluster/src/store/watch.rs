@@ -89,6 +89,11 @@ impl Watch {
         Ok(event)
     }
 
+    /// Whether the next event shows an object which was there at the start.
+    pub(crate) fn is_initial(&self) -> bool {
+        !self.initial.is_empty()
+    }
+
     /// Everything up to this revision has been returned by `next`.
     pub(crate) fn position(&self) -> u64 {
         self.position

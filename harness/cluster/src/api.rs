@@ -1,0 +1,349 @@
+//! The Kubernetes API over HTTP: from a request to the store and back.
+//!
+//! This file routes; what a request means is decided in the modules below it.
+
+mod admission;
+mod decode;
+mod delete;
+mod discovery;
+mod error;
+mod read;
+mod request;
+mod scale;
+mod service_address;
+mod table;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Store, Subresource};
+use crate::subnet::Subnet;
+use error::ApiError;
+use request::{Parameters, Target, View};
+use service_address::ServiceAddresses;
+
+/// As large as a request body may be, in bytes; the limit of real servers.
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+/// What the API server works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Api(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    token: String,
+    addresses: ServiceAddresses,
+    shutdown: CancellationToken,
+}
+
+/// One request for objects, taken apart.
+struct Call {
+    method: Method,
+    target: Target,
+    parameters: Parameters,
+    view: View,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Api {
+    /// An API over `store`, for those who present `token`. Watches end at `shutdown`.
+    pub(crate) fn new(
+        store: Store,
+        subnet: Subnet,
+        token: String,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            store,
+            token,
+            addresses: ServiceAddresses::new(subnet),
+            shutdown,
+        }))
+    }
+
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/version", get(async || document(&discovery::version())))
+            .route("/healthz", get(async || "ok"))
+            .route("/livez", get(async || "ok"))
+            .route("/readyz", get(async || "ok"))
+            .route(
+                "/openapi/v3",
+                get(async || document(&discovery::openapi_index())),
+            )
+            .route("/openapi/v3/api/{version}", get(core_openapi))
+            .route("/openapi/v3/apis/{group}/{version}", get(group_openapi))
+            .route(
+                "/api",
+                get(async |headers: HeaderMap| typed_document(discovery::core(&headers))),
+            )
+            .route(
+                "/apis",
+                get(async |headers: HeaderMap| typed_document(discovery::apis(&headers))),
+            )
+            .route("/api/{version}", get(core_resources))
+            .route(
+                "/apis/{group}",
+                get(async |Path(group): Path<String>| found(discovery::group(&group))),
+            )
+            .route("/apis/{group}/{version}", get(group_resources))
+            .route("/api/{version}/{*path}", any(core_objects))
+            .route("/apis/{group}/{version}/{*path}", any(group_objects))
+            .fallback(async || ApiError::NoSuchPath)
+            .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .layer(middleware::from_fn_with_state(self.clone(), require_token))
+            .with_state(self)
+    }
+}
+
+async fn require_token(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let presented = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match presented.and_then(|value| value.strip_prefix("Bearer ")) {
+        Some(token) if token == api.0.token => next.run(request).await,
+        _ => ApiError::Unauthorized.into_response(),
+    }
+}
+
+fn document(document: &Value) -> Response {
+    read::json_response(document)
+}
+
+fn typed_document((content_type, document): (&'static str, Value)) -> Response {
+    ([(header::CONTENT_TYPE, content_type)], document.to_string()).into_response()
+}
+
+fn found(found: Option<Value>) -> Result<Response, ApiError> {
+    found
+        .map(|found| document(&found))
+        .ok_or(ApiError::NoSuchPath)
+}
+
+async fn core_openapi(Path(version): Path<String>) -> Result<Response, ApiError> {
+    found(discovery::openapi("", &version))
+}
+
+async fn group_openapi(
+    Path((group, version)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    found(discovery::openapi(&group, &version))
+}
+
+async fn core_resources(Path(version): Path<String>) -> Result<Response, ApiError> {
+    found(discovery::resources("", &version))
+}
+
+async fn group_resources(
+    Path((group, version)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    found(discovery::resources(&group, &version))
+}
+
+async fn core_objects(
+    State(api): State<Api>,
+    Path((version, path)): Path<(String, String)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let target = Target::parse("", &version, &path)?;
+    objects(&api.0, call(target, method, &uri, headers, body)?)
+}
+
+async fn group_objects(
+    State(api): State<Api>,
+    Path((group, version, path)): Path<(String, String, String)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let target = Target::parse(&group, &version, &path)?;
+    objects(&api.0, call(target, method, &uri, headers, body)?)
+}
+
+fn call(
+    target: Target,
+    method: Method,
+    uri: &Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Call, ApiError> {
+    let parameters = Parameters::parse(uri.query())?;
+    let view = View::of(&headers);
+    Ok(Call {
+        method,
+        target,
+        parameters,
+        view,
+        headers,
+        body,
+    })
+}
+
+fn objects(api: &Parts, call: Call) -> Result<Response, ApiError> {
+    match (call.target.name.is_some(), call.target.subresource) {
+        (false, _) => collection(api, call),
+        (true, None) => object(api, &call),
+        (true, Some(part @ (Subresource::Status | Subresource::Scale))) => {
+            subresource(api, &call, part)
+        }
+        (true, Some(Subresource::Log)) => {
+            Err(ApiError::MethodNotAllowed("there is no node".to_owned()))
+        }
+    }
+}
+
+fn collection(api: &Parts, call: Call) -> Result<Response, ApiError> {
+    let Call {
+        method,
+        target,
+        parameters,
+        view,
+        headers,
+        body,
+    } = call;
+    match method {
+        Method::GET if parameters.watch() => {
+            watch::watch(&api.store, &target, parameters, view, api.shutdown.clone())
+        }
+        Method::GET => Ok(document(&read::list(
+            &api.store,
+            &target,
+            &parameters,
+            view,
+        )?)),
+        Method::POST => {
+            if target.namespace.is_none() && target.resource.namespaced() {
+                return Err(not_allowed(&Method::POST, &target));
+            }
+            let object = write::parse_body(&headers, &body)?;
+            let store = store_for(api, parameters.dry_run());
+            let written = write::create(&store, &api.addresses, &target, &parameters, object)?;
+            Ok(written_response(
+                StatusCode::CREATED,
+                &target,
+                &parameters,
+                view,
+                &written,
+            ))
+        }
+        Method::DELETE => {
+            let request = delete::parse(&parameters, &body)?;
+            let store = store_for(api, request.dry_run);
+            Ok(document(&delete::many(
+                &store,
+                &target,
+                &parameters,
+                &request,
+            )?))
+        }
+        method => Err(not_allowed(&method, &target)),
+    }
+}
+
+fn object(api: &Parts, call: &Call) -> Result<Response, ApiError> {
+    match call.method {
+        Method::GET => {
+            let found = read::existing(&api.store, &call.target)?;
+            Ok(document(&read::rendered(
+                call.target.resource,
+                &found,
+                call.view,
+                &call.parameters,
+            )))
+        }
+        Method::PUT | Method::PATCH => {
+            let written = changed(api, call)?;
+            Ok(written_response(
+                StatusCode::OK,
+                &call.target,
+                &call.parameters,
+                call.view,
+                &written,
+            ))
+        }
+        Method::DELETE => {
+            let request = delete::parse(&call.parameters, &call.body)?;
+            let store = store_for(api, request.dry_run);
+            Ok(document(&delete::one(&store, &call.target, &request)?))
+        }
+        _ => Err(not_allowed(&call.method, &call.target)),
+    }
+}
+
+fn subresource(api: &Parts, call: &Call, part: Subresource) -> Result<Response, ApiError> {
+    let object = match call.method {
+        Method::GET => read::existing(&api.store, &call.target)?,
+        Method::PUT | Method::PATCH => changed(api, call)?.object,
+        _ => return Err(not_allowed(&call.method, &call.target)),
+    };
+    Ok(match part {
+        Subresource::Scale => document(&scale::of(&object)),
+        Subresource::Status | Subresource::Log => document(&read::rendered(
+            call.target.resource,
+            &object,
+            call.view,
+            &call.parameters,
+        )),
+    })
+}
+
+fn changed(api: &Parts, call: &Call) -> Result<write::Written, ApiError> {
+    let change = match call.method {
+        Method::PUT => write::Change::Replace(write::parse_body(&call.headers, &call.body)?),
+        _ => write::parse_patch(&call.headers, &call.body)?,
+    };
+    let store = store_for(api, call.parameters.dry_run());
+    write::change(&store, &call.target, &call.parameters, &change)
+}
+
+/// A dry run works on a copy.
+fn store_for(api: &Parts, dry_run: bool) -> Store {
+    if dry_run {
+        api.store.scratch_copy()
+    } else {
+        api.store.clone()
+    }
+}
+
+fn written_response(
+    code: StatusCode,
+    target: &Target,
+    parameters: &Parameters,
+    view: View,
+    written: &write::Written,
+) -> Response {
+    let body = read::rendered(target.resource, &written.object, view, parameters);
+    let mut response = (code, document(&body)).into_response();
+    for warning in &written.warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
+fn not_allowed(method: &Method, target: &Target) -> ApiError {
+    ApiError::MethodNotAllowed(format!(
+        "{method} is not supported on {}",
+        target.resource.qualified_name()
+    ))
+}

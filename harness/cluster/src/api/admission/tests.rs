@@ -1,0 +1,191 @@
+use super::*;
+
+fn deployment(change: impl FnOnce(&mut Value)) -> Value {
+    let mut deployment = json!({
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "c", "image": "web:1"}]},
+            },
+        },
+    });
+    change(&mut deployment);
+    set_defaults(Resource::Deployments, &mut deployment);
+    deployment
+}
+
+fn service(change: impl FnOnce(&mut Value)) -> Value {
+    let mut service = json!({
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    });
+    change(&mut service);
+    set_defaults(Resource::Services, &mut service);
+    service
+}
+
+fn fields(outcome: Result<(), ApiError>) -> Vec<String> {
+    match outcome {
+        Ok(()) => Vec::new(),
+        Err(ApiError::Invalid { causes, .. }) => {
+            causes.into_iter().map(|cause| cause.field).collect()
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn problems_of_deployment(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    fields(check(Resource::Deployments, &deployment(change), None))
+}
+
+fn problems_of_service(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    fields(check(Resource::Services, &service(change), None))
+}
+
+#[test]
+fn a_deployment_gets_its_defaults() {
+    let deployment = deployment(|deployment| {
+        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+        container["readinessProbe"] = json!({"httpGet": {"port": 80}});
+        container["resources"] = json!({"limits": {"cpu": "1"}});
+    });
+    let spec = &deployment["spec"];
+    assert_eq!(spec["replicas"], 1);
+    assert_eq!(spec["progressDeadlineSeconds"], 600);
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
+    assert_eq!(spec["strategy"], strategy);
+    assert_eq!(
+        spec["template"]["spec"]["terminationGracePeriodSeconds"],
+        30
+    );
+    let container = &spec["template"]["spec"]["containers"][0];
+    let probe = json!({
+        "httpGet": {"port": 80, "path": "/", "scheme": "HTTP"},
+        "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3,
+    });
+    assert_eq!(container["readinessProbe"], probe);
+    assert_eq!(container["resources"]["requests"]["cpu"], "1");
+    assert_eq!(container["imagePullPolicy"], "IfNotPresent");
+    assert_eq!(
+        fields(check(Resource::Deployments, &deployment, None)),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn defaults_are_idempotent() {
+    let once = deployment(|_| {});
+    let mut twice = once.clone();
+    set_defaults(Resource::Deployments, &mut twice);
+    assert_eq!(once, twice);
+}
+
+#[test]
+fn a_rollout_must_be_able_to_move() {
+    let problems = problems_of_deployment(|deployment| {
+        deployment["spec"]["strategy"] =
+            json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}});
+        deployment["spec"]["progressDeadlineSeconds"] = 5.into();
+        deployment["spec"]["minReadySeconds"] = 5.into();
+    });
+    assert_eq!(
+        problems,
+        [
+            "spec.progressDeadlineSeconds",
+            "spec.strategy.rollingUpdate.maxUnavailable"
+        ]
+    );
+}
+
+#[test]
+fn a_selector_must_match_its_template_and_stay() {
+    let other = problems_of_deployment(|deployment| {
+        deployment["spec"]["template"]["metadata"]["labels"]["app"] = "other".into();
+    });
+    assert_eq!(other, ["spec.template.metadata.labels"]);
+    let changed = deployment(|deployment| {
+        deployment["spec"]["selector"]["matchLabels"]["x"] = "y".into();
+        deployment["spec"]["template"]["metadata"]["labels"]["x"] = "y".into();
+    });
+    assert_eq!(
+        fields(check(
+            Resource::Deployments,
+            &changed,
+            Some(&deployment(|_| {}))
+        )),
+        ["spec.selector"]
+    );
+}
+
+#[test]
+fn what_cannot_be_honoured_is_refused() {
+    let problems = problems_of_deployment(|deployment| {
+        let spec = &mut deployment["spec"]["template"]["spec"];
+        spec["hostNetwork"] = true.into();
+        spec["volumes"] =
+            json!([{"name": "v", "hostPath": {"path": "/"}}, {"name": "w", "emptyDir": {}}]);
+        spec["containers"][0]["ports"] = json!([{"containerPort": 80, "protocol": "UDP"}]);
+        spec["containers"][0]["securityContext"] = json!({"runAsUser": 1, "runAsNonRoot": true});
+    });
+    assert_eq!(
+        problems,
+        [
+            "spec.template.spec.hostNetwork",
+            "spec.template.spec.volumes[0].hostPath",
+            "spec.template.spec.containers[0].securityContext.runAsUser",
+            "spec.template.spec.containers[0].ports[0].protocol",
+        ]
+    );
+    assert_eq!(
+        problems_of_service(|service| service["spec"]["type"] = "NodePort".into()),
+        ["spec.type"]
+    );
+    let udp = problems_of_service(|service| service["spec"]["ports"][0]["protocol"] = "UDP".into());
+    assert_eq!(udp, ["spec.ports[0].protocol"]);
+}
+
+#[test]
+fn names_are_checked() {
+    for name in ["Web", "-web", "web-", "1web", "a.b", ""] {
+        let problems = problems_of_service(|service| service["metadata"]["name"] = name.into());
+        assert_eq!(problems, ["metadata.name"], "{name}");
+    }
+    assert!(
+        problems_of_deployment(|deployment| deployment["metadata"]["name"] = "1.web".into())
+            .is_empty()
+    );
+}
+
+#[test]
+fn only_images_of_a_pod_change() {
+    let pod = |image: &str, args: &Value| {
+        let mut pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "c", "image": image, "args": args}]},
+        });
+        set_defaults(Resource::Pods, &mut pod);
+        pod
+    };
+    let old = pod("web:1", &json!(["a"]));
+    let outcome = |new: &Value| fields(check(Resource::Pods, new, Some(&old)));
+    assert_eq!(outcome(&pod("web:2", &json!(["a"]))), Vec::<String>::new());
+    assert_eq!(outcome(&pod("web:1", &json!(["b"]))), ["spec"]);
+}
+
+#[test]
+fn what_is_ignored_is_told() {
+    let mut deployment = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "c", "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}},
+    ]}}}});
+    let told: Vec<_> = warnings(Resource::Deployments, &deployment)
+        .into_iter()
+        .collect();
+    assert_eq!(
+        told,
+        ["spec.template.spec.containers[0].resources.limits: not enforced by the local cluster"]
+    );
+    deployment["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
+    assert!(warnings(Resource::Deployments, &deployment).is_empty());
+}

@@ -1,0 +1,143 @@
+//! From a request body to an object: formats, types, unknown fields.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::error::ApiError;
+use crate::store::Resource;
+
+/// An object as its type describes it, and the fields which the type does not know.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) object: Value,
+    /// Paths such as `spec.replcas`.
+    pub(super) unknown_fields: Vec<String>,
+}
+
+/// Checks that an object has the types of its kind and drops the rest.
+pub(super) fn decode(resource: Resource, object: Value) -> Result<Decoded, ApiError> {
+    check_kind(resource, &object)?;
+    let decoded = match resource {
+        Resource::Namespaces => through::<Namespace>(object),
+        Resource::Nodes => through::<Node>(object),
+        Resource::Pods => through::<Pod>(object),
+        Resource::Services => through::<Service>(object),
+        Resource::ConfigMaps => through::<ConfigMap>(object),
+        Resource::Events => through::<Event>(object),
+        Resource::EndpointSlices => through::<EndpointSlice>(object),
+        Resource::Deployments => through::<Deployment>(object),
+        Resource::ReplicaSets => through::<ReplicaSet>(object),
+        Resource::Leases => through::<Lease>(object),
+    };
+    decoded.map_err(|error| {
+        let (kind, version) = (resource.kind(), resource.version());
+        ApiError::BadRequest(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
+        ))
+    })
+}
+
+fn check_kind(resource: Resource, object: &Value) -> Result<(), ApiError> {
+    let kind = crate::object::text(object, "/kind");
+    let api_version = crate::object::text(object, "/apiVersion");
+    let expected = (resource.api_version(), resource.kind());
+    let absent_or = |given: &str, expected: &str| given.is_empty() || given == expected;
+    if absent_or(api_version, &expected.0) && absent_or(kind, expected.1) {
+        return Ok(());
+    }
+    Err(ApiError::BadRequest(format!(
+        "the object provided is unrecognized: expected {} {}, got {api_version} {kind}",
+        expected.0, expected.1
+    )))
+}
+
+fn through<T: DeserializeOwned + Serialize>(
+    mut object: Value,
+) -> Result<Decoded, serde_json::Error> {
+    quantities_to_text(&mut object);
+    let mut unknown_fields = Vec::new();
+    let typed: T = serde_ignored::deserialize(object, |path| {
+        unknown_fields.push(field_path(&path.to_string()));
+    })?;
+    Ok(Decoded {
+        object: serde_json::to_value(typed)?,
+        unknown_fields,
+    })
+}
+
+/// Quantities may be written as numbers (`cpu: 1`); the types know only text.
+fn quantities_to_text(object: &mut Value) {
+    match object {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::Object(quantities) if matches!(name.as_str(), "limits" | "requests") => {
+                        quantities
+                            .values_mut()
+                            .filter(|value| value.is_number())
+                            .for_each(number_to_text);
+                    }
+                    Value::Number(_) if name == "sizeLimit" => number_to_text(value),
+                    value => quantities_to_text(value),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(quantities_to_text),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn number_to_text(value: &mut Value) {
+    *value = Value::String(value.to_string());
+}
+
+/// A path of `serde_ignored` in Kubernetes' notation: options are not shown,
+/// list positions stand in brackets.
+fn field_path(path: &str) -> String {
+    let mut text = String::new();
+    for part in path.split('.').filter(|part| *part != "?") {
+        if part.parse::<usize>().is_ok() {
+            text.push_str(&format!("[{part}]"));
+        } else {
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_reported_by_path() {
+        let object = json!({"spec": {
+            "replcas": 2,
+            "selector": {},
+            "template": {"spec": {"containers": [{"name": "c", "imag": "x", "resources": {"limits": {"cpu": 1}}}]}},
+        }});
+        let decoded = decode(Resource::Deployments, object).unwrap();
+        assert_eq!(
+            decoded.unknown_fields,
+            ["spec.replcas", "spec.template.spec.containers[0].imag"]
+        );
+        let container = &decoded.object["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["resources"]["limits"]["cpu"], "1");
+        assert!(container.get("imag").is_none());
+    }
+
+    #[test]
+    fn another_kind_or_type_is_refused() {
+        assert!(decode(Resource::Pods, json!({"kind": "Service"})).is_err());
+        assert!(decode(Resource::Deployments, json!({"spec": {"replicas": "two"}})).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! Deleting objects, one or many.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::error::{ApiError, deletion_status};
+use super::request::{Parameters, Target};
+use crate::object;
+use crate::store::{DeleteOptions, Deletion, Propagation, Store, StoreError};
+
+/// The body of a DELETE, as far as it matters here.
+#[derive(Default, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Body {
+    grace_period_seconds: Option<u64>,
+    propagation_policy: Option<String>,
+    preconditions: Preconditions,
+    dry_run: Vec<String>,
+}
+
+#[derive(Default, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Preconditions {
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
+/// What a DELETE asks for, from its body and parameters.
+#[derive(Debug)]
+pub(super) struct Request {
+    options: DeleteOptions,
+    pub(super) dry_run: bool,
+}
+
+pub(super) fn parse(parameters: &Parameters, body: &[u8]) -> Result<Request, ApiError> {
+    let body: Body = match body {
+        [] => Body::default(),
+        [b'k', b'8', b's', 0, ..] => {
+            return Err(ApiError::UnsupportedMediaType("application/json"));
+        }
+        json => serde_json::from_slice(json).map_err(|error| {
+            ApiError::BadRequest(format!("the body is no DeleteOptions: {error}"))
+        })?,
+    };
+    let policy = body
+        .propagation_policy
+        .or_else(|| parameters.propagation_policy.clone());
+    let propagation = match policy.as_deref() {
+        None | Some("" | "Background") => Propagation::Background,
+        Some("Foreground") => Propagation::Foreground,
+        Some("Orphan") => Propagation::Orphan,
+        Some(other) => {
+            let known = "Background, Foreground, Orphan";
+            return Err(ApiError::BadRequest(format!(
+                "propagationPolicy {other:?} is none of {known}"
+            )));
+        }
+    };
+    let resource_version = body.preconditions.resource_version.map(|version| {
+        version
+            .parse()
+            .map_err(|_| ApiError::BadRequest(format!("invalid resource version {version:?}")))
+    });
+    let options = DeleteOptions {
+        grace_seconds: body
+            .grace_period_seconds
+            .or(parameters.grace_period_seconds),
+        propagation,
+        uid: body.preconditions.uid,
+        resource_version: resource_version.transpose()?,
+    };
+    Ok(Request {
+        options,
+        dry_run: parameters.dry_run() || !body.dry_run.is_empty(),
+    })
+}
+
+/// Deletes the object and answers with its last state while it goes on to
+/// exist, else with a success.
+pub(super) fn one(store: &Store, target: &Target, request: &Request) -> Result<Value, ApiError> {
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    let name = target.name.as_deref().unwrap_or_default();
+    let answer = match store.delete(target.resource, namespace, name, &request.options)? {
+        Deletion::Pending(object) => Value::clone(&object),
+        Deletion::Removed(object) => deletion_status(target.resource, name, object::uid(&object)),
+    };
+    Ok(answer)
+}
+
+/// Deletes all objects that match and answers with their list.
+pub(super) fn many(
+    store: &Store,
+    target: &Target,
+    parameters: &Parameters,
+    request: &Request,
+) -> Result<Value, ApiError> {
+    let filter = parameters.filter(target)?;
+    let (objects, revision) = store.list(target.resource, target.namespace.as_deref());
+    let mut deleted: Vec<Arc<Value>> = Vec::new();
+    for object in objects.into_iter().filter(|object| filter.matches(object)) {
+        let (namespace, name) = (object::namespace(&object), object::name(&object));
+        match store.delete(target.resource, namespace, name, &request.options) {
+            Ok(Deletion::Pending(object) | Deletion::Removed(object)) => deleted.push(object),
+            // Someone else was faster.
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(json!({
+        "kind": format!("{}List", target.resource.kind()),
+        "apiVersion": target.resource.api_version(),
+        "metadata": {"resourceVersion": revision.to_string()},
+        "items": deleted.iter().map(Arc::as_ref).collect::<Vec<&Value>>(),
+    }))
+}

@@ -1,0 +1,281 @@
+//! What a client is told when a request fails: Kubernetes `Status` objects.
+
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::store::{Expired, Resource, StoreError};
+
+/// A request that was refused, and why.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("Unauthorized")]
+    Unauthorized,
+    #[error("the server could not find the requested resource")]
+    NoSuchPath,
+    #[error("{0}")]
+    MethodNotAllowed(String),
+    #[error("{} \"{name}\" is invalid: {}", resource.kind_and_group(), join(causes))]
+    Invalid {
+        resource: Resource,
+        name: String,
+        causes: Vec<Cause>,
+    },
+    #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
+    UnsupportedMediaType(&'static str),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("Apply failed with {} conflict(s): {}", causes.len(), join(causes))]
+    ApplyConflict { causes: Vec<Cause> },
+    #[error("the provided continue parameter is too old to display a consistent list result: {0}")]
+    ContinueExpired(#[source] Expired),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One thing wrong with an object.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Cause {
+    pub(crate) reason: CauseReason,
+    /// Path of the field: `spec.template.spec.containers[0].image`.
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum CauseReason {
+    Required,
+    Invalid,
+    Forbidden,
+    Duplicate,
+    ManagerConflict,
+}
+
+impl CauseReason {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Required => "FieldValueRequired",
+            Self::Invalid => "FieldValueInvalid",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::ManagerConflict => "FieldManagerConflict",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Required => "Required value",
+            Self::Invalid => "Invalid value",
+            Self::Forbidden => "Forbidden",
+            Self::Duplicate => "Duplicate value",
+            Self::ManagerConflict => "conflict",
+        }
+    }
+}
+
+impl Cause {
+    pub(crate) fn new(
+        reason: CauseReason,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            reason,
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.reason {
+            CauseReason::ManagerConflict => write!(f, "{}: {}", self.message, self.field),
+            reason => write!(f, "{}: {}: {}", self.field, reason.words(), self.message),
+        }
+    }
+}
+
+fn join(causes: &[Cause]) -> String {
+    match causes {
+        [only] => only.to_string(),
+        several => {
+            let texts: Vec<_> = several.iter().map(Cause::to_string).collect();
+            format!("[{}]", texts.join(", "))
+        }
+    }
+}
+
+impl Resource {
+    fn kind_and_group(self) -> String {
+        match self.group() {
+            "" => self.kind().to_owned(),
+            group => format!("{}.{group}", self.kind()),
+        }
+    }
+}
+
+impl ApiError {
+    fn code_and_reason(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::NoSuchPath | Self::Store(StoreError::NotFound { .. }) => {
+                (StatusCode::NOT_FOUND, "NotFound")
+            }
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::Invalid { .. } | Self::Store(StoreError::NameRequired { .. }) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
+            }
+            Self::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
+            }
+            Self::Conflict(_)
+            | Self::ApplyConflict { .. }
+            | Self::Store(StoreError::Conflict { .. }) => (StatusCode::CONFLICT, "Conflict"),
+            Self::Store(StoreError::AlreadyExists { .. }) => {
+                (StatusCode::CONFLICT, "AlreadyExists")
+            }
+            Self::Store(StoreError::NamespaceTerminating { .. }) => {
+                (StatusCode::FORBIDDEN, "Forbidden")
+            }
+            Self::ContinueExpired(_) => (StatusCode::GONE, "Expired"),
+        }
+    }
+
+    fn details(&self) -> Value {
+        match self {
+            Self::Invalid {
+                resource,
+                name,
+                causes,
+            } => json!({
+                "name": name, "group": resource.group(), "kind": resource.kind(), "causes": causes_json(causes),
+            }),
+            Self::ApplyConflict { causes } => json!({"causes": causes_json(causes)}),
+            Self::Store(
+                StoreError::NotFound { resource, name }
+                | StoreError::AlreadyExists { resource, name }
+                | StoreError::Conflict { resource, name, .. },
+            ) => json!({"name": name, "group": resource.group(), "kind": resource.plural()}),
+            Self::Store(StoreError::NamespaceTerminating {
+                resource,
+                name,
+                namespace,
+            }) => json!({
+                "name": name, "group": resource.group(), "kind": resource.plural(),
+                "causes": [{
+                    "reason": "NamespaceTerminating",
+                    "message": format!("namespace {namespace} is being terminated"),
+                    "field": "metadata.namespace",
+                }],
+            }),
+            Self::Store(StoreError::NameRequired { resource }) => json!({
+                "group": resource.group(), "kind": resource.kind(),
+                "causes": causes_json(&[Cause::new(CauseReason::Required, "metadata.name", self.to_string())]),
+            }),
+            Self::BadRequest(_)
+            | Self::Unauthorized
+            | Self::NoSuchPath
+            | Self::MethodNotAllowed(_)
+            | Self::UnsupportedMediaType(_)
+            | Self::Conflict(_)
+            | Self::ContinueExpired(_) => json!({}),
+        }
+    }
+
+    fn status(&self) -> (StatusCode, Value) {
+        let (code, reason) = self.code_and_reason();
+        (
+            code,
+            failure(code, reason, &self.to_string(), &self.details()),
+        )
+    }
+}
+
+fn causes_json(causes: &[Cause]) -> Value {
+    let json = |cause: &Cause| {
+        let message = match cause.reason {
+            CauseReason::ManagerConflict => cause.message.clone(),
+            reason => format!("{}: {}", reason.words(), cause.message),
+        };
+        json!({"reason": cause.reason.code(), "message": message, "field": cause.field})
+    };
+    causes.iter().map(json).collect()
+}
+
+fn failure(code: StatusCode, reason: &str, message: &str, details: &Value) -> Value {
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "details": details,
+        "code": code.as_u16(),
+    })
+}
+
+/// The object of the ERROR event which ends a watch that cannot go on. As an
+/// event, not as a response: only this makes clients list again.
+pub(crate) fn expired_status(expired: &Expired) -> Value {
+    failure(
+        StatusCode::GONE,
+        "Expired",
+        &expired.to_string(),
+        &json!({}),
+    )
+}
+
+/// The answer to a successful deletion of one object.
+pub(crate) fn deletion_status(resource: Resource, name: &str, uid: &str) -> Value {
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {"name": name, "group": resource.group(), "kind": resource.plural(), "uid": uid},
+    })
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (code, status) = self.status();
+        (
+            code,
+            [(header::CONTENT_TYPE, "application/json")],
+            status.to_string(),
+        )
+            .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_object_is_told_by_cause() {
+        let error = ApiError::Invalid {
+            resource: Resource::Deployments,
+            name: "web".to_owned(),
+            causes: vec![
+                Cause::new(CauseReason::Required, "spec.selector", ""),
+                Cause::new(CauseReason::Forbidden, "spec.paused", "no"),
+            ],
+        };
+        let (code, status) = error.status();
+        assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            status["message"],
+            "Deployment.apps \"web\" is invalid: [spec.selector: Required value: , spec.paused: Forbidden: no]"
+        );
+        assert_eq!(
+            status["details"]["causes"][1]["reason"],
+            "FieldValueForbidden"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Objects as rows of cells: what `kubectl get` prints.
+
+mod cells;
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::store::Resource;
+
+/// A column; wide ones are shown with `-o wide` only.
+struct Column {
+    name: &'static str,
+    wide: bool,
+}
+
+const fn shown(name: &'static str) -> Column {
+    Column { name, wide: false }
+}
+
+const fn wide(name: &'static str) -> Column {
+    Column { name, wide: true }
+}
+
+const WORKLOAD_DETAILS: [Column; 3] = [wide("Containers"), wide("Images"), wide("Selector")];
+
+fn columns(resource: Resource) -> Vec<Column> {
+    let with = |names: &[&'static str], rest: Vec<Column>| -> Vec<Column> {
+        names.iter().map(|name| shown(name)).chain(rest).collect()
+    };
+    match resource {
+        Resource::Pods => with(
+            &["Name", "Ready", "Status", "Restarts", "Age"],
+            vec![
+                wide("IP"),
+                wide("Node"),
+                wide("Nominated Node"),
+                wide("Readiness Gates"),
+            ],
+        ),
+        Resource::Deployments => with(
+            &["Name", "Ready", "Up-to-date", "Available", "Age"],
+            WORKLOAD_DETAILS.into(),
+        ),
+        Resource::ReplicaSets => with(
+            &["Name", "Desired", "Current", "Ready", "Age"],
+            WORKLOAD_DETAILS.into(),
+        ),
+        Resource::Services => with(
+            &[
+                "Name",
+                "Type",
+                "Cluster-IP",
+                "External-IP",
+                "Port(s)",
+                "Age",
+            ],
+            vec![wide("Selector")],
+        ),
+        Resource::EndpointSlices => with(
+            &["Name", "AddressType", "Ports", "Endpoints", "Age"],
+            vec![],
+        ),
+        Resource::Nodes => with(
+            &["Name", "Status", "Roles", "Age", "Version"],
+            vec![
+                wide("Internal-IP"),
+                wide("External-IP"),
+                wide("OS-Image"),
+                wide("Kernel-Version"),
+                wide("Container-Runtime"),
+            ],
+        ),
+        Resource::Events => with(
+            &["Last Seen", "Type", "Reason", "Object"],
+            vec![
+                wide("Subobject"),
+                wide("Source"),
+                shown("Message"),
+                wide("First Seen"),
+                wide("Count"),
+                wide("Name"),
+            ],
+        ),
+        Resource::Leases => with(&["Name", "Holder", "Age"], vec![]),
+        Resource::Namespaces => with(&["Name", "Status", "Age"], vec![]),
+        Resource::ConfigMaps => with(&["Name", "Data", "Age"], vec![]),
+    }
+}
+
+/// The objects of one kind as a `Table`. `include_object` is the parameter
+/// `includeObject`: `None`, `Metadata` (the default) or `Object`.
+pub(super) fn table(
+    resource: Resource,
+    objects: &[Arc<Value>],
+    metadata: &Value,
+    include_object: &str,
+    now: Timestamp,
+) -> Value {
+    let definitions: Vec<_> = columns(resource)
+        .into_iter()
+        .map(|column| {
+            json!({
+                "name": column.name,
+                "type": "string",
+                "format": if column.name == "Name" { "name" } else { "" },
+                "description": "",
+                "priority": i32::from(column.wide),
+            })
+        })
+        .collect();
+    let rows: Vec<_> = objects
+        .iter()
+        .map(|object| {
+            let embedded = match include_object {
+                "None" => Value::Null,
+                "Object" => Value::clone(object),
+                _ => partial_metadata(object),
+            };
+            json!({"cells": cells::cells(resource, object, now), "object": embedded})
+        })
+        .collect();
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata,
+        "columnDefinitions": definitions,
+        "rows": rows,
+    })
+}
+
+/// An object reduced to its metadata.
+pub(super) fn partial_metadata(object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object["metadata"],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_has_a_cell_for_each_column() {
+        let empty = Arc::new(json!({"metadata": {"name": "x"}}));
+        for resource in Resource::ALL {
+            let table = table(
+                resource,
+                &[Arc::clone(&empty)],
+                &json!({}),
+                "",
+                crate::clock::now(),
+            );
+            let columns = table["columnDefinitions"].as_array().unwrap().len();
+            assert_eq!(
+                table["rows"][0]["cells"].as_array().unwrap().len(),
+                columns,
+                "{resource:?}"
+            );
+        }
+    }
+}

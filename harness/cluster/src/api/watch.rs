@@ -1,0 +1,182 @@
+//! Watches: an endless response of one JSON event per line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use http::header;
+use serde_json::{Value, json};
+use tokio::time::{Instant, Interval, interval_at, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::error::{ApiError, expired_status};
+use super::read::rendered;
+use super::request::{Filter, Parameters, Target, View};
+use crate::store::{Event, EventKind, Expired, Resource, Store, Watch};
+
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// How long a watch lasts when the client does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Answers a watch. A resource version that has been forgotten is answered by
+/// an ERROR event, which is what makes clients list again.
+pub(super) fn watch(
+    store: &Store,
+    target: &Target,
+    parameters: Parameters,
+    view: View,
+    shutdown: CancellationToken,
+) -> Result<Response, ApiError> {
+    let filter = parameters.filter(target)?;
+    let from = match parameters.resource_version.as_str() {
+        "" | "0" => None,
+        _ if parameters.send_initial_events() => None,
+        text => {
+            let invalid = || ApiError::BadRequest(format!("invalid resource version {text:?}"));
+            Some(text.parse().map_err(|_| invalid())?)
+        }
+    };
+    let body = match store.watch(target.resource, from) {
+        Ok(watch) => {
+            let lines = Lines::new(watch, target.resource, filter, parameters, view, shutdown);
+            Body::from_stream(stream::unfold(lines, |mut lines| async move {
+                let line = lines.next().await?;
+                Some((Ok::<_, std::convert::Infallible>(line), lines))
+            }))
+        }
+        Err(expired) => Body::from(error_line(&expired)),
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// The lines of one watch.
+struct Lines {
+    watch: Watch,
+    resource: Resource,
+    filter: Filter,
+    parameters: Parameters,
+    view: View,
+    shutdown: CancellationToken,
+    end: Instant,
+    bookmarks: Interval,
+    /// The bookmark which tells that all present objects were sent is due.
+    initial_bookmark_due: bool,
+    ended: bool,
+}
+
+impl Lines {
+    fn new(
+        watch: Watch,
+        resource: Resource,
+        filter: Filter,
+        parameters: Parameters,
+        view: View,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let timeout = parameters
+            .timeout_seconds
+            .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+        let now = Instant::now();
+        Self {
+            initial_bookmark_due: parameters.send_initial_events(),
+            watch,
+            resource,
+            filter,
+            parameters,
+            view,
+            shutdown,
+            end: now + timeout.min(DEFAULT_TIMEOUT),
+            bookmarks: interval_at(now + BOOKMARK_PERIOD, BOOKMARK_PERIOD),
+            ended: false,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        while !self.ended {
+            if self.initial_bookmark_due && !self.watch.is_initial() {
+                self.initial_bookmark_due = false;
+                return Some(self.bookmark(true));
+            }
+            let event = tokio::select! {
+                event = self.watch.next() => event,
+                _ = self.bookmarks.tick(), if self.parameters.allow_watch_bookmarks() => {
+                    return Some(self.bookmark(false));
+                }
+                () = sleep_until(self.end) => return None,
+                () = self.shutdown.cancelled() => return None,
+            };
+            match event {
+                Ok(event) => {
+                    if let Some((kind, object)) = seen_through(&self.filter, &event) {
+                        return Some(self.event_line(kind, &object));
+                    }
+                }
+                Err(expired) => {
+                    self.ended = true;
+                    return Some(error_line(&expired));
+                }
+            }
+        }
+        None
+    }
+
+    fn event_line(&self, kind: EventKind, object: &Arc<Value>) -> Bytes {
+        let kind = match kind {
+            EventKind::Added => "ADDED",
+            EventKind::Modified => "MODIFIED",
+            EventKind::Deleted => "DELETED",
+        };
+        line(
+            kind,
+            &rendered(self.resource, object, self.view, &self.parameters),
+        )
+    }
+
+    fn bookmark(&self, initial_events_end: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": self.watch.position().to_string()});
+        if initial_events_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let kind = self.resource.kind();
+        let object =
+            json!({"kind": kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
+        line("BOOKMARK", &object)
+    }
+}
+
+/// An event as it looks through a filter: entering it is an addition, leaving
+/// it a deletion.
+fn seen_through(filter: &Filter, event: &Event) -> Option<(EventKind, Arc<Value>)> {
+    let before = event
+        .previous
+        .as_ref()
+        .is_some_and(|previous| filter.matches(previous));
+    let after = event.kind != EventKind::Deleted && filter.matches(&event.object);
+    match (before, after) {
+        (false, false) => None,
+        (false, true) => Some((EventKind::Added, Arc::clone(&event.object))),
+        (true, true) => Some((EventKind::Modified, Arc::clone(&event.object))),
+        (true, false) if event.kind == EventKind::Deleted => {
+            Some((EventKind::Deleted, Arc::clone(&event.object)))
+        }
+        (true, false) => {
+            // The last state that matched, at the version at which it no longer does.
+            let mut last = event.previous.as_deref().cloned().unwrap_or_default();
+            last["metadata"]["resourceVersion"] = event.revision.to_string().into();
+            Some((EventKind::Deleted, Arc::new(last)))
+        }
+    }
+}
+
+fn error_line(expired: &Expired) -> Bytes {
+    line("ERROR", &expired_status(expired))
+}
+
+fn line(kind: &str, object: &Value) -> Bytes {
+    let mut text = json!({"type": kind, "object": object}).to_string();
+    text.push('\n');
+    Bytes::from(text)
+}

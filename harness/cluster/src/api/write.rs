@@ -1,0 +1,287 @@
+//! Creating, replacing and patching objects.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use serde_json::Value;
+
+use super::admission;
+use super::decode::decode;
+use super::error::ApiError;
+use super::request::{Parameters, Target};
+use super::scale;
+use super::service_address::{self, ServiceAddresses};
+use crate::object;
+use crate::patch::strategic_merge;
+use crate::store::{Resource, Store, StoreError, Subresource};
+
+const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const BODY_TYPES: &str = "application/json, application/yaml";
+
+/// A stored object, and what the client should know about it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) object: Arc<Value>,
+    pub(super) warnings: BTreeSet<String>,
+}
+
+/// A change asked for by a PUT or PATCH.
+#[derive(Debug)]
+pub(super) enum Change {
+    Replace(Value),
+    Json(json_patch::Patch),
+    Merge(Value),
+    Strategic(Value),
+}
+
+/// Reads a body as the object it describes.
+pub(super) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
+    match media_type(headers) {
+        "application/json" | "" => from_json(body),
+        "application/yaml" => from_yaml(body),
+        _ => Err(ApiError::UnsupportedMediaType(BODY_TYPES)),
+    }
+}
+
+/// Reads the body of a PATCH.
+pub(super) fn parse_patch(headers: &HeaderMap, body: &[u8]) -> Result<Change, ApiError> {
+    match media_type(headers) {
+        JSON_PATCH => serde_json::from_slice(body)
+            .map(Change::Json)
+            .map_err(|error| ApiError::BadRequest(format!("the body is no JSON patch: {error}"))),
+        MERGE_PATCH => from_json(body).map(Change::Merge),
+        STRATEGIC_PATCH => from_json(body).map(Change::Strategic),
+        _ => Err(ApiError::UnsupportedMediaType(PATCH_TYPES)),
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+fn from_json(body: &[u8]) -> Result<Value, ApiError> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| ApiError::BadRequest(format!("the body is no JSON: {error}")))?;
+    map_only(value)
+}
+
+fn from_yaml(body: &[u8]) -> Result<Value, ApiError> {
+    let value: Value = serde_saphyr::from_slice(body)
+        .map_err(|error| ApiError::BadRequest(format!("the body is no YAML: {error}")))?;
+    map_only(value)
+}
+
+fn map_only(value: Value) -> Result<Value, ApiError> {
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(ApiError::BadRequest("the body is no object".to_owned()))
+}
+
+/// Stores a new object.
+pub(super) fn create(
+    store: &Store,
+    addresses: &ServiceAddresses,
+    target: &Target,
+    parameters: &Parameters,
+    mut object: Value,
+) -> Result<Written, ApiError> {
+    let resource = target.resource;
+    let mut warnings = admission::warnings(resource, &object);
+    set_namespace(target, &mut object)?;
+    let mut object = typed(resource, object, parameters, &mut warnings)?;
+    admission::prepare_new(resource, &mut object);
+    admission::set_defaults(resource, &mut object);
+    admission::check(resource, &object, None)?;
+    let object = match resource {
+        Resource::Services => addresses.create(store, object)?,
+        _ => store.create(resource, object)?,
+    };
+    Ok(Written { object, warnings })
+}
+
+/// Changes an object or, through its subresource, a part of it.
+pub(super) fn change(
+    store: &Store,
+    target: &Target,
+    parameters: &Parameters,
+    change: &Change,
+) -> Result<Written, ApiError> {
+    let resource = target.resource;
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    let name = target.name.as_deref().unwrap_or_default();
+    let mut warnings = BTreeSet::new();
+    let object = store.try_update(resource, namespace, name, |object| {
+        if target.subresource == Some(Subresource::Scale) {
+            let mut wanted = scale::of(object);
+            apply(change, &mut wanted, name)?;
+            check_version(resource, object, &wanted)?;
+            return scale::set(resource, object, &wanted);
+        }
+        let before = object.clone();
+        let mut wanted = before.clone();
+        apply(change, &mut wanted, name)?;
+        set_namespace(target, &mut wanted)?;
+        check_identity(resource, &before, &wanted)?;
+        warnings =
+            &admission::warnings(resource, &wanted) - &admission::warnings(resource, &before);
+        let wanted = typed(resource, wanted, parameters, &mut warnings)?;
+        *object = match target.subresource {
+            Some(Subresource::Status) => with_status_of(&before, &wanted),
+            _ => with_desired_state_of(resource, &before, wanted)?,
+        };
+        Ok::<_, ApiError>(())
+    })?;
+    Ok(Written { object, warnings })
+}
+
+fn apply(change: &Change, object: &mut Value, name: &str) -> Result<(), ApiError> {
+    match change {
+        Change::Replace(replacement) => {
+            let given = object::name(replacement);
+            if !given.is_empty() && given != name {
+                let message = format!(
+                    "the name of the object ({given}) does not match the name on the URL ({name})"
+                );
+                return Err(ApiError::BadRequest(message));
+            }
+            *object = replacement.clone();
+            object["metadata"]["name"] = name.into();
+        }
+        Change::Json(patch) => json_patch::patch(object, patch).map_err(|error| {
+            ApiError::BadRequest(format!("the JSON patch cannot be applied: {error}"))
+        })?,
+        Change::Merge(patch) => json_patch::merge(object, patch),
+        Change::Strategic(patch) => strategic_merge(object, patch),
+    }
+    Ok(())
+}
+
+fn set_namespace(target: &Target, object: &mut Value) -> Result<(), ApiError> {
+    let Some(namespace) = &target.namespace else {
+        return Ok(());
+    };
+    let given = object::namespace(object);
+    if !given.is_empty() && given != namespace {
+        let message = format!(
+            "the namespace of the provided object ({given}) does not match the namespace sent on the request ({namespace})"
+        );
+        return Err(ApiError::BadRequest(message));
+    }
+    object::map_at(object, "metadata")["namespace"] = namespace.as_str().into();
+    Ok(())
+}
+
+/// Decodes an object; unknown fields are an error or a warning, as asked for.
+fn typed(
+    resource: Resource,
+    object: Value,
+    parameters: &Parameters,
+    warnings: &mut BTreeSet<String>,
+) -> Result<Value, ApiError> {
+    let decoded = decode(resource, object)?;
+    let unknown: Vec<_> = decoded
+        .unknown_fields
+        .iter()
+        .map(|field| format!("unknown field {field:?}"))
+        .collect();
+    match parameters.field_validation.as_str() {
+        "Strict" if !unknown.is_empty() => {
+            let (kind, version) = (resource.kind(), resource.version());
+            return Err(ApiError::BadRequest(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+                unknown.join(", ")
+            )));
+        }
+        "Ignore" => {}
+        _ => warnings.extend(unknown),
+    }
+    Ok(decoded.object)
+}
+
+fn check_identity(resource: Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
+    check_version(resource, before, wanted)?;
+    let uid = object::uid(wanted);
+    if !uid.is_empty() && uid != object::uid(before) {
+        let reason = format!("the uid is {}, not {uid}", object::uid(before));
+        return Err(conflict(resource, before, reason));
+    }
+    Ok(())
+}
+
+fn check_version(resource: Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
+    let version = object::text(wanted, "/metadata/resourceVersion");
+    if version.is_empty() || version == object::text(before, "/metadata/resourceVersion") {
+        return Ok(());
+    }
+    let reason = "the object has been modified; please apply your changes to the latest version and try again";
+    Err(conflict(resource, before, reason.to_owned()))
+}
+
+fn conflict(resource: Resource, object: &Value, reason: String) -> ApiError {
+    StoreError::Conflict {
+        resource,
+        name: object::name(object).to_owned(),
+        reason,
+    }
+    .into()
+}
+
+/// The main path: everything but the status changes.
+fn with_desired_state_of(
+    resource: Resource,
+    before: &Value,
+    mut wanted: Value,
+) -> Result<Value, ApiError> {
+    if resource
+        .description()
+        .subresources
+        .contains(&Subresource::Status)
+    {
+        wanted["status"] = before["status"].clone();
+    }
+    wanted["metadata"]["generation"] = before["metadata"]["generation"].clone();
+    if resource == Resource::Services {
+        service_address::keep(before, &mut wanted);
+    }
+    admission::set_defaults(resource, &mut wanted);
+    let mut decided = decode(resource, wanted)?.object;
+    admission::check(resource, &decided, Some(before))?;
+    // Of all kinds Deployments alone count a change of annotations.
+    let annotations = |object: &Value| object::string_map(object, "/metadata/annotations");
+    if resource == Resource::Deployments
+        && annotations(before) != annotations(&decided)
+        && before["spec"] == decided["spec"]
+    {
+        let generation = before["metadata"]["generation"]
+            .as_u64()
+            .unwrap_or_default();
+        decided["metadata"]["generation"] = (generation + 1).into();
+    }
+    Ok(decided)
+}
+
+/// The status path: the status changes, and annotations and finalizers may.
+fn with_status_of(before: &Value, wanted: &Value) -> Value {
+    let mut decided = before.clone();
+    decided["status"] = wanted["status"].clone();
+    for field in ["annotations", "finalizers", "ownerReferences"] {
+        match wanted["metadata"].get(field) {
+            Some(value) => decided["metadata"][field] = value.clone(),
+            None => {
+                if let Some(metadata) = decided["metadata"].as_object_mut() {
+                    metadata.remove(field);
+                }
+            }
+        }
+    }
+    decided
+}
