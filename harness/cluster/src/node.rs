@@ -1,0 +1,377 @@
+//! The one node of the cluster: what the scheduler, the kubelet and the container runtime do.
+//!
+//! ```text
+//! store ─pods─▶ node ─wish─▶ pod ─stop─▶ container ─▶ process (through the pod shim)
+//!   ▲                         │ ◀─view──┘    ▲
+//!   └────────status, events───┘              └─ probes, hooks, logs
+//! ```
+//!
+//! Each pod has a loop of its own; the node only tells it what the API wants. It knows nothing of
+//! Deployments, Services or HTTP.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::events::{Recorder, Severity};
+use crate::images::ImageMap;
+use crate::object;
+use crate::pod_shim::Isolation;
+use crate::store::{Event, EventKind, Resource, Store, Watch};
+use crate::subnet::Subnet;
+
+mod addresses;
+mod back_off;
+mod container;
+mod environment;
+mod listeners;
+pub(crate) mod logs;
+mod pod;
+mod probe;
+mod process;
+mod schedule;
+mod status;
+
+use addresses::Addresses;
+use logs::{LogOwner, Logs};
+use pod::Wish;
+use process::{Shim, StartError};
+
+/// The name of the node, as in `spec.nodeName`.
+pub(crate) const NODE_NAME: &str = "local";
+
+/// How often the kubelet looks at its containers: starts and exits are noticed then.
+const RELIST_PERIOD: Duration = Duration::from_secs(1);
+
+const DEFAULT_GRACE_SECONDS: u64 = 30;
+
+/// What the node is made of.
+#[derive(Debug)]
+pub(crate) struct NodeOptions {
+    pub(crate) images: ImageMap,
+    /// The command line (an absolute path first) that ends in [`crate::pod_shim::main`].
+    pub(crate) pod_shim: Vec<OsString>,
+    pub(crate) log_directory: PathBuf,
+    pub(crate) subnet: Subnet,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodeError {
+    #[error("pods cannot be started: check the program given as pod shim")]
+    Shim(#[from] StartError),
+    #[error("cannot make a folder for the pods' files")]
+    Directory(#[source] io::Error),
+}
+
+/// What every pod of the node shares.
+#[derive(Debug)]
+pub(crate) struct NodeContext {
+    pub(crate) store: Store,
+    pub(crate) recorder: Recorder,
+    pub(crate) name: String,
+    pub(crate) images: ImageMap,
+    pub(crate) shim: Shim,
+    pub(crate) logs: Logs,
+    pub(crate) relist: Relist,
+    addresses: Addresses,
+    /// The pods' working directories are below it.
+    directory: PathBuf,
+}
+
+/// What every container of a pod shares.
+#[derive(Debug)]
+pub(crate) struct PodContext {
+    pub(crate) node: Arc<NodeContext>,
+    /// The pod as it came to the node: its spec does not change.
+    pub(crate) object: Arc<Value>,
+    pub(crate) pod: Pod,
+    pub(crate) owner: LogOwner,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) directory: PathBuf,
+    pub(crate) added: Instant,
+}
+
+impl PodContext {
+    /// The grace period of the pod itself, in seconds.
+    pub(crate) fn grace_seconds(&self) -> u64 {
+        let spec = self.pod.spec.as_ref();
+        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or(DEFAULT_GRACE_SECONDS)
+    }
+}
+
+impl NodeContext {
+    pub(crate) fn services_of(&self, namespace: &str) -> Vec<Service> {
+        self.typed(Resource::Services, namespace)
+    }
+
+    pub(crate) fn config_maps_of(&self, namespace: &str) -> Vec<ConfigMap> {
+        self.typed(Resource::ConfigMaps, namespace)
+    }
+
+    fn typed<T: DeserializeOwned>(&self, resource: Resource, namespace: &str) -> Vec<T> {
+        let (objects, _) = self.store.list(resource, Some(namespace));
+        let parsed = objects.iter().map(|object| T::deserialize(object.as_ref()));
+        parsed.filter_map(Result::ok).collect()
+    }
+}
+
+/// The kubelet's look at its containers, once in a period.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relist {
+    origin: Instant,
+}
+
+impl Relist {
+    /// Waits for the next look.
+    pub(crate) async fn next(self) {
+        let periods = self.origin.elapsed().as_millis() / RELIST_PERIOD.as_millis();
+        let next = u32::try_from(periods + 1).unwrap_or(u32::MAX);
+        sleep_until(self.origin + RELIST_PERIOD * next).await;
+    }
+}
+
+/// The running node.
+#[derive(Debug)]
+pub(crate) struct NodeHandle {
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+    context: Arc<NodeContext>,
+}
+
+impl NodeHandle {
+    /// How the pods' processes are kept apart.
+    pub(crate) fn isolation(&self) -> Isolation {
+        self.context.shim.isolation()
+    }
+
+    /// The containers' logs.
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.context.logs
+    }
+
+    /// Kills every pod's processes and waits until none is left.
+    pub(crate) async fn shutdown(self) {
+        self.shutdown.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the node did not end as it should");
+        }
+    }
+}
+
+/// Registers the node and starts to serve it.
+pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHandle, NodeError> {
+    let shim = Shim::new(options.pod_shim).await?;
+    let directory = tempfile::Builder::new()
+        .prefix("holdfast-pods-")
+        .tempdir()
+        .map_err(NodeError::Directory)?;
+    let context = Arc::new(NodeContext {
+        recorder: Recorder::new(store.clone(), "kubelet"),
+        store,
+        name: NODE_NAME.to_owned(),
+        images: options.images,
+        shim,
+        logs: Logs::new(options.log_directory),
+        relist: Relist {
+            origin: Instant::now(),
+        },
+        addresses: Addresses::new(options.subnet),
+        directory: directory.path().to_owned(),
+    });
+    schedule::register_node(&context);
+    let shutdown = CancellationToken::new();
+    let node = Node {
+        context: Arc::clone(&context),
+        pods: HashMap::new(),
+        workers: JoinSet::new(),
+    };
+    let ending = shutdown.clone();
+    let task = tokio::spawn(async move {
+        node.serve(ending).await;
+        if let Err(error) = directory.close() {
+            tracing::warn!(%error, "the pods' folder is left behind");
+        }
+    });
+    Ok(NodeHandle {
+        shutdown,
+        task,
+        context,
+    })
+}
+
+/// The node's loop and the pods it has.
+struct Node {
+    context: Arc<NodeContext>,
+    /// By uid: what is wanted of each pod.
+    pods: HashMap<String, watch::Sender<Wish>>,
+    workers: JoinSet<String>,
+}
+
+impl Node {
+    async fn serve(mut self, ending: CancellationToken) {
+        let store = self.context.store.clone();
+        let (mut pods, mut nodes) = (
+            follow(&store, Resource::Pods),
+            follow(&store, Resource::Nodes),
+        );
+        loop {
+            tokio::select! {
+                () = ending.cancelled() => break,
+                change = pods.next() => match change {
+                    Ok(event) => self.follow_pod(&event),
+                    // Too slow: look at everything once more.
+                    Err(_) => {
+                        pods = follow(&store, Resource::Pods);
+                        self.drop_missing_pods();
+                    }
+                },
+                change = nodes.next() => match change {
+                    Ok(_) => schedule::bind_waiting_pods(&self.context),
+                    Err(_) => nodes = follow(&store, Resource::Nodes),
+                },
+                Some(ended) = self.workers.join_next() => self.forget(ended),
+            }
+        }
+        for wish in self.pods.values() {
+            wish.send_replace(Wish::Vanish);
+        }
+        while self.workers.join_next().await.is_some() {}
+    }
+
+    fn follow_pod(&mut self, event: &Event) {
+        let pod = &event.object;
+        let uid = object::uid(pod);
+        let deleted = event.kind == EventKind::Deleted;
+        if let Some(wish) = self.pods.get(uid) {
+            if deleted {
+                wish.send_replace(Wish::Gone);
+            } else if object::is_deleting(pod) {
+                wish.send_replace(Wish::End(deletion_grace(pod)));
+            }
+            return;
+        }
+        if deleted || is_over(pod) {
+            return;
+        }
+        match object::text(pod, "/spec/nodeName") {
+            "" => schedule::bind(&self.context, pod),
+            node if node == self.context.name => self.start(pod),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, object: &Arc<Value>) {
+        let uid = object::uid(object).to_owned();
+        let context = match self.pod_context(object) {
+            Ok(context) => Arc::new(context),
+            Err(reason) => {
+                self.context.recorder.record(
+                    object,
+                    Severity::Warning,
+                    "FailedCreatePodSandBox",
+                    &reason,
+                );
+                return;
+            }
+        };
+        let first = if object::is_deleting(object) {
+            Wish::End(deletion_grace(object))
+        } else {
+            Wish::Run
+        };
+        let (wish, wishes) = watch::channel(first);
+        self.pods.insert(uid.clone(), wish);
+        self.workers.spawn(async move {
+            pod::run(Arc::clone(&context), wishes).await;
+            clean_up(&context);
+            uid
+        });
+    }
+
+    fn pod_context(&self, object: &Arc<Value>) -> Result<PodContext, String> {
+        let node = Arc::clone(&self.context);
+        let pod: Pod = serde::Deserialize::deserialize(object.as_ref())
+            .map_err(|error: serde_json::Error| format!("the pod cannot be read: {error}"))?;
+        let uid = object::uid(object).to_owned();
+        let directory = node.directory.join(&uid);
+        std::fs::create_dir_all(&directory)
+            .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
+        let address = node
+            .addresses
+            .take()
+            .ok_or_else(|| "every pod address is in use".to_owned())?;
+        let owner = LogOwner {
+            namespace: object::namespace(object).to_owned(),
+            pod: object::name(object).to_owned(),
+            uid,
+        };
+        let added = Instant::now();
+        Ok(PodContext {
+            node,
+            object: Arc::clone(object),
+            pod,
+            owner,
+            address,
+            directory,
+            added,
+        })
+    }
+
+    fn forget(&mut self, ended: Result<String, tokio::task::JoinError>) {
+        match ended {
+            Ok(uid) => drop(self.pods.remove(&uid)),
+            Err(error) => tracing::error!(%error, "a pod's loop failed"),
+        }
+    }
+
+    /// After a gap in the history: a pod that is no longer there was deleted meanwhile.
+    fn drop_missing_pods(&self) {
+        let (present, _) = self.context.store.list(Resource::Pods, None);
+        for (uid, wish) in &self.pods {
+            if present.iter().all(|pod| object::uid(pod) != uid) {
+                wish.send_replace(Wish::Gone);
+            }
+        }
+    }
+}
+
+/// Every present object, then every change.
+fn follow(store: &Store, resource: Resource) -> Watch {
+    store
+        .watch(resource, None)
+        .expect("a watch without a revision cannot be too old")
+}
+
+fn is_over(pod: &Value) -> bool {
+    matches!(object::text(pod, "/status/phase"), "Succeeded" | "Failed")
+}
+
+fn deletion_grace(pod: &Value) -> Duration {
+    let seconds = pod
+        .pointer("/metadata/deletionGracePeriodSeconds")
+        .and_then(Value::as_u64);
+    Duration::from_secs(seconds.unwrap_or(DEFAULT_GRACE_SECONDS))
+}
+
+fn clean_up(pod: &PodContext) {
+    if let Err(error) = std::fs::remove_dir_all(&pod.directory) {
+        tracing::warn!(%error, directory = %pod.directory.display(), "a pod's folder is left behind");
+    }
+    pod.node.logs.forget(&pod.owner);
+    pod.node.addresses.release(pod.address);
+}

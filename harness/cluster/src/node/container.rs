@@ -1,0 +1,224 @@
+//! One container over its whole life: prepared, run, and started again for as long as its pod wants.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Container;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::PodContext;
+use super::back_off::BackOff;
+use super::environment::{Surroundings, command_line};
+use super::process::Launch;
+use super::status::{ContainerView, Ended, RestartPolicy, State};
+use crate::events::Severity;
+
+mod ending;
+mod run;
+
+/// Whether, and how, a pod's containers are to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stop {
+    No,
+    /// With their hooks, SIGTERM, and SIGKILL when this time is over.
+    Within(Duration),
+    /// By SIGKILL: the cluster itself ends.
+    AtOnce,
+}
+
+/// A container's place among those of its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Init(usize),
+    Main(usize),
+}
+
+/// A container and what it needs to tell and be told.
+#[derive(Debug)]
+pub(crate) struct ContainerTask {
+    pub(crate) pod: Arc<PodContext>,
+    pub(crate) spec: Container,
+    pub(crate) slot: Slot,
+    pub(crate) restart_policy: RestartPolicy,
+    pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) views: mpsc::UnboundedSender<(Slot, ContainerView)>,
+    pub(crate) view: ContainerView,
+}
+
+impl ContainerTask {
+    /// Runs the container until it is stopped or ends for good. Returns whether its last run
+    /// succeeded.
+    pub(crate) async fn run(mut self) -> bool {
+        let mut back_off = BackOff::default();
+        loop {
+            let ControlFlow::Continue(launch) = self.prepare().await else {
+                return false;
+            };
+            let started = Instant::now();
+            let ended = self.run_once(&launch).await;
+            let exited = Instant::now();
+            let exit_code = ended.exit_code;
+            self.view.started = false;
+            self.view.ready = false;
+            self.view.state = State::Terminated(ended.clone());
+            self.publish();
+            if self.stopping() || !self.restart_policy.restarts_after(exit_code) {
+                return exit_code == 0;
+            }
+            self.view.last = Some(ended);
+            let delay = back_off.after_exit(exited - started);
+            if self.wait_before_restart(delay, exited).await.is_break() {
+                return false;
+            }
+            self.view.restarts += 1;
+        }
+    }
+
+    /// Finds out what to start; waits while that is impossible. Breaks when the pod is stopped.
+    async fn prepare(&mut self) -> ControlFlow<(), Launch> {
+        let pod = Arc::clone(&self.pod);
+        let image = self.spec.image.clone().unwrap_or_default();
+        let Some(program) = pod.node.images.get(&image) else {
+            return self.wait_for_missing_image(&image).await;
+        };
+        self.note(
+            Severity::Normal,
+            "Pulled",
+            &format!("Container image \"{image}\" already present on machine"),
+        );
+        loop {
+            if self.stopping() {
+                return ControlFlow::Break(());
+            }
+            let namespace = &pod.owner.namespace;
+            let surroundings = Surroundings {
+                pod: &pod.pod,
+                address: pod.address,
+                node_name: &pod.node.name,
+                directory: &pod.directory,
+                services: &pod.node.services_of(namespace),
+                config_maps: &pod.node.config_maps_of(namespace),
+            };
+            match surroundings.variables(&self.spec) {
+                Ok(variables) => {
+                    let (program, arguments) = command_line(&self.spec, program, &variables);
+                    let directory = pod.directory.clone();
+                    return ControlFlow::Continue(Launch {
+                        program,
+                        arguments,
+                        environment: variables,
+                        directory,
+                    });
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    self.note(Severity::Warning, "Failed", &format!("Error: {message}"));
+                    self.wait_as("CreateContainerConfigError", Some(message));
+                }
+            }
+            self.unless_stopped(pod.node.relist.next()).await?;
+        }
+    }
+
+    /// An image that is not mapped never will be: the map is fixed for the cluster's life.
+    async fn wait_for_missing_image<T>(&mut self, image: &str) -> ControlFlow<(), T> {
+        let known: Vec<&str> = self.pod.node.images.names().collect();
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        let explanation = format!(
+            "image \"{image}\" is not mapped to a local program (mapped: {known}); map it when the cluster is started, or correct the pod's image"
+        );
+        self.note(
+            Severity::Warning,
+            "Failed",
+            &format!("Failed to pull image \"{image}\": {explanation}"),
+        );
+        self.note(Severity::Warning, "Failed", "Error: ErrImagePull");
+        self.wait_as("ErrImagePull", Some(explanation.clone()));
+        let relist = self.pod.node.relist;
+        if self.unless_stopped(relist.next()).await.is_break() {
+            return ControlFlow::Break(());
+        }
+        self.note(
+            Severity::Normal,
+            "BackOff",
+            &format!("Back-off pulling image \"{image}\""),
+        );
+        self.note(Severity::Warning, "Failed", "Error: ImagePullBackOff");
+        let message = format!("Back-off pulling image \"{image}\": {explanation}");
+        self.wait_as("ImagePullBackOff", Some(message));
+        match self.unless_stopped(std::future::pending::<()>()).await {
+            ControlFlow::Continue(()) | ControlFlow::Break(()) => ControlFlow::Break(()),
+        }
+    }
+
+    async fn wait_before_restart(&mut self, delay: Duration, exited: Instant) -> ControlFlow<()> {
+        if delay.is_zero() {
+            return ControlFlow::Continue(());
+        }
+        let owner = &self.pod.owner;
+        let container = &self.spec.name;
+        let message = format!(
+            "back-off {}s restarting failed container={container} pod={}_{}({})",
+            delay.as_secs(),
+            owner.pod,
+            owner.namespace,
+            owner.uid
+        );
+        let event = format!(
+            "Back-off restarting failed container {container} in pod {}_{}({})",
+            owner.pod, owner.namespace, owner.uid
+        );
+        self.note(Severity::Warning, "BackOff", &event);
+        self.wait_as("CrashLoopBackOff", Some(message));
+        self.unless_stopped(sleep_until(exited + delay)).await
+    }
+
+    fn wait_as(&mut self, reason: &'static str, message: Option<String>) {
+        self.view.state = State::Waiting { reason, message };
+        self.publish();
+    }
+
+    fn stopping(&self) -> bool {
+        !matches!(*self.stop.borrow(), Stop::No)
+    }
+
+    /// Awaits something, unless the pod is stopped before.
+    async fn unless_stopped(&mut self, awaited: impl Future<Output = ()>) -> ControlFlow<()> {
+        tokio::select! {
+            () = awaited => ControlFlow::Continue(()),
+            _ = self.stop.wait_for(|stop| !matches!(stop, Stop::No)) => ControlFlow::Break(()),
+        }
+    }
+
+    fn publish(&self) {
+        // The pod's loop outlives its containers, except when the cluster ends.
+        drop(self.views.send((self.slot, self.view.clone())));
+    }
+
+    /// Records an event about the pod.
+    fn note(&self, severity: Severity, reason: &str, message: &str) {
+        self.pod
+            .node
+            .recorder
+            .record(&self.pod.object, severity, reason, message);
+    }
+
+    /// The end of a run that could not begin.
+    fn not_started(&self, reason: &'static str, message: String) -> Ended {
+        self.note(Severity::Warning, "Failed", &format!("Error: {message}"));
+        let now = crate::clock::now();
+        Ended {
+            exit_code: 128,
+            reason,
+            message: Some(message),
+            started_at: now,
+            finished_at: now,
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! One run of a container, from the start of its process to its exit: probes, and the decision to
+//! end it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Probe;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::ending::{Ending, Hook};
+use super::{ContainerTask, Stop};
+use crate::clock;
+use crate::events::Severity;
+use crate::node::listeners::WildcardSearch;
+use crate::node::logs::Log;
+use crate::node::probe::check::Check;
+use crate::node::probe::{ProbeKind, Report, Schedule, Worker};
+use crate::node::process::{Control, Exit, Launch, Running};
+use crate::node::status::{Ended, State};
+
+/// A container's process while it lives.
+struct Run<'a> {
+    task: &'a mut ContainerTask,
+    launch: &'a Launch,
+    control: Arc<Control>,
+    started: Instant,
+    probes: Probes,
+    ending: Option<Ending>,
+    wildcard: WildcardSearch,
+    /// What the container did that no pod may do here.
+    offence: Option<String>,
+}
+
+impl ContainerTask {
+    /// Starts the process and stays with it until it has exited and the node has noticed.
+    pub(super) async fn run_once(&mut self, launch: &Launch) -> Ended {
+        let node = Arc::clone(&self.pod.node);
+        let log = match node
+            .logs
+            .begin(&self.pod.owner, &self.spec.name, self.view.restarts)
+        {
+            Ok(log) => log,
+            Err(error) => {
+                return self.not_started(
+                    "ContainerCannotRun",
+                    format!("cannot write its log: {error}"),
+                );
+            }
+        };
+        let started_at = clock::now();
+        self.note(
+            Severity::Normal,
+            "Created",
+            &format!("Created container: {}", self.spec.name),
+        );
+        let Running {
+            control,
+            mut exit,
+            stdout,
+            stderr,
+        } = match node.shim.run(launch).await {
+            Ok(running) => running,
+            Err(error) => {
+                log.complete();
+                return self.not_started("StartError", error.to_string());
+            }
+        };
+        self.note(
+            Severity::Normal,
+            "Started",
+            &format!("Started container {}", self.spec.name),
+        );
+        let keeping = keep_output(Arc::clone(&log), stdout, stderr);
+        let run = Run {
+            launch,
+            started: Instant::now(),
+            probes: Probes::default(),
+            ending: None,
+            wildcard: WildcardSearch::new(control.shim()),
+            control: Arc::new(control),
+            offence: None,
+            task: self,
+        };
+        let (exit_code, offence) = tokio::join!(run.stay(&mut exit, started_at), keeping).0;
+        let reason = match (&offence, exit_code) {
+            (Some(_), _) => "WildcardListener",
+            (None, 0) => "Completed",
+            (None, _) => "Error",
+        };
+        Ended {
+            exit_code,
+            reason,
+            message: offence,
+            started_at,
+            finished_at: clock::now(),
+        }
+    }
+}
+
+/// Writes the output down until every process of the container has closed it.
+async fn keep_output(
+    log: Arc<Log>,
+    stdout: tokio::process::ChildStdout,
+    stderr: tokio::process::ChildStderr,
+) {
+    tokio::join!(log.keep("stdout", stdout), log.keep("stderr", stderr));
+    log.complete();
+}
+
+/// Takes the next steps towards the end, if there is to be one; the exit is awaited elsewhere.
+async fn proceed(ending: &mut Option<Ending>) {
+    if let Some(ending) = ending {
+        ending.proceed().await;
+    }
+    std::future::pending().await
+}
+
+impl Run<'_> {
+    /// The exit code, and what the container did wrong if that is why it ended.
+    async fn stay(
+        mut self,
+        exit: &mut Exit,
+        started_at: k8s_openapi::jiff::Timestamp,
+    ) -> (i32, Option<String>) {
+        let relist = self.task.pod.node.relist;
+        let mut noticed = false;
+        self.obey();
+        let code = loop {
+            tokio::select! {
+                code = exit.code() => break code,
+                () = proceed(&mut self.ending) => {}
+                () = relist.next() => {
+                    if !noticed {
+                        noticed = true;
+                        self.task.view.state = State::Running { since: started_at };
+                        self.begin_probing();
+                    }
+                    self.look_for_wildcard_listener();
+                }
+                Ok(()) = self.task.stop.changed() => self.obey(),
+                Some(report) = self.probes.next() => self.consider(report),
+            }
+        };
+        if self.ending.is_none() && !self.task.stopping() {
+            // The node looks at its processes once in a period.
+            tokio::select! {
+                () = relist.next() => {}
+                Ok(()) = self.task.stop.changed() => {}
+            }
+        }
+        (code, self.offence)
+    }
+
+    /// Does what the pod's loop wants.
+    fn obey(&mut self) {
+        let wish = *self.task.stop.borrow_and_update();
+        match (wish, &self.ending) {
+            (Stop::No, _) => {}
+            (Stop::AtOnce, _) => self.control.kill(),
+            (Stop::Within(grace), Some(ending)) => {
+                ending.shorten(grace);
+                self.probes.stop(ProbeKind::Liveness);
+                self.probes.stop(ProbeKind::Startup);
+            }
+            (Stop::Within(grace), None) => {
+                let message = format!("Stopping container {}", self.task.spec.name);
+                self.end(grace, &message);
+            }
+        }
+    }
+
+    fn end(&mut self, grace: Duration, message: &str) {
+        self.task.note(Severity::Normal, "Killing", message);
+        // Readiness is asked to the last; a container that is ending cannot fail to live.
+        self.probes.stop(ProbeKind::Liveness);
+        self.probes.stop(ProbeKind::Startup);
+        let pod = Arc::clone(&self.task.pod);
+        let program = self.control.program();
+        let address = IpAddr::V4(pod.address);
+        let hook = Hook::pre_stop(
+            &self.task.spec,
+            address,
+            &pod.node.shim,
+            program,
+            self.launch,
+        );
+        let hook_failed = move |reason: String| {
+            let message = format!("PreStopHook failed: {reason}");
+            pod.node.recorder.record(
+                &pod.object,
+                Severity::Warning,
+                "FailedPreStopHook",
+                &message,
+            );
+        };
+        self.ending = Some(Ending::new(
+            Arc::clone(&self.control),
+            grace,
+            hook,
+            hook_failed,
+        ));
+    }
+
+    fn begin_probing(&mut self) {
+        if self.task.spec.startup_probe.is_some() && self.ending.is_none() {
+            self.probe(ProbeKind::Startup);
+        } else {
+            self.has_started();
+        }
+        self.task.publish();
+    }
+
+    /// Its startup is over: from now on it may be ready and has to live.
+    fn has_started(&mut self) {
+        self.task.view.started = true;
+        self.task.view.ready = self.task.spec.readiness_probe.is_none();
+        self.probe(ProbeKind::Readiness);
+        if self.ending.is_none() {
+            self.probe(ProbeKind::Liveness);
+        }
+    }
+
+    /// Begins to ask, if the container has this probe.
+    fn probe(&mut self, kind: ProbeKind) {
+        let Some(probe) = self.probe_spec(kind) else {
+            return;
+        };
+        let (check, schedule) = (self.check(probe), Schedule::of(probe));
+        let worker = Worker {
+            kind,
+            schedule,
+            check,
+            pod_added: self.task.pod.added,
+            container_started: self.started,
+            reports: self.probes.reports.clone(),
+        };
+        self.probes.start(worker);
+    }
+
+    fn probe_spec(&self, kind: ProbeKind) -> Option<&Probe> {
+        let spec = &self.task.spec;
+        match kind {
+            ProbeKind::Startup => spec.startup_probe.as_ref(),
+            ProbeKind::Readiness => spec.readiness_probe.as_ref(),
+            ProbeKind::Liveness => spec.liveness_probe.as_ref(),
+        }
+    }
+
+    fn check(&self, probe: &Probe) -> Check {
+        let address = IpAddr::V4(self.task.pod.address);
+        let ports = self.task.spec.ports.as_deref().unwrap_or_default();
+        if let Some(action) = &probe.http_get {
+            Check::http(action, address, ports)
+        } else if let Some(action) = &probe.tcp_socket {
+            Check::tcp(action, address, ports)
+        } else if let Some(action) = &probe.exec {
+            Check::exec(
+                action,
+                &self.task.pod.node.shim,
+                self.control.program(),
+                self.launch,
+            )
+        } else {
+            Check::Impossible(
+                "the local cluster probes with httpGet, tcpSocket and exec only".to_owned(),
+            )
+        }
+    }
+
+    fn consider(&mut self, report: Report) {
+        match report {
+            Report::Remark {
+                reason, message, ..
+            } => self.task.note(Severity::Warning, reason, &message),
+            Report::Verdict {
+                kind: ProbeKind::Readiness,
+                passed,
+            } => {
+                if self.task.view.ready != passed {
+                    self.task.view.ready = passed;
+                    self.task.publish();
+                }
+            }
+            Report::Verdict {
+                kind: ProbeKind::Startup,
+                passed: true,
+            } => {
+                self.probes.stop(ProbeKind::Startup);
+                self.has_started();
+                self.task.publish();
+            }
+            Report::Verdict {
+                kind: ProbeKind::Liveness,
+                passed: true,
+            } => {}
+            Report::Verdict {
+                kind,
+                passed: false,
+            } => {
+                if self.ending.is_none() {
+                    self.end_for_failed_probe(kind);
+                }
+            }
+        }
+    }
+
+    fn end_for_failed_probe(&mut self, kind: ProbeKind) {
+        let of_probe = self
+            .probe_spec(kind)
+            .and_then(|probe| probe.termination_grace_period_seconds);
+        let of_pod = self.task.pod.grace_seconds();
+        let seconds = of_probe
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or(of_pod);
+        let probe = kind.name().to_lowercase();
+        let message = format!(
+            "Container {} failed {probe} probe, will be restarted",
+            self.task.spec.name
+        );
+        self.end(Duration::from_secs(seconds), &message);
+    }
+
+    fn look_for_wildcard_listener(&mut self) {
+        if self.offence.is_some() {
+            return;
+        }
+        let port = self.wildcard.offending_port();
+        let Some(port) = port else { return };
+        let message = format!(
+            "container {} listens on all addresses at port {port}, which would take the port away from every other pod on this machine: let it listen on the address in $POD_IP (also given as $BIND_ADDR)",
+            self.task.spec.name
+        );
+        self.task
+            .note(Severity::Warning, "WildcardListener", &message);
+        self.offence = Some(message);
+        self.control.kill();
+    }
+}
+
+/// The probe workers of a run; they end with it.
+#[derive(Debug)]
+struct Probes {
+    workers: JoinSet<()>,
+    running: Vec<(ProbeKind, AbortHandle)>,
+    reports: mpsc::Sender<Report>,
+    inbox: mpsc::Receiver<Report>,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        let (reports, inbox) = mpsc::channel(8);
+        Self {
+            workers: JoinSet::new(),
+            running: Vec::new(),
+            reports,
+            inbox,
+        }
+    }
+}
+
+impl Probes {
+    fn start(&mut self, worker: Worker) {
+        let kind = worker.kind;
+        let handle = self.workers.spawn(worker.run());
+        self.running.push((kind, handle));
+    }
+
+    fn stop(&mut self, kind: ProbeKind) {
+        for (_, worker) in self.running.extract_if(.., |(running, _)| *running == kind) {
+            worker.abort();
+        }
+    }
+
+    async fn next(&mut self) -> Option<Report> {
+        self.inbox.recv().await
+    }
+}

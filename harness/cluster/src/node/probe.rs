@@ -1,0 +1,234 @@
+//! Probes: the pure counting of outcomes, and the worker which asks on time.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Probe;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+pub(crate) mod check;
+
+use check::{Check, Outcome};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProbeKind {
+    Startup,
+    Readiness,
+    Liveness,
+}
+
+impl ProbeKind {
+    /// As messages begin.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Readiness => "Readiness",
+            Self::Liveness => "Liveness",
+        }
+    }
+}
+
+/// When to ask and how often one answer has to repeat, with the defaults of Kubernetes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    pub(crate) initial_delay: Duration,
+    pub(crate) period: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) success_threshold: u32,
+    pub(crate) failure_threshold: u32,
+}
+
+impl Schedule {
+    pub(crate) fn of(probe: &Probe) -> Self {
+        let seconds = |value: Option<i32>, default: u32| {
+            Duration::from_secs(positive(value).unwrap_or(default).into())
+        };
+        Self {
+            initial_delay: seconds(probe.initial_delay_seconds, 0),
+            period: seconds(probe.period_seconds, 10),
+            timeout: seconds(probe.timeout_seconds, 1),
+            success_threshold: positive(probe.success_threshold).unwrap_or(1),
+            failure_threshold: positive(probe.failure_threshold).unwrap_or(3),
+        }
+    }
+}
+
+/// Zero means "not given", as in the API.
+fn positive(value: Option<i32>) -> Option<u32> {
+    value
+        .and_then(|value| u32::try_from(value).ok())
+        .filter(|&value| value > 0)
+}
+
+/// Counts equal answers in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Streak {
+    successful: bool,
+    length: u32,
+}
+
+impl Streak {
+    /// Takes one answer. Returns it when it has repeated often enough to count.
+    fn add(&mut self, successful: bool, schedule: &Schedule) -> Option<bool> {
+        if self.successful != successful {
+            self.length = 0;
+        }
+        self.successful = successful;
+        self.length = self.length.saturating_add(1);
+        let threshold = if successful {
+            schedule.success_threshold
+        } else {
+            schedule.failure_threshold
+        };
+        (self.length >= threshold).then_some(successful)
+    }
+}
+
+/// What a probe worker has to tell.
+#[derive(Clone, Debug)]
+pub(crate) enum Report {
+    /// A single answer that is worth an event.
+    Remark {
+        kind: ProbeKind,
+        reason: &'static str,
+        message: String,
+    },
+    /// Enough equal answers in a row. Told each time, also when nothing changes.
+    Verdict { kind: ProbeKind, passed: bool },
+}
+
+/// One probe of one running container.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) kind: ProbeKind,
+    pub(crate) schedule: Schedule,
+    pub(crate) check: Check,
+    /// When the pod came to the node: the ticks of all its probes count from here.
+    pub(crate) pod_added: Instant,
+    pub(crate) container_started: Instant,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+impl Worker {
+    /// Asks for as long as anybody listens. Readiness is asked at once, the others at the next
+    /// tick.
+    pub(crate) async fn run(self) {
+        let mut streak = Streak::default();
+        let period = self.schedule.period;
+        let mut ticks = interval_at(next_tick(self.pod_added, period, Instant::now()), period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut due_now = self.kind == ProbeKind::Readiness;
+        loop {
+            if !due_now {
+                ticks.tick().await;
+            }
+            due_now = false;
+            // Kubernetes compares whole seconds.
+            let age = self.container_started.elapsed().as_secs();
+            if age < self.schedule.initial_delay.as_secs() {
+                continue;
+            }
+            let outcome = self.check.ask(self.schedule.timeout).await;
+            if self.tell(outcome, &mut streak).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn tell(
+        &self,
+        outcome: Outcome,
+        streak: &mut Streak,
+    ) -> Result<(), mpsc::error::SendError<Report>> {
+        let kind = self.kind;
+        let (reason, complaint) = match &outcome {
+            Outcome::Passed => ("", None),
+            Outcome::PassedWithWarning(text) => ("ProbeWarning", Some(("warning", text))),
+            Outcome::Failed(text) => ("Unhealthy", Some(("failed", text))),
+            Outcome::Unanswerable(text) => ("Unhealthy", Some(("errored", text))),
+        };
+        if let Some((verb, text)) = complaint {
+            let message = format!("{} probe {verb}: {text}", kind.name());
+            self.reports
+                .send(Report::Remark {
+                    kind,
+                    reason,
+                    message,
+                })
+                .await?;
+        }
+        let passed = match outcome {
+            Outcome::Passed | Outcome::PassedWithWarning(_) => true,
+            Outcome::Failed(_) => false,
+            // It says nothing about the container.
+            Outcome::Unanswerable(_) => return Ok(()),
+        };
+        match streak.add(passed, &self.schedule) {
+            Some(passed) => self.reports.send(Report::Verdict { kind, passed }).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first tick after `now` of a clock that started at `origin`.
+fn next_tick(origin: Instant, period: Duration, now: Instant) -> Instant {
+    let elapsed = now.saturating_duration_since(origin);
+    let into_period = elapsed.as_nanos() % period.as_nanos();
+    let remaining = period.as_nanos() - into_period;
+    now + Duration::from_nanos(u64::try_from(remaining).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdicts(success_threshold: i32, answers: &[bool]) -> Vec<Option<bool>> {
+        let schedule = Schedule::of(&Probe {
+            success_threshold: Some(success_threshold),
+            ..Probe::default()
+        });
+        let mut streak = Streak::default();
+        let answers = answers.iter();
+        answers
+            .map(|&answer| streak.add(answer, &schedule))
+            .collect()
+    }
+
+    #[test]
+    fn failures_below_the_threshold_decide_nothing() {
+        assert_eq!(
+            verdicts(1, &[false, false, true, false, false, false]),
+            [None, None, Some(true), None, None, Some(false)]
+        );
+    }
+
+    #[test]
+    fn successes_may_have_to_repeat() {
+        assert_eq!(
+            verdicts(2, &[true, false, true, true]),
+            [None, None, None, Some(true)]
+        );
+    }
+
+    #[test]
+    fn defaults_are_those_of_kubernetes() {
+        let schedule = Schedule::of(&Probe::default());
+        assert_eq!(schedule.initial_delay, Duration::ZERO);
+        assert_eq!(schedule.period, Duration::from_secs(10));
+        assert_eq!(schedule.timeout, Duration::from_secs(1));
+        assert_eq!(
+            (schedule.success_threshold, schedule.failure_threshold),
+            (1, 3)
+        );
+    }
+
+    #[test]
+    fn ticks_count_from_the_pods_arrival() {
+        let origin = Instant::now();
+        let period = Duration::from_secs(10);
+        let at = |seconds| origin + Duration::from_secs(seconds);
+        assert_eq!(next_tick(origin, period, at(3)), at(10));
+        assert_eq!(next_tick(origin, period, at(10)), at(20));
+        assert_eq!(next_tick(origin, period, at(25)), at(30));
+    }
+}

@@ -1,0 +1,132 @@
+//! How a container's processes are kept apart and ended: the two ways and their system calls.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, getgid, getuid};
+
+use super::process_tree::{descendants, would_handle_sigterm};
+use super::signal;
+
+/// What a pod's processes run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each container has a PID namespace and its program is PID 1: the kernel itself applies the
+    /// signal rule of PID 1 and ends the whole tree with it.
+    PidNamespace,
+    /// Namespaces are not permitted here: each container is a process group. Whether SIGTERM would
+    /// reach a PID 1 is decided by looking at the program's signal masks.
+    ProcessGroup,
+}
+
+impl Isolation {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::PidNamespace => "pid-namespace",
+            Self::ProcessGroup => "process-group",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::PidNamespace, Self::ProcessGroup]
+            .into_iter()
+            .find(|isolation| text == isolation.name())
+    }
+
+    /// Arranges that the next child of this process starts an isolation of its own.
+    pub(super) fn enter_new(self) -> io::Result<()> {
+        match self {
+            Self::PidNamespace => new_pid_namespace(),
+            // Orphans come to the supervisor instead of escaping to the system's init.
+            Self::ProcessGroup => Ok(prctl::set_child_subreaper(true)?),
+        }
+    }
+
+    /// Arranges that the next child of this process runs in the isolation of `target`.
+    pub(super) fn enter_existing(self, target: i32) -> io::Result<()> {
+        match self {
+            Self::PidNamespace => {
+                let namespaces = Path::new("/proc").join(target.to_string()).join("ns");
+                let pid_namespace = fs::File::open(namespaces.join("pid"))?;
+                let user = namespaces.join("user");
+                if fs::read_link(&user)? != fs::read_link("/proc/self/ns/user")? {
+                    setns(fs::File::open(user)?, CloneFlags::CLONE_NEWUSER)?;
+                }
+                setns(pid_namespace, CloneFlags::CLONE_NEWPID)?;
+                Ok(())
+            }
+            Self::ProcessGroup => Ok(prctl::set_child_subreaper(true)?),
+        }
+    }
+
+    /// Delivers SIGTERM as the kernel would to PID 1.
+    pub(super) fn terminate(self, program: Pid) {
+        match self {
+            Self::PidNamespace => signal(program, Signal::SIGTERM),
+            Self::ProcessGroup if would_handle_sigterm(program) => {
+                signal(program, Signal::SIGTERM);
+            }
+            Self::ProcessGroup => {}
+        }
+    }
+
+    /// SIGKILLs the program and everything it started.
+    pub(super) fn kill(self, program: Pid) {
+        match self {
+            Self::PidNamespace => signal(program, Signal::SIGKILL),
+            Self::ProcessGroup => {
+                match killpg(program, Signal::SIGKILL) {
+                    Ok(()) | Err(_) => {}
+                }
+                // What left the group; what is still left afterwards is the work of `kill_remains`.
+                for pid in descendants(Pid::this().as_raw()) {
+                    signal(Pid::from_raw(pid), Signal::SIGKILL);
+                }
+            }
+        }
+    }
+
+    /// SIGKILLs what the program left behind, once it has been reaped. Returns when none is left.
+    pub(super) fn kill_remains(self) {
+        match self {
+            // The kernel did it when PID 1 ended.
+            Self::PidNamespace => {}
+            Self::ProcessGroup => {
+                let own = Pid::this().as_raw();
+                loop {
+                    let remains = descendants(own);
+                    if remains.is_empty() {
+                        return;
+                    }
+                    for pid in remains {
+                        signal(Pid::from_raw(pid), Signal::SIGKILL);
+                    }
+                    if waitpid(None, None) == Err(Errno::ECHILD) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// As root directly; otherwise through a user namespace in which the user keeps the own ids.
+fn new_pid_namespace() -> io::Result<()> {
+    match unshare(CloneFlags::CLONE_NEWPID) {
+        Ok(()) => return Ok(()),
+        Err(Errno::EPERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (user, group) = (getuid(), getgid());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID)?;
+    fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    // The kernel permits a group mapping to an ordinary user only after this.
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
+}

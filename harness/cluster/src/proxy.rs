@@ -1,0 +1,308 @@
+//! Plays kube-proxy: a TCP listener for each service port, and a backend for each new connection.
+//!
+//! A listener exists only while its service has somewhere to send to, so that without endpoints a
+//! connection is refused at once, as on a real cluster. Established connections outlive every
+//! change. It learns of changes as late as the real thing does: a watch takes a moment, and syncs
+//! keep a distance from each other.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use nix::sys::resource::{Resource as Limit, getrlimit, setrlimit};
+use rand::seq::IndexedRandom as _;
+use serde::de::DeserializeOwned;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::events::{Recorder, Severity};
+use crate::object;
+use crate::store::{Resource, Store, Watch};
+
+mod pace;
+mod relay;
+mod routes;
+
+use pace::Pace;
+use routes::{Route, routes};
+
+/// How long to wait after an accept failed for want of resources.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How the proxy behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProxyOptions {
+    /// How long news takes from the API to the proxy.
+    pub(crate) watch_latency: Duration,
+    /// Listen on 127.0.0.1 too, at each service's own port.
+    pub(crate) publish_services: bool,
+}
+
+impl Default for ProxyOptions {
+    fn default() -> Self {
+        Self {
+            watch_latency: Duration::from_millis(20),
+            publish_services: false,
+        }
+    }
+}
+
+/// Why a service port cannot be published on 127.0.0.1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    #[error(
+        "port {port} on 127.0.0.1 is already in use by another process: end that process, give the service another port, or do not publish services"
+    )]
+    InUse { port: u16 },
+    #[error("port {port} on 127.0.0.1 is already published for service {namespace}/{name}")]
+    Published {
+        port: u16,
+        namespace: String,
+        name: String,
+    },
+    #[error("port {port} on 127.0.0.1 cannot be listened on: {reason}")]
+    Refused { port: u16, reason: String },
+}
+
+/// Whether the proxy could publish a new service's port on 127.0.0.1.
+pub(crate) fn check_publishable(store: &Store, port: u16) -> Result<(), PublishError> {
+    let services: Vec<Service> = typed(store, Resource::Services);
+    let uses = |service: &Service| {
+        let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
+        ports
+            .into_iter()
+            .flatten()
+            .any(|used| used.port == i32::from(port))
+            && service
+                .spec
+                .as_ref()
+                .is_some_and(|spec| spec.cluster_ip.as_deref() != Some("None"))
+    };
+    if let Some(service) = services.into_iter().find(uses) {
+        let namespace = service.metadata.namespace.unwrap_or_default();
+        let name = service.metadata.name.unwrap_or_default();
+        return Err(PublishError::Published {
+            port,
+            namespace,
+            name,
+        });
+    }
+    match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(PublishError::InUse { port }),
+        Err(error) => Err(PublishError::Refused {
+            port,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// The running proxy.
+#[derive(Debug)]
+pub(crate) struct ProxyHandle {
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl ProxyHandle {
+    /// Closes every listener and every connection.
+    pub(crate) async fn shutdown(self) {
+        self.shutdown.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the proxy did not end as it should");
+        }
+    }
+}
+
+/// Starts to serve the services of the store.
+pub(crate) fn spawn(store: Store, options: ProxyOptions) -> ProxyHandle {
+    raise_descriptor_limit();
+    let shutdown = CancellationToken::new();
+    let proxy = Proxy {
+        recorder: Recorder::new(store.clone(), "kube-proxy"),
+        store,
+        options,
+        listeners: HashMap::new(),
+        connections: TaskTracker::new(),
+        shutdown: shutdown.clone(),
+    };
+    let task = tokio::spawn(proxy.serve());
+    ProxyHandle { shutdown, task }
+}
+
+/// Each connection takes two descriptors, and a shell usually permits only 1024.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Limit::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Limit::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the number of open connections stays limited");
+    }
+}
+
+struct Proxy {
+    store: Store,
+    recorder: Recorder,
+    options: ProxyOptions,
+    listeners: HashMap<SocketAddr, Listening>,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// A listener at work.
+struct Listening {
+    backends: watch::Sender<Vec<SocketAddr>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    async fn serve(mut self) {
+        let mut services = follow(&self.store, Resource::Services);
+        let mut slices = follow(&self.store, Resource::EndpointSlices);
+        let mut pace = Pace::default();
+        let mut wanted: Option<Instant> = None;
+        let shutdown = self.shutdown.clone();
+        loop {
+            let due = wanted.map(|at| at.max(pace.earliest()));
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                change = services.next() => {
+                    if change.is_err() {
+                        services = follow(&self.store, Resource::Services);
+                    }
+                    wanted.get_or_insert(Instant::now() + self.options.watch_latency);
+                }
+                change = slices.next() => {
+                    if change.is_err() {
+                        slices = follow(&self.store, Resource::EndpointSlices);
+                    }
+                    wanted.get_or_insert(Instant::now() + self.options.watch_latency);
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    pace.take(Instant::now());
+                    let complete = self.sync().await;
+                    wanted = (!complete).then(|| Instant::now() + pace::PERIOD);
+                }
+            }
+        }
+        for (_, listening) in self.listeners.drain() {
+            close(listening).await;
+        }
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// Brings the listeners in line with the store. Returns whether all could be opened.
+    async fn sync(&mut self) -> bool {
+        let services = typed(&self.store, Resource::Services);
+        let slices = typed(&self.store, Resource::EndpointSlices);
+        let mut wanted = routes(&services, &slices, self.options.publish_services);
+        wanted.retain(|_, route| !route.backends.is_empty());
+        let gone = self
+            .listeners
+            .extract_if(|listen, _| !wanted.contains_key(listen));
+        for (_, listening) in gone.collect::<Vec<_>>() {
+            close(listening).await;
+        }
+        let mut complete = true;
+        for (listen, route) in wanted {
+            match self.listeners.get(&listen) {
+                Some(listening) => drop(listening.backends.send_replace(route.backends)),
+                None => complete &= self.open(listen, route).await,
+            }
+        }
+        complete
+    }
+
+    async fn open(&mut self, listen: SocketAddr, route: Route) -> bool {
+        let listener = match TcpListener::bind(listen).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                self.tell_failure(listen, &route, &error);
+                return false;
+            }
+        };
+        let (backends, current) = watch::channel(route.backends);
+        let accepting = accept(
+            listener,
+            current,
+            self.connections.clone(),
+            self.shutdown.clone(),
+        );
+        let task = tokio::spawn(accepting);
+        self.listeners.insert(listen, Listening { backends, task });
+        true
+    }
+
+    fn tell_failure(&self, listen: SocketAddr, route: &Route, error: &io::Error) {
+        let message = format!(
+            "cannot listen on {listen}: {error}; another process may use the port on this or on every address of this machine"
+        );
+        tracing::warn!(service = route.service, "{message}");
+        if let Some(service) = self
+            .store
+            .get(Resource::Services, &route.namespace, &route.service)
+        {
+            self.recorder
+                .record(&service, Severity::Warning, "FailedToListen", &message);
+        }
+    }
+}
+
+/// Closes a listener; when this returns, connections to it are refused.
+async fn close(listening: Listening) {
+    listening.task.abort();
+    match listening.task.await {
+        Ok(()) => {}
+        Err(error) if error.is_cancelled() => {}
+        Err(error) => tracing::error!(%error, "a proxy listener failed"),
+    }
+}
+
+/// Gives each new connection to one of the backends of the moment, all equally likely.
+async fn accept(
+    listener: TcpListener,
+    backends: watch::Receiver<Vec<SocketAddr>>,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let client: TcpStream = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let backend = backends.borrow().choose(&mut rand::rng()).copied();
+        let shutdown = shutdown.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = relay::relay(client, backend) => {}
+                () = shutdown.cancelled() => {}
+            }
+        });
+    }
+}
+
+fn typed<T: DeserializeOwned>(store: &Store, resource: Resource) -> Vec<T> {
+    let (objects, _) = store.list(resource, None);
+    let parsed = objects.iter().map(|object| {
+        let parsed = T::deserialize(object.as_ref());
+        parsed
+            .inspect_err(|error| tracing::warn!(%error, name = object::name(object), "unreadable"))
+    });
+    parsed.filter_map(Result::ok).collect()
+}
+
+fn follow(store: &Store, resource: Resource) -> Watch {
+    store
+        .watch(resource, None)
+        .expect("a watch without a revision cannot be too old")
+}
