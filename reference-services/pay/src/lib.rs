@@ -5,3 +5,23 @@ pub mod config;
 pub mod domain;
 pub mod ports;
 pub mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use prometheus_client::registry::Registry;
+use service_kit::metrics;
+use service_kit::sqlite::OpenError;
+
+use crate::adapters::http;
+use crate::adapters::sql::SqlPayments;
+use crate::config::Config;
+use crate::service::PaymentService;
+
+/// Puts pay together, ready to be served.
+pub async fn build(config: &Config) -> Result<Router, OpenError> {
+    let mut registry = Registry::default();
+    let payments = SqlPayments::open(&config.database).await?;
+    let service = PaymentService::new(Arc::new(payments), config.answer.clone(), &mut registry);
+    Ok(http::router(Arc::new(service)).merge(metrics::router(registry)))
+}

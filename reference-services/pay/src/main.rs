@@ -1,15 +1,12 @@
-//! Puts pay together and runs it.
+//! Runs pay.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use pay::adapters::{http, sql::SqlPayments};
 use pay::config::Config;
-use pay::service::PaymentService;
-use prometheus_client::registry::Registry;
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServeError;
-use service_kit::{metrics, server, telemetry};
+use service_kit::sqlite::OpenError;
+use service_kit::{server, telemetry};
 use tokio_util::task::TaskTracker;
 
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +14,7 @@ enum MainError {
     #[error(transparent)]
     Settings(#[from] EnvError),
     #[error(transparent)]
-    Database(#[from] service_kit::sqlite::OpenError),
+    Database(#[from] OpenError),
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -30,9 +27,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
     telemetry::init(&config.log);
-    let payments = SqlPayments::open(&config.database).await?;
-    let service = Arc::new(PaymentService::new(Arc::new(payments), config.answer));
-    let router = http::router(service).merge(metrics::router(Registry::default()));
+    let router = pay::build(&config).await?;
     server::serve(&config.server, router, TaskTracker::new()).await?;
     Ok(())
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 use service_kit::chance::Chance;
+use service_kit::metrics::{duration_histogram, observe};
 use service_kit::precise;
 
 use crate::domain::{OrderId, Payment};
@@ -47,6 +50,7 @@ pub struct PaymentService {
     payments: Arc<dyn Payments>,
     answer: AnswerTime,
     chance: Arc<Chance>,
+    held: Histogram,
 }
 
 impl std::fmt::Debug for PaymentService {
@@ -58,12 +62,19 @@ impl std::fmt::Debug for PaymentService {
 }
 
 impl PaymentService {
-    pub fn new(payments: Arc<dyn Payments>, answer: AnswerTime) -> Self {
+    pub fn new(payments: Arc<dyn Payments>, answer: AnswerTime, registry: &mut Registry) -> Self {
         let chance = Arc::new(Chance::new(answer.seed));
+        let held = duration_histogram();
+        registry.register(
+            "payment_connection_held_seconds",
+            "Time for which taking a payment held a connection: connections divided by it is the capacity",
+            held.clone(),
+        );
         Self {
             payments,
             answer,
             chance,
+            held,
         }
     }
 
@@ -84,7 +95,10 @@ impl PaymentService {
         }
         let latency = self.answer.latency_base + self.chance.uniform(self.answer.latency_jitter);
         precise::sleep_until(connected + latency).await;
-        match connection.record(&payment).await? {
+        let recorded = connection.record(&payment).await?;
+        drop(connection);
+        observe(&self.held, connected.elapsed());
+        match recorded {
             Recorded::New => Ok(Taken {
                 payment,
                 is_new: true,

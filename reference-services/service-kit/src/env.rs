@@ -39,7 +39,7 @@ impl Env {
     }
 
     /// An environment made of the given pairs, for tests.
-    pub fn of_pairs<const N: usize>(pairs: [(&str, &str); N]) -> Self {
+    pub fn of_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self {
             variables: pairs
                 .into_iter()

@@ -75,6 +75,7 @@ pub async fn serve(
     work: TaskTracker,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::install()?;
+    tracing::debug!(boot_delay = ?config.boot_delay, "starting");
     tokio::select! {
         () = tokio::time::sleep(config.boot_delay) => {}
         name = signals.next() => {

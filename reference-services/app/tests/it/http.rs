@@ -1,0 +1,267 @@
+//! app over HTTP, without a socket in front and with a scripted pay behind.
+
+use std::time::Duration;
+
+use app::config::Config;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use service_kit::env::Env;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::scripted_pay::{Script, ScriptedPay};
+
+const PAID: Script = Script::Answer(StatusCode::CREATED);
+
+async fn app<'a>(pay_url: &'a str, env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Router {
+    let env = Env::of_pairs([("PAY_URL", pay_url)].into_iter().chain(env));
+    let config = Config::from_env(env).unwrap();
+    app::build(&config, TaskTracker::new()).await.unwrap()
+}
+
+async fn post(app: &Router, path: &str, body: &Value) -> Response<Body> {
+    let request = Request::post(path)
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    app.clone().oneshot(request).await.unwrap()
+}
+
+async fn order(app: &Router) -> Response<Body> {
+    post(app, "/orders", &json!({"item": "chicken"})).await
+}
+
+async fn get(app: &Router, path: &str) -> Response<Body> {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    app.clone().oneshot(request).await.unwrap()
+}
+
+async fn json_of(response: Response<Body>) -> Value {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
+    response.headers()[name].to_str().unwrap()
+}
+
+fn assert_refused(response: &Response<Body>, status: StatusCode, reason: &str) {
+    assert_eq!(response.status(), status);
+    assert_eq!(header(response, "x-refusal-reason"), reason);
+    assert_eq!(header(response, "content-type"), "application/problem+json");
+}
+
+/// An address at which nobody listens.
+async fn nowhere() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn a_paid_order_is_created_and_can_be_seen() {
+    let pay = ScriptedPay::start(PAID).await;
+    let app = app(&pay.url(), []).await;
+    let created = order(&app).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    let location = header(&created, "location").to_owned();
+    let order = json_of(created).await;
+    let id = order["id"].as_str().unwrap();
+    assert_eq!(location, format!("/orders/{id}"));
+    assert_eq!(
+        order,
+        json!({"id": id, "item": "chicken", "quantity": 1, "amount": 18_000, "status": "paid"})
+    );
+    assert_eq!(pay.asked(1).await, [id]);
+    assert_eq!(json_of(get(&app, &location).await).await, order);
+    assert_eq!(json_of(get(&app, "/orders").await).await, json!([order]));
+}
+
+#[tokio::test]
+async fn the_korean_names_mean_the_same() {
+    let pay = ScriptedPay::start(PAID).await;
+    let app = app(&pay.url(), []).await;
+    let body = json!({"품목": "통닭", "수량": "2", "주소": "서울"});
+    for path in ["/%EC%A3%BC%EB%AC%B8s", "/%ec%a3%bc%eb%ac%b8s", "/주문s"] {
+        let created = post(&app, path, &body).await;
+        assert_eq!(created.status(), StatusCode::CREATED, "{path}");
+        let order = json_of(created).await;
+        assert_eq!(order["item"], "chicken");
+        assert_eq!(order["quantity"], 2);
+        assert_eq!(order["address"], "서울");
+        let id = order["id"].as_str().unwrap();
+        assert_eq!(
+            json_of(get(&app, &format!("{path}/{id}")).await).await,
+            order
+        );
+    }
+    assert_eq!(
+        json_of(get(&app, "/주문s").await)
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+}
+
+#[tokio::test]
+async fn orders_that_make_no_sense_are_told_so() {
+    let app = app(&nowhere().await, []).await;
+    for body in [
+        json!({}),
+        json!({"item": "gold"}),
+        json!({"item": 1}),
+        json!({"item": "chicken", "quantity": 0}),
+        json!({"item": "chicken", "quantity": "many"}),
+        json!({"item": "chicken", "quantity": 101}),
+    ] {
+        let response = post(&app, "/orders", &body).await;
+        assert_eq!(
+            response.status(),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{body}"
+        );
+        assert_eq!(json_of(response).await["status"], 422);
+    }
+    let not_json = Request::post("/orders")
+        .header("content-type", "application/json")
+        .body(Body::from("{"))
+        .unwrap();
+    let response = app.clone().oneshot(not_json).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    for path in ["/orders/1", "/orders/00000000000000000000000000000000"] {
+        assert_eq!(get(&app, path).await.status(), StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn a_failing_pay_is_an_upstream_error_until_the_breaker_opens() {
+    let pay = ScriptedPay::start(Script::Answer(StatusCode::INTERNAL_SERVER_ERROR)).await;
+    let url = pay.url();
+    let app = app(
+        &url,
+        [
+            ("PAY_BREAKER_MIN_CALLS", "1"),
+            ("PAY_BREAKER_WINDOW", "1s"),
+            ("PAY_BREAKER_BUCKET", "10ms"),
+            ("PAY_BREAKER_SLEEP", "100s"),
+        ],
+    )
+    .await;
+    let refused = order(&app).await;
+    assert_refused(&refused, StatusCode::BAD_GATEWAY, "upstream-error");
+    let opened = async {
+        loop {
+            let refused = order(&app).await;
+            if header(&refused, "x-refusal-reason") != "upstream-error" {
+                break refused;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(30), opened)
+        .await
+        .unwrap();
+    assert_refused(&refused, StatusCode::SERVICE_UNAVAILABLE, "breaker-open");
+    assert_eq!(header(&refused, "retry-after"), "100");
+    assert_eq!(json_of(get(&app, "/orders").await).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_pay_that_cannot_be_reached() {
+    let app = app(&nowhere().await, []).await;
+    let refused = order(&app).await;
+    assert_refused(&refused, StatusCode::SERVICE_UNAVAILABLE, "connect");
+    assert_eq!(json_of(get(&app, "/orders").await).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_declined_payment() {
+    let pay = ScriptedPay::start(Script::Answer(StatusCode::CONFLICT)).await;
+    let app = app(&pay.url(), []).await;
+    assert_eq!(order(&app).await.status(), StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(json_of(get(&app, "/orders").await).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_slow_pay_times_out_and_keeps_its_place_in_the_bulkhead() {
+    let pay = ScriptedPay::start(Script::Hold).await;
+    let url = pay.url();
+    let app = app(&url, [("PAY_TIMEOUT", "50ms"), ("PAY_BULKHEAD", "1")]).await;
+    let refused = order(&app).await;
+    assert_refused(&refused, StatusCode::GATEWAY_TIMEOUT, "timeout");
+    let refused = order(&app).await;
+    assert_refused(&refused, StatusCode::SERVICE_UNAVAILABLE, "bulkhead-full");
+    assert_eq!(json_of(get(&app, "/orders").await).await, json!([]));
+    assert_eq!(pay.asked(1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn orders_under_way_use_up_the_connections() {
+    let pay = ScriptedPay::start(Script::Hold).await;
+    let url = pay.url();
+    let app = app(
+        &url,
+        [
+            ("DB_POOL", "1"),
+            ("DB_ACQUIRE_TIMEOUT", "20ms"),
+            ("PAY_TIMEOUT", "0"),
+        ],
+    )
+    .await;
+    let first = app.clone();
+    let first = tokio::spawn(async move { order(&first).await.status() });
+    pay.asked(1).await;
+    let refused = order(&app).await;
+    assert_refused(&refused, StatusCode::SERVICE_UNAVAILABLE, "pool-exhausted");
+    pay.allow(1);
+    assert_eq!(first.await.unwrap(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn an_order_is_brought_to_its_end_when_the_customer_goes_away() {
+    let pay = ScriptedPay::start(Script::Hold).await;
+    let url = pay.url();
+    let app = app(&url, [("PAY_TIMEOUT", "0")]).await;
+    let customer = app.clone();
+    let customer = tokio::spawn(async move { order(&customer).await });
+    let ids = pay.asked(1).await;
+    customer.abort();
+    assert!(customer.await.unwrap_err().is_cancelled());
+    pay.allow(1);
+    let path = format!("/orders/{}", ids[0]);
+    let accepted = async {
+        while get(&app, &path).await.status() != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), accepted)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_steps_and_the_calls_are_measured() {
+    let pay = ScriptedPay::start(PAID).await;
+    let app = app(&pay.url(), []).await;
+    order(&app).await;
+    let body = get(&app, "/metrics").await.into_body();
+    let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    for series in [
+        "circuit_breaker_state{name=\"pay\",state=\"closed\"} 1",
+        "circuit_breaker_state{name=\"pay\",state=\"open\"} 0",
+        "circuit_breaker_state{name=\"pay\",state=\"half_open\"} 0",
+        "circuit_breaker_calls_total{name=\"pay\",outcome=\"success\"} 1",
+        "bulkhead_permits_in_use{name=\"pay\"} 0",
+        "order_step_duration_seconds_count{step=\"insert\"} 1",
+        "order_step_duration_seconds_count{step=\"commit\"} 1",
+        "order_step_duration_seconds_count{step=\"rollback\"} 0",
+    ] {
+        assert!(
+            text.lines().any(|line| line == series),
+            "no {series} in\n{text}"
+        );
+    }
+}

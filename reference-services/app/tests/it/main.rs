@@ -1,0 +1,10 @@
+//! app as its customers, its operators and the pay service see it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod contract;
+mod doubles;
+mod http;
+mod process;
+mod scripted_pay;
+mod service;

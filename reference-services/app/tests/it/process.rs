@@ -1,0 +1,177 @@
+//! app as a process: how it starts, and how it ends without losing an order.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::scripted_pay::{Script, ScriptedPay};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct App {
+    process: Child,
+    url: String,
+}
+
+impl App {
+    async fn start<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut process = command()
+            .env("LOG_FORMAT", "json")
+            .envs(env)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = log.next_line().await.unwrap().expect("app never listened");
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = line["fields"]["address"].as_str() {
+                break format!("http://{address}");
+            }
+        };
+        // The pipe must be read to its end, or the next line of log would stop the process.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        Self { process, url }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", name, &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    async fn exit(mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.process.wait())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command
+        .env_clear()
+        .env("BIND_ADDR", "127.0.0.1")
+        .env("PORT", "0")
+        .kill_on_drop(true);
+    command
+}
+
+/// A client that makes a new connection for each request, so that it sees whether one is accepted.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap()
+}
+
+async fn status(url: &str) -> Option<StatusCode> {
+    Some(client().get(url).send().await.ok()?.status())
+}
+
+async fn until_status(url: &str, expected: Option<StatusCode>) {
+    let reached = async {
+        while status(url).await != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_terminated_app_finishes_its_orders_and_exits_with_zero() {
+    for signal in ["TERM", "INT"] {
+        let pay = ScriptedPay::start(Script::Hold).await;
+        let app = App::start([("PAY_URL", pay.url().as_str()), ("PAY_TIMEOUT", "0")]).await;
+        let url = format!("{}/orders", app.url);
+        let order = client().post(&url).json(&json!({"item": "chicken"})).send();
+        let order = tokio::spawn(order);
+        pay.asked(1).await;
+
+        app.signal(signal);
+        until_status(&url, None).await;
+        pay.allow(1);
+        assert_eq!(order.await.unwrap().unwrap().status(), StatusCode::CREATED);
+        assert_eq!(app.exit().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn readiness_fails_first_while_requests_are_still_served() {
+    let app = App::start([("DRAIN_DELAY", "100s")]).await;
+    let ready = format!("{}/readyz", app.url);
+    assert_eq!(status(&ready).await, Some(StatusCode::OK));
+    app.signal("TERM");
+    until_status(&ready, Some(StatusCode::SERVICE_UNAVAILABLE)).await;
+    for path in ["livez", "orders"] {
+        let url = format!("{}/{path}", app.url);
+        assert_eq!(status(&url).await, Some(StatusCode::OK));
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_outlasts_the_drain_limit_is_not_waited_for() {
+    let pay = ScriptedPay::start(Script::Hold).await;
+    let app = App::start([
+        ("PAY_URL", pay.url().as_str()),
+        ("PAY_TIMEOUT", "0"),
+        ("DRAIN_LIMIT", "50ms"),
+    ])
+    .await;
+    let url = format!("{}/orders", app.url);
+    let order = tokio::spawn(client().post(&url).json(&json!({"item": "chicken"})).send());
+    pay.asked(1).await;
+    app.signal("TERM");
+    assert_eq!(app.exit().await.code(), Some(1));
+    assert!(order.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_are_not_served_are_problems_and_bodies_have_a_limit() {
+    let app = App::start([]).await;
+    let get = |path: &str| client().get(format!("{}{path}", app.url)).send();
+    let nothing = get("/nothing").await.unwrap();
+    assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        nothing.headers()["content-type"],
+        "application/problem+json"
+    );
+
+    let orders = format!("{}/orders", app.url);
+    let deleted = client().delete(&orders).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        deleted.headers()["content-type"],
+        "application/problem+json"
+    );
+
+    let huge = json!({"item": "chicken", "address": "x".repeat(20_000)});
+    let refused = client().post(&orders).json(&huge).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_signal_while_starting_ends_the_process() {
+    let mut process = command()
+        .env("BOOT_DELAY", "100s")
+        .env("RUST_LOG", "service_kit=debug")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
+    let line = log.next_line().await.unwrap().unwrap();
+    assert!(line.contains("starting"), "{line}");
+    let app = App {
+        process,
+        url: String::new(),
+    };
+    app.signal("TERM");
+    assert_eq!(app.exit().await.code(), Some(0));
+}

@@ -1,0 +1,7 @@
+//! pay as its clients and its operators see it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod contract;
+mod http;
+mod process;
