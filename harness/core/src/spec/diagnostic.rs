@@ -98,7 +98,7 @@ impl Diagnostic for SpecError {
 impl fmt::Display for SpecErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let handler = GraphicalReportHandler::new_themed(GraphicalTheme::none())
-            .with_context_lines(0)
+            .with_context_lines(1)
             .with_wrap_lines(false);
         for (index, error) in self.errors.iter().enumerate() {
             if index > 0 {

@@ -100,7 +100,6 @@ fn default_value(name: &str, node: &Node, problems: &mut Problems) -> Option<Str
             format!("the parameter `{name}` refers to another one"),
             "allowed: a plain value; parameters are put in everywhere but in `params`",
         );
-        return None;
     }
     Some(text)
 }
