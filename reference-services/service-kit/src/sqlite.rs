@@ -166,10 +166,10 @@ async fn open_pool(
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(10));
+    // Waiting for a connection is the gate's business: whoever holds a slot finds one here.
     SqlitePoolOptions::new()
         .min_connections(config.connections)
         .max_connections(config.connections)
-        .acquire_timeout(config.acquire_timeout)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

@@ -355,7 +355,7 @@ fn some_settings() -> impl Strategy<Value = BreakerSettings> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn behaves_like_the_model(
