@@ -17,6 +17,13 @@ pub(crate) enum Align {
     Right,
 }
 
+impl Align {
+    /// Whether the column holds numbers.
+    pub(crate) fn is_right(self) -> bool {
+        self == Self::Right
+    }
+}
+
 /// Rows of words under a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
@@ -34,5 +41,14 @@ impl Table {
             head: head.map(|(name, align)| (name.to_owned(), align)).collect(),
             rows: Vec::new(),
         }
+    }
+
+    /// A row's cells, each with its column's alignment.
+    pub(crate) fn aligned<'a>(
+        &'a self,
+        row: &'a [String],
+    ) -> impl Iterator<Item = (Align, &'a String)> {
+        let aligns = self.head.iter().map(|(_, align)| *align);
+        aligns.zip(row)
     }
 }

@@ -1,5 +1,5 @@
 //! Lays out what a run said, one file per format: siege's text and JSON, the record, the latency
-//! log, Markdown, the machine result and the terminal's text.
+//! log, Markdown, HTML, the machine result and the terminal's text.
 //!
 //! Every function here is pure: values in, text out. Figures come from
 //! [`holdfast_core::summary`] and judgements from [`holdfast_core::verdict`]; formats only lay
@@ -11,11 +11,13 @@ use holdfast_core::summary::Summary;
 use holdfast_core::verdict::Verdict;
 
 mod content;
+mod html;
 mod latency_log;
 mod machine;
 mod markdown;
 pub mod siege;
 pub mod terminal;
+mod timeline;
 mod words;
 
 pub use machine::result_json;
@@ -53,16 +55,19 @@ pub enum Format {
     LatencyLog,
     /// A summary in GitHub-flavoured Markdown, for a pull request or a job page.
     Markdown,
+    /// The report for people: one page without scripts that asks nothing of the network.
+    Html,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::SiegeText,
         Self::SiegeJson,
         Self::RecordJson,
         Self::LatencyLog,
         Self::Markdown,
+        Self::Html,
     ];
 
     /// The file's name in the run's folder.
@@ -74,6 +79,7 @@ impl Format {
             Self::RecordJson => "record.json",
             Self::LatencyLog => "latency.hdr",
             Self::Markdown => "summary.md",
+            Self::Html => "report.html",
         }
     }
 
@@ -94,6 +100,7 @@ impl Format {
             Self::RecordJson => machine::record_json(report.record),
             Self::LatencyLog => latency_log::render(report.record),
             Self::Markdown => Ok(markdown::render(report, siege_format)),
+            Self::Html => html::render(report, siege_format),
         }
         .map_err(|cause| RenderError {
             format: self,
@@ -124,4 +131,6 @@ pub(crate) enum Cause {
     Histogram(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("a value cannot be written as JSON")]
     Json(#[from] serde_json::Error),
+    #[error("the page's template failed")]
+    Template(#[from] askama::Error),
 }

@@ -33,7 +33,8 @@ pub(crate) fn render(report: &Report<'_>, siege_format: SiegeFormat) -> String {
     }
     page.faults(report);
     page.heading("Accounting");
-    page.list(&checks::accounting_lines(&report.summary.accounting));
+    page.list(&checks::equations(&report.summary.accounting));
+    page.paragraph(checks::equations_line(&report.summary.accounting));
     page.self_check(report);
     page.heading("Environment");
     page.pairs(&run::environment_rows(report.record));
@@ -120,11 +121,7 @@ impl Page {
             words::outcome_sentence(verdict.outcome),
             verdict.outcome.exit_code(),
         ));
-        let mut reasons = verdict.reasons.clone();
-        reasons.extend(run::stopped_line(report.record));
-        let residue = report.record.residue.iter();
-        reasons.extend(residue.map(|left| format!("not put back: {left}")));
-        self.list(&reasons);
+        self.list(&verdict.reasons);
         if !verdict.objectives.is_empty() {
             self.heading("Objectives");
             self.table(&checks::objectives_table(verdict));

@@ -4,7 +4,7 @@
 use holdfast_core::verdict::Outcome;
 
 use crate::Report;
-use crate::content::{Align, Table, checks, faults, figures, reconciliation, run, windows};
+use crate::content::{Align, Table, checks, faults, figures, reconciliation, windows};
 use crate::siege::{self, SiegeFormat};
 use crate::words;
 
@@ -66,9 +66,10 @@ pub fn text(report: &Report<'_>, siege_format: SiegeFormat, colours: Colours) ->
     }
     page.faults(report);
     page.heading("Accounting");
-    for line in checks::accounting_lines(&report.summary.accounting) {
-        page.wrapped("  ", &line);
+    for equation in checks::equations(&report.summary.accounting) {
+        page.wrapped("  ", &equation);
     }
+    page.wrapped("  ", checks::equations_line(&report.summary.accounting));
     page.heading("Self-check of the load generator");
     page.pairs(&checks::self_check_rows(&report.summary.self_check));
     page.wrapped("  ", checks::self_check_line(&report.summary.self_check));
@@ -141,7 +142,7 @@ impl Page {
         let head: Vec<String> = table.head.iter().map(|(name, _)| name.clone()).collect();
         for row in std::iter::once(&head).chain(&table.rows) {
             let mut line = String::from(" ");
-            for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(&table.head) {
+            for ((align, cell), width) in table.aligned(row).zip(&widths) {
                 line.push(' ');
                 line.push_str(&match align {
                     Align::Left => format!("{cell:<width$} "),
@@ -194,16 +195,10 @@ impl Page {
             outcome.exit_code()
         ));
         for judged in &report.verdict.objectives {
-            self.wrapped(&format!("  {:<14}  ", checks::result(judged)), &judged.text);
+            self.wrapped(&format!("  {:<16}  ", checks::result(judged)), &judged.text);
         }
-        for reason in &report.verdict.reasons {
+        for reason in checks::other_reasons(report.verdict) {
             self.wrapped("  - ", reason);
-        }
-        if let Some(stopped) = run::stopped_line(report.record) {
-            self.wrapped("  - ", &stopped);
-        }
-        for left in &report.record.residue {
-            self.wrapped("  - not put back: ", left);
         }
     }
 }

@@ -1,23 +1,20 @@
 //! How numbers and names are worded, once for every format: the same figure reads the same in
 //! the terminal, in Markdown and in HTML.
 
-use holdfast_core::experiment::{Metric, Phase};
+use holdfast_core::experiment::{Metric, Unit};
 use holdfast_core::outcome::Source;
 use holdfast_core::verdict::Outcome;
 
 /// What stands where nothing was measured.
 pub(crate) const NOT_MEASURED: &str = "–";
 
-/// A percentage. Anything below 100 keeps enough digits not to read as 100.
+/// A percentage. One failure in a hundred thousand must not read as 100.00 %.
 pub(crate) fn percent(value: f64) -> String {
-    let decimals = (2..=6)
-        .find(|&decimals| value >= 100.0 || format!("{value:.decimals$}") != hundred(decimals))
-        .unwrap_or(6);
-    format!("{value:.decimals$} %")
-}
-
-fn hundred(decimals: usize) -> String {
-    format!("{:.decimals$}", 100.0)
+    if (99.995..100.0).contains(&value) {
+        format!("{value:.5} %")
+    } else {
+        format!("{value:.2} %")
+    }
 }
 
 /// A percentage, or the sign for nothing measured.
@@ -25,11 +22,11 @@ pub(crate) fn percent_or_none(value: Option<f64>) -> String {
     value.map_or_else(|| NOT_MEASURED.to_owned(), percent)
 }
 
-/// A 95 % interval of percentages.
+/// A 95 % interval of percentages, without their sign.
 pub(crate) fn interval(value: Option<(f64, f64)>) -> String {
     value.map_or_else(
         || NOT_MEASURED.to_owned(),
-        |(low, high)| format!("{low:.2} to {}", percent(high)),
+        |(low, high)| format!("{low:.2} to {high:.2}"),
     )
 }
 
@@ -59,6 +56,15 @@ pub(crate) fn moment(value: f64) -> String {
     format!("{value:.1} s")
 }
 
+/// A stretch of the run's time axis, in seconds since the start of the load.
+pub(crate) fn span(start: f64, end: f64) -> String {
+    let short = |value: f64| {
+        let text = format!("{value:.1}");
+        text.strip_suffix(".0").unwrap_or(&text).to_owned()
+    };
+    format!("{}–{} s", short(start), short(end))
+}
+
 /// A rate.
 pub(crate) fn rate(value: f64) -> String {
     format!("{value:.2}/s")
@@ -75,16 +81,6 @@ pub(crate) fn counted(count: u64, singular: &str, plural: &str) -> String {
     format!("{count} {noun}")
 }
 
-/// A window's name.
-pub(crate) fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Baseline => "baseline",
-        Phase::Fault => "fault",
-        Phase::Recovery => "recovery",
-        Phase::After => "after",
-    }
-}
-
 /// A source's name.
 pub(crate) fn source(source: Source) -> &'static str {
     match source {
@@ -93,28 +89,12 @@ pub(crate) fn source(source: Source) -> &'static str {
     }
 }
 
-/// A metric's name.
-pub(crate) fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Availability => "availability",
-        Metric::SiegeAvailability => "siege availability",
-        Metric::ProberAvailability => "prober availability",
-        Metric::P50 => "p50",
-        Metric::P95 => "p95",
-        Metric::P99 => "p99",
-        Metric::Goodput => "goodput",
-        Metric::RecoveryTime => "recovery time",
-    }
-}
-
 /// A metric's value in its own unit.
 pub(crate) fn metric_value(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::Availability | Metric::SiegeAvailability | Metric::ProberAvailability => {
-            percent(value)
-        }
-        Metric::P50 | Metric::P95 | Metric::P99 | Metric::RecoveryTime => seconds(value),
-        Metric::Goodput => rate(value),
+    match metric.unit() {
+        Unit::Percent => percent(value),
+        Unit::Seconds => seconds(value),
+        Unit::PerSecond => rate(value),
     }
 }
 
@@ -157,8 +137,7 @@ mod tests {
     fn less_than_all_never_reads_as_all() {
         assert_eq!(percent(63.546), "63.55 %");
         assert_eq!(percent(100.0), "100.00 %");
-        assert_eq!(percent(99.996), "99.996 %");
-        assert_eq!(percent(99.999_6), "99.9996 %");
+        assert_eq!(percent(99.999_6), "99.99960 %");
         assert_eq!(percent(0.0), "0.00 %");
     }
 

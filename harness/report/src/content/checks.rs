@@ -34,20 +34,34 @@ pub(crate) fn objectives_table(verdict: &Verdict) -> Table {
 /// Whether an objective was met, in words.
 pub(crate) fn result(judged: &Judged) -> &'static str {
     match judged.met {
-        Some(true) => "met",
-        Some(false) => "missed",
-        None => "cannot be said",
+        Some(true) => "✓ met",
+        Some(false) => "✗ missed",
+        None => "? cannot be said",
     }
 }
 
-fn name(objective: &Objective) -> String {
-    let phases: Vec<&str> = objective.during.iter().map(|p| words::phase(*p)).collect();
-    let during = if phases.is_empty() {
-        "the whole run".to_owned()
-    } else {
-        phases.join(" + ")
+/// The reasons that are not about an objective.
+pub(crate) fn other_reasons(verdict: &Verdict) -> impl Iterator<Item = &String> {
+    let of_objective = |reason: &String| {
+        verdict
+            .objectives
+            .iter()
+            .any(|judged| judged.text == *reason)
     };
-    format!("{}, {during}", words::metric(objective.metric))
+    verdict
+        .reasons
+        .iter()
+        .filter(move |reason| !of_objective(reason))
+}
+
+fn name(objective: &Objective) -> String {
+    let metric = objective.metric.name();
+    let phases: Vec<&str> = objective.during.iter().map(|phase| phase.name()).collect();
+    if phases.is_empty() {
+        metric.to_owned()
+    } else {
+        format!("{metric} in {}", phases.join(" + "))
+    }
 }
 
 fn bound(objective: &Objective) -> String {
@@ -59,8 +73,8 @@ fn bound(objective: &Objective) -> String {
     bounds.join(" and ")
 }
 
-/// The accounting identity as two equations and whether they hold.
-pub(crate) fn accounting_lines(accounting: &Accounting) -> [String; 3] {
+/// The accounting identity as two equations.
+pub(crate) fn equations(accounting: &Accounting) -> [String; 2] {
     let a = accounting;
     [
         format!(
@@ -71,12 +85,16 @@ pub(crate) fn accounting_lines(accounting: &Accounting) -> [String; 3] {
             "sent {} = expected {} + unexpected {} + cut off {} (of these, drained {})",
             a.sent, a.expected, a.unexpected, a.cut_off, a.drained
         ),
-        if a.holds {
-            "both equations hold".to_owned()
-        } else {
-            "THE EQUATIONS DO NOT HOLD: some requests are unaccounted for".to_owned()
-        },
     ]
+}
+
+/// Whether the accounting identity holds.
+pub(crate) fn equations_line(accounting: &Accounting) -> &'static str {
+    if accounting.holds {
+        "both equations hold"
+    } else {
+        "THE EQUATIONS DO NOT HOLD: some requests are unaccounted for"
+    }
 }
 
 /// What the load generator says about itself, as names and values.

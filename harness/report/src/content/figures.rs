@@ -1,7 +1,7 @@
 //! The figures a reader looks for first, each beside the published one where there is one.
 
 use holdfast_core::experiment::Reference;
-use holdfast_core::summary::Summary;
+use holdfast_core::summary::{Measured, Summary};
 
 use super::{Align, Table};
 use crate::Report;
@@ -36,8 +36,8 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             name: "strict availability",
             value: words::percent_or_none(users.availability),
             note: format!(
-                "95 % interval {}; {} of {} as expected",
-                words::interval(users.availability_interval),
+                "{}{} of {} as expected",
+                interval_clause(users),
                 users.expected,
                 words::counted(users.requests, "request", "requests"),
             ),
@@ -47,7 +47,7 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             name: "siege availability",
             value: words::percent(siege.availability),
             note: "by siege's own rules".to_owned(),
-            reference: published(|reference| Some(reference.availability), words::percent),
+            reference: published("", |reference| Some(reference.availability), words::percent),
         },
     ];
     if let Some(prober) = &report.summary.prober {
@@ -55,8 +55,8 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             name: "prober availability",
             value: words::percent_or_none(prober.availability),
             note: format!(
-                "95 % interval {}; open model, fixed rate; {} without any success",
-                words::interval(prober.availability_interval),
+                "{}open model, fixed rate; {} without any success",
+                interval_clause(prober),
                 words::counted(report.summary.failed_seconds, "second", "seconds"),
             ),
             reference: None,
@@ -67,7 +67,11 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             name: "goodput",
             value: words::rate_or_none(users.goodput),
             note: "expected answers per second".to_owned(),
-            reference: published(|reference| reference.transaction_rate, words::rate),
+            reference: published(
+                " (transactions)",
+                |reference| reference.transaction_rate,
+                words::rate,
+            ),
         },
         KeyFigure {
             name: "p50 of expected",
@@ -98,6 +102,13 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
         });
     }
     figures
+}
+
+fn interval_clause(measured: &Measured) -> String {
+    match measured.availability_interval {
+        None => String::new(),
+        interval @ Some(_) => format!("95 % interval {} %; ", words::interval(interval)),
+    }
 }
 
 /// siege's figures beside the published ones, as far as any were published.

@@ -1,6 +1,5 @@
 //! Who ran what, where, and how to do it again.
 
-use holdfast_core::event::StopCause;
 use holdfast_core::record::Record;
 
 use crate::words;
@@ -51,18 +50,6 @@ pub(crate) fn environment_rows(record: &Record) -> Vec<(&'static str, String)> {
     }
     rows.retain(|(_, value)| !value.is_empty());
     rows
-}
-
-/// Why the run ended before its plan, in one line.
-pub(crate) fn stopped_line(record: &Record) -> Option<String> {
-    let cause = record.stopped.as_ref()?;
-    Some(match cause {
-        StopCause::Interrupted => "stopped early: interrupted (SIGINT)".to_owned(),
-        StopCause::Terminated => "stopped early: terminated (SIGTERM)".to_owned(),
-        StopCause::StopCondition(words) => format!("stopped early: {words}"),
-        StopCause::FaultFailed(words) => format!("stopped early: fault failed: {words}"),
-        StopCause::LoadFailed(words) => format!("stopped early: load failed: {words}"),
-    })
 }
 
 /// The command that repeats the run, quoted for a POSIX shell.

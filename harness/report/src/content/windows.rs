@@ -22,8 +22,8 @@ pub(crate) fn windows_table(summary: &Summary) -> Table {
         ("p99", Align::Right),
     ]);
     for window in &summary.windows {
-        let observed = span(window.start, window.end);
-        let phase = words::phase(window.phase);
+        let observed = words::span(window.start, window.end);
+        let phase = window.phase.name();
         table.rows.push(row(
             phase,
             &observed,
@@ -36,7 +36,7 @@ pub(crate) fn windows_table(summary: &Summary) -> Table {
                 .push(row(phase, &observed, words::source(Source::Prober), prober));
         }
     }
-    let whole = span(0.0, summary.self_check.load_seconds);
+    let whole = words::span(0.0, summary.self_check.load_seconds);
     table.rows.push(row(
         "whole run",
         &whole,
@@ -52,10 +52,6 @@ pub(crate) fn windows_table(summary: &Summary) -> Table {
         ));
     }
     table
-}
-
-fn span(start: f64, end: f64) -> String {
-    format!("{start:.1}–{}", words::moment(end))
 }
 
 fn row(window: &str, observed: &str, source: &str, measured: &Measured) -> Vec<String> {
@@ -79,7 +75,7 @@ pub(crate) fn reasons_table(summary: &Summary) -> Option<Table> {
     let prober = summary.prober.as_ref().unwrap_or(&none);
     let mut head = vec![("reason", Align::Left)];
     let phases = summary.windows.iter();
-    head.extend(phases.map(|window| (words::phase(window.phase), Align::Right)));
+    head.extend(phases.map(|window| (window.phase.name(), Align::Right)));
     head.push(("users", Align::Right));
     if summary.prober.is_some() {
         head.push(("prober", Align::Right));
