@@ -23,13 +23,10 @@ pub(crate) struct KeyFigure {
 /// The figures a reader looks for first.
 pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
     let Summary { siege, users, .. } = report.summary;
-    let published = |figure: fn(&Reference) -> Option<f64>, word: fn(f64) -> String| {
+    let published = |name: &str, figure: fn(&Reference) -> Option<f64>, word: fn(f64) -> String| {
         let reference = report.reference()?;
-        Some(format!(
-            "{}: {}",
-            reference.source,
-            word(figure(reference)?)
-        ))
+        let value = word(figure(reference)?);
+        Some(format!("{}{name}: {value}", reference.source))
     };
     let mut figures = vec![
         KeyFigure {
