@@ -25,7 +25,10 @@ impl Histogram {
     /// Adds one duration, rounded up to a whole microsecond.
     pub fn record(&mut self, value: Duration) {
         let micros = u64::try_from(value.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX >> 2);
-        self.0.saturating_record(micros.clamp(1, u64::MAX >> 2));
+        // Not `saturating_record`: that clamps to the current range instead of growing it.
+        self.0
+            .record(micros.clamp(1, u64::MAX >> 2))
+            .expect("an auto-resizing histogram takes any value within u64");
     }
 
     /// Adds all of `other`, without loss.

@@ -90,7 +90,7 @@ impl Diagnostic for SpecError {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let bytes = self.place.as_ref()?.bytes.clone();
-        let label = LabeledSpan::new(Some("here".to_owned()), bytes.start, bytes.len());
+        let label = LabeledSpan::new(None, bytes.start, bytes.len());
         Some(Box::new(std::iter::once(label)))
     }
 }

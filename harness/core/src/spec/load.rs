@@ -22,7 +22,7 @@ const DEFAULT_EXPECT: [u16; 4] = [200, 201, 202, 204];
 
 const METHODS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
 
-/// Ports end the list of simultaneous connections from one address earlier than this.
+/// More connections than one address has ports: a typo, not a load.
 const MOST_USERS: u32 = 100_000;
 
 pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Load> {

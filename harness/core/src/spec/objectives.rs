@@ -5,6 +5,9 @@ use super::problems::Problems;
 use super::tree::Node;
 use crate::experiment::{Metric, Objective, Phase, Unit};
 
+/// More than any run can send: a bound that could never be reached is a mistake.
+const MOST_REQUESTS: u64 = 1_000_000_000;
+
 pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<Placed<Objective>>> {
     let Some(node) = node else {
         return Some(Vec::new());
@@ -25,7 +28,7 @@ fn objective(node: &Node, problems: &mut Problems) -> Option<Placed<Objective>> 
         None => Some(Vec::new()),
     };
     let min_requests = match fields.get("minRequests") {
-        Some(node) => problems.whole(node, "minRequests", 1..=u64::MAX),
+        Some(node) => problems.whole(node, "minRequests", 1..=MOST_REQUESTS),
         None => Some(1),
     };
     let metric = metric?;

@@ -33,6 +33,7 @@ struct Problem {
 pub(super) struct Fields<'tree> {
     at: Range<usize>,
     what: &'static str,
+    known: String,
     entries: &'tree [(Key, Node)],
 }
 
@@ -52,7 +53,7 @@ impl<'tree> Fields<'tree> {
             problems.report(
                 &self.at,
                 format!("`{}` needs the field `{name}`", self.what),
-                format!("allowed: `{}` with `{name}`", self.what),
+                format!("allowed: `{}` with the fields {}", self.what, self.known),
             );
         }
         found
@@ -69,10 +70,18 @@ impl<'tree> Fields<'tree> {
             .filter_map(|name| Some((*name, self.get(name)?)));
         match (given.next(), given.next()) {
             (Some(only), None) => Some(only),
-            _ => {
+            (None, _) => {
                 problems.report(
                     &self.at,
-                    format!("`{}` needs exactly one of {}", self.what, quoted(names)),
+                    format!("`{}` needs one of {}", self.what, quoted(names)),
+                    format!("allowed: one of {}", quoted(names)),
+                );
+                None
+            }
+            (Some((first, _)), Some((second, _))) => {
+                problems.report(
+                    &self.at,
+                    format!("`{}` has both `{first}` and `{second}`", self.what),
                     format!("allowed: one of {}", quoted(names)),
                 );
                 None
@@ -173,6 +182,7 @@ impl Problems {
         Some(Fields {
             at: node.at.clone(),
             what,
+            known: quoted(known),
             entries,
         })
     }
@@ -235,7 +245,11 @@ impl Problems {
                 Some(scalar.text.clone())
             }
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
-                self.report(&node.at, format!("`{what}` must be text"), "allowed: text");
+                self.report(
+                    &node.at,
+                    format!("`{what}` must be a single value"),
+                    "allowed: text, quoted or not",
+                );
                 None
             }
         }
@@ -349,7 +363,11 @@ impl Problems {
                 Some(scalar.text.clone())
             }
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
-                self.report(&node.at, format!("`{what}` must be a number"), allowed);
+                self.report(
+                    &node.at,
+                    format!("`{what}` must be a number without quotes"),
+                    allowed,
+                );
                 None
             }
         }

@@ -15,6 +15,8 @@ const STEADY_SECONDS: u32 = 3;
 pub(crate) struct Cuts {
     /// Length of the load.
     length: f64,
+    /// Number of seconds that began during the load or its drain.
+    seconds: u32,
     fault: Option<FaultSpan>,
     /// The second that begins steady service after the last revert.
     steady: Option<u32>,
@@ -33,8 +35,10 @@ impl Cuts {
         let length = load_length(record).as_secs_f64();
         let fault = fault_span(record);
         let recovered = fault.and_then(|fault| fault.recovered);
+        let ticked = record.ticks.iter().map(|tick| tick.second + 1).max();
         Self {
             length,
+            seconds: ticked.unwrap_or(0).max(length.ceil() as u32),
             fault,
             steady: recovered.and_then(|end| steady_second(record, first_whole_after(end), length)),
         }
@@ -57,14 +61,15 @@ impl Cuts {
         }
     }
 
-    /// The window in which the load ended.
+    /// The window in which the drain ended.
     pub(crate) fn last_phase(&self) -> Phase {
-        self.phase(self.last_second())
+        self.phase(self.seconds.saturating_sub(1))
     }
 
-    /// Start and end of a window within the load; `None` when no second belongs to it.
+    /// Start and end of a window; `None` when no second belongs to it. A window does not reach
+    /// into the drain: one that lies there altogether has no length.
     pub(crate) fn span(&self, phase: Phase) -> Option<(f64, f64)> {
-        let mut seconds = (0..=self.last_second()).filter(|second| self.phase(*second) == phase);
+        let mut seconds = (0..self.seconds).filter(|second| self.phase(*second) == phase);
         let first = seconds.next()?;
         let last = seconds.next_back().unwrap_or(first);
         let start = f64::from(first).min(self.length);
@@ -84,10 +89,6 @@ impl Cuts {
 
     pub(crate) fn recovered(&self) -> Option<bool> {
         self.fault.map(|_| self.steady.is_some())
-    }
-
-    fn last_second(&self) -> u32 {
-        (self.length.ceil() as u32).saturating_sub(1)
     }
 }
 
