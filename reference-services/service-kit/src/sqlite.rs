@@ -31,9 +31,10 @@ pub enum Location {
     Url(String),
     /// A file that outlives the process.
     File(PathBuf),
-    /// A file of this process alone, gone when it ends: like a container's own file system, it does
-    /// not outlive a restart, and two replicas do not share it.
-    Temporary,
+    /// A file of this process alone, in a new folder that begins with `prefix` and is removed at the
+    /// end: like a container's own file system, it does not outlive a restart, and two replicas do
+    /// not share it.
+    Temporary { prefix: String },
 }
 
 /// Why a database cannot be used.
@@ -67,7 +68,9 @@ impl DatabaseConfig {
             (None, Some(folder)) => {
                 Location::File(PathBuf::from(folder).join(format!("{name}.db")))
             }
-            (None, None) => Location::Temporary,
+            (None, None) => Location::Temporary {
+                prefix: format!("{name}-"),
+            },
         };
         let connections = env.parse("DB_POOL", 10);
         if connections == 0 {
@@ -110,8 +113,9 @@ impl Database {
         let options = match &config.location {
             Location::Url(url) => SqliteConnectOptions::from_str(url).map_err(open_failed)?,
             Location::File(path) => SqliteConnectOptions::new().filename(path),
-            Location::Temporary => {
-                let made = folder.insert(TempDir::new().map_err(OpenError::Folder)?);
+            Location::Temporary { prefix } => {
+                let made = tempfile::Builder::new().prefix(prefix).tempdir();
+                let made = folder.insert(made.map_err(OpenError::Folder)?);
                 SqliteConnectOptions::new().filename(made.path().join("service.db"))
             }
         };

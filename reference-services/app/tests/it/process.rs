@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -15,11 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct App {
     process: Child,
     url: String,
+    /// Where it makes its temporary database; what a killed process leaves goes with it.
+    temporary: TempDir,
 }
 
 impl App {
     async fn start<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut process = command()
+        let temporary = tempfile::tempdir().unwrap();
+        let mut process = command(&temporary)
             .env("LOG_FORMAT", "json")
             .envs(env)
             .stdout(Stdio::piped())
@@ -35,7 +39,11 @@ impl App {
         };
         // The pipe must be read to its end, or the next line of log would stop the process.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        Self { process, url }
+        Self {
+            process,
+            url,
+            temporary,
+        }
     }
 
     fn signal(&self, name: &str) {
@@ -47,19 +55,20 @@ impl App {
     }
 
     async fn exit(mut self) -> ExitStatus {
-        tokio::time::timeout(PATIENCE, self.process.wait())
-            .await
-            .unwrap()
-            .unwrap()
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        let left_behind = self.temporary.path().read_dir().unwrap().count();
+        assert_eq!(left_behind, 0, "a temporary database was left behind");
+        status.unwrap().unwrap()
     }
 }
 
-fn command() -> Command {
+fn command(temporary: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
     command
         .env_clear()
         .env("BIND_ADDR", "127.0.0.1")
         .env("PORT", "0")
+        .env("TMPDIR", temporary.path())
         .kill_on_drop(true);
     command
 }
@@ -159,7 +168,8 @@ async fn paths_and_methods_that_are_not_served_are_problems_and_bodies_have_a_li
 
 #[tokio::test]
 async fn a_signal_while_starting_ends_the_process() {
-    let mut process = command()
+    let temporary = tempfile::tempdir().unwrap();
+    let mut process = command(&temporary)
         .env("BOOT_DELAY", "100s")
         .env("RUST_LOG", "service_kit=debug")
         .stdout(Stdio::piped())
@@ -171,6 +181,7 @@ async fn a_signal_while_starting_ends_the_process() {
     let app = App {
         process,
         url: String::new(),
+        temporary,
     };
     app.signal("TERM");
     assert_eq!(app.exit().await.code(), Some(0));
