@@ -17,6 +17,7 @@ use crate::{Cause, Report, words};
 mod axis;
 mod bands;
 mod latency_plot;
+mod panels;
 mod timeline_plot;
 
 use latency_plot::LatencyPlot;

@@ -10,22 +10,22 @@ use crate::words;
 /// One row per objective.
 pub(crate) fn objectives_table(verdict: &Verdict) -> Table {
     let mut table = Table::new([
+        ("result", Align::Left),
         ("objective", Align::Left),
         ("required", Align::Right),
         ("measured", Align::Right),
         ("requests", Align::Right),
-        ("result", Align::Left),
     ]);
     for judged in &verdict.objectives {
         let measured = judged
             .measured
             .map(|value| words::metric_value(judged.objective.metric, value));
         table.rows.push(vec![
+            result(judged).to_owned(),
             name(&judged.objective),
             bound(&judged.objective),
             measured.unwrap_or_else(|| words::NOT_MEASURED.to_owned()),
             judged.requests.to_string(),
-            result(judged).to_owned(),
         ]);
     }
     table
