@@ -35,7 +35,7 @@ pub(crate) fn render(record: &Record) -> Result<String, Cause> {
                 Duration::from_secs(1),
                 Tag::new(tag),
             )
-            .map_err(|error| Cause::Histogram(error.to_string().into()))?;
+            .map_err(|error| Cause::Histogram(Box::new(error)))?;
     }
     String::from_utf8(log).map_err(|error| Cause::Histogram(Box::new(error)))
 }
