@@ -12,6 +12,10 @@ const SATURATION_LIMIT: f64 = 0.05;
 /// How far the two sides of Little's law may be apart by chance and rounding.
 const LITTLE_TOLERANCE: f64 = 0.05;
 
+/// A user is neither in a request nor in a pause while its next request is prepared, and a pause
+/// ends with a timer's resolution: up to so many seconds for each request.
+const GAP_SECONDS: f64 = 0.002;
+
 pub(super) fn self_check(record: &Record) -> SelfCheck {
     let load_seconds = load_length(record).as_secs_f64();
     let mut check = SelfCheck {
@@ -58,6 +62,7 @@ fn compare_little(record: &Record, load: &LoadFinished, check: &mut SelfCheck) {
     let think_time = plan.think_time.as_secs_f64();
     let mut busy = 0.0;
     let mut drained = 0;
+    let mut ended_in_time = 0;
     let ticks = record.ticks.iter();
     for tick in ticks.filter(|tick| tick.source == Source::Users) {
         let ended = tick.expected + tick.unexpected_total();
@@ -68,13 +73,15 @@ fn compare_little(record: &Record, load: &LoadFinished, check: &mut SelfCheck) {
             drained += ended;
         } else {
             busy += service_seconds(tick) + ended as f64 * think_time;
+            ended_in_time += ended;
         }
     }
     let expected = busy / elapsed;
     let most_users = plan.stages.iter().map(|stage| stage.users).max();
-    // What cannot be known at the end of the load: the half second of each drained request, all
-    // of each cut-off one, and how much of its last pause each user has had.
-    let unknown = drained as f64 * 0.5
+    // What cannot be known: the gaps, and at the end of the load the half second of each drained
+    // request, all of each cut-off one, and how much of its last pause each user has had.
+    let unknown = ended_in_time as f64 * GAP_SECONDS
+        + drained as f64 * 0.5
         + cut_off(record, Source::Users) as f64 * plan.timeout.as_secs_f64()
         + f64::from(most_users.unwrap_or(0)) * think_time;
     let tolerance = LITTLE_TOLERANCE * load.mean_users.max(expected) + unknown / elapsed;

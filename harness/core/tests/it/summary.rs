@@ -331,6 +331,19 @@ fn littles_law_exposes_a_generator_that_lost_time() {
 }
 
 #[test]
+fn the_gaps_between_quick_requests_are_not_taken_for_lost_time() {
+    // One user at work all the time: 500 requests a second of 1 ms, and 1 ms between them.
+    let mut story = Story::new(plan_with(""));
+    for second in 0..60 {
+        story.tick(Source::Users, second, false, &[(500, &ok(1))]);
+    }
+    story.load.mean_users = 1.0;
+    story.end();
+    let check = summarize(&story.record()).self_check;
+    assert!(check.valid, "{:?}", check.problems);
+}
+
+#[test]
 fn an_outage_at_the_end_is_not_taken_for_a_broken_generator() {
     // Ten users hang from second 40 on, until the load ends and the drain gives them up.
     let mut story = Story::new(plan_with(""));
