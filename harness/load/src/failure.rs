@@ -88,7 +88,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 }
 
 /// An error and its sources, `: ` between them.
-fn words(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
     chain(error)
         .map(ToString::to_string)
         .collect::<Vec<_>>()

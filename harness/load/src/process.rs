@@ -39,7 +39,7 @@ pub enum ProcessError {
 ///
 /// Call it at the start of the program, before anything listens for SIGINT: `tokio::signal`
 /// listeners installed afterwards see every Ctrl-C, and Goose changes nothing any more.
-/// Idempotent; [`driver`](crate::driver) calls it too and fails when it comes too late.
+/// Without such a listener Ctrl-C does nothing from here on. Idempotent; [`driver`](crate::driver) calls it too and fails when it comes too late.
 ///
 /// # Errors
 /// A handler for SIGINT was installed before, or the operating system refused ours.
@@ -54,8 +54,7 @@ pub fn claim_process() -> Result<(), ProcessError> {
             if catches_interrupt() {
                 return Err(ProcessError::InterruptHandlerPresent);
             }
-            // Without a listener of its own a process ends at SIGINT; this handler takes that
-            // away, and `tokio::signal` listeners, which are added to it, bring it back.
+            // Does nothing but occupy the slot: `tokio::signal` adds its listeners beside it.
             ctrlc::set_handler(|| {}).map_err(|error| ProcessError::Interrupts(error.to_string()))
         })
         .clone()

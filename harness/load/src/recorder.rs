@@ -276,9 +276,10 @@ impl Collector {
             for shard in self.recorder.shards(*source) {
                 let mut shard = lock(shard);
                 // A shard that changes its phase leaves nothing behind in the old one.
-                let later = match phase == self.phase {
-                    true => shard.ticks.split_off(&until),
-                    false => BTreeMap::new(),
+                let later = if phase == self.phase {
+                    shard.ticks.split_off(&until)
+                } else {
+                    BTreeMap::new()
                 };
                 let ready = std::mem::replace(&mut shard.ticks, later);
                 shard.open = open;

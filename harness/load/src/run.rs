@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Connections;
+use crate::failure;
 use crate::lag;
 use crate::prober;
 use crate::process::{self, ProcessError, claim_process};
@@ -56,8 +57,8 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
     })
 }
 
-/// Carries out load plans over HTTP/1.1. Must run in a multi-threaded tokio runtime's task like
-/// any other; several runs may follow one another.
+/// Carries out load plans over HTTP/1.1, in the tokio runtime that polls it; several runs may
+/// follow one another.
 #[derive(Debug)]
 pub struct HttpLoad {
     target: Arc<Target>,
@@ -71,17 +72,17 @@ enum RunError {
     Process(#[from] ProcessError),
     #[error(transparent)]
     Request(#[from] RequestError),
-    #[error("the target `{authority}` does not resolve: {source}")]
+    #[error("the target `{authority}` does not resolve")]
     Unresolved {
         authority: String,
         source: io::Error,
     },
-    #[error("the users could not be started: {0}")]
-    Goose(Box<GooseError>),
+    #[error("the users could not be started")]
+    Goose(#[source] Box<GooseError>),
     #[error("the {0} ended before the load did")]
     Ended(&'static str),
-    #[error("the processor time of this process is not available: {0}")]
-    ProcessorTime(nix::Error),
+    #[error("the processor time of this process is not available")]
+    ProcessorTime(#[source] nix::Error),
 }
 
 #[async_trait]
@@ -93,7 +94,7 @@ impl LoadDriver for HttpLoad {
         stop: CancellationToken,
     ) -> Result<(), LoadDriverError> {
         let carried_out = self.carry_out(plan, events, &stop).await;
-        carried_out.map_err(|error| LoadDriverError(error.to_string()))
+        carried_out.map_err(|error| LoadDriverError(failure::words(&error)))
     }
 }
 

@@ -128,6 +128,9 @@ impl Told {
             self.failed.len() as u64 + self.finished.failures_not_kept,
             self.reasons().values().sum::<u64>(),
         );
+        // What a load says does not grow with its requests.
+        assert!(self.failed.len() <= 1000);
+        assert_eq!(self.events.len(), self.ticks.len() + self.failed.len() + 3);
         for failed in &self.failed {
             assert!(!failed.detail.is_empty() && failed.detail.chars().count() <= 200);
             assert!(!failed.detail.contains('\n'));

@@ -139,8 +139,7 @@ async fn perform(act: Act, stream: &mut TcpStream) -> bool {
         Act::StallHeaders => until_the_client_leaves(stream).await,
         Act::ResetAfterHeaders => {
             write(stream, HALF).await;
-            // The client must have the headers before the reset discards what it has not read.
-            stream.read_exact(&mut [0]).await.ok();
+            until_the_client_has_read(stream).await;
             stream.set_zero_linger().unwrap();
             return false;
         }
@@ -184,6 +183,24 @@ async fn write(stream: &mut TcpStream, text: &str) {
 
 async fn until_the_client_leaves(stream: &mut TcpStream) {
     while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+}
+
+/// A reset discards what the other side has not read; the system tells how much that is.
+async fn until_the_client_has_read(stream: &TcpStream) {
+    let (ours, theirs) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let ports = [theirs.port(), ours.port()].map(|port| format!(":{port:04X}"));
+    let unread = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            fields[1].ends_with(&ports[0])
+                && fields[2].ends_with(&ports[1])
+                && !fields[4].ends_with(":00000000")
+        })
+    };
+    while unread() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// One request's head and body; `None` when the client has left.
