@@ -30,10 +30,20 @@ static LIVE: AtomicBool = AtomicBool::new(true);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let environment: HashMap<String, String> = std::env::vars().collect();
-    let number = |name: &str| environment.get(name).and_then(|text| text.parse::<u64>().ok());
-    READY.store(environment.get("READY").is_none_or(|text| text != "off"), Ordering::Relaxed);
+    let number = |name: &str| {
+        environment
+            .get(name)
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    READY.store(
+        environment.get("READY").is_none_or(|text| text != "off"),
+        Ordering::Relaxed,
+    );
     if environment.contains_key("GRANDCHILD") {
-        let grandchild = Command::new("sleep").arg("1000000").spawn().expect("sleep exists");
+        let grandchild = Command::new("sleep")
+            .arg("1000000")
+            .spawn()
+            .expect("sleep exists");
         say(&format!("grandchild {}", grandchild.id()));
     }
     tokio::select! {
@@ -73,7 +83,9 @@ async fn end_by_itself(after: Option<u64>, code: Option<u64>) -> ExitCode {
 async fn serve(environment: &HashMap<String, String>, boot_delay: u64) {
     sleep(Duration::from_secs(boot_delay)).await;
     let variable = |name: &str| environment.get(name).map(String::as_str);
-    let address = variable("BIND").or(variable("POD_IP")).unwrap_or("127.0.0.1");
+    let address = variable("BIND")
+        .or(variable("POD_IP"))
+        .unwrap_or("127.0.0.1");
     let port = variable("PORT").unwrap_or("8080");
     let listener = match TcpListener::bind(format!("{address}:{port}")).await {
         Ok(listener) => listener,
@@ -90,11 +102,18 @@ async fn serve(environment: &HashMap<String, String>, boot_delay: u64) {
 }
 
 /// Answers the requests of one connection.
-async fn answer(mut stream: TcpStream, environment: &HashMap<String, String>) -> std::io::Result<()> {
+async fn answer(
+    mut stream: TcpStream,
+    environment: &HashMap<String, String>,
+) -> std::io::Result<()> {
     let (read, mut write) = stream.split();
     let mut lines = BufReader::new(read).lines();
     while let Some(request) = lines.next_line().await? {
-        while lines.next_line().await?.is_some_and(|header| !header.is_empty()) {}
+        while lines
+            .next_line()
+            .await?
+            .is_some_and(|header| !header.is_empty())
+        {}
         let target = request.split_whitespace().nth(1).unwrap_or("/");
         say(&request);
         let (status, body) = respond(target, environment);
@@ -107,7 +126,11 @@ async fn answer(mut stream: TcpStream, environment: &HashMap<String, String>) ->
 
 fn respond(target: &str, environment: &HashMap<String, String>) -> (&'static str, String) {
     let health = |flag: &AtomicBool| {
-        if flag.load(Ordering::Relaxed) { "200 OK" } else { "503 Service Unavailable" }
+        if flag.load(Ordering::Relaxed) {
+            "200 OK"
+        } else {
+            "503 Service Unavailable"
+        }
     };
     match target {
         "/ready" => (health(&READY), String::new()),

@@ -16,6 +16,7 @@ use super::status::{ContainerView, Ended, RestartPolicy, State};
 use crate::events::Severity;
 
 mod ending;
+mod hook;
 mod run;
 
 /// Whether, and how, a pod's containers are to end.
@@ -57,8 +58,7 @@ impl ContainerTask {
                 return false;
             };
             let started = Instant::now();
-            let ended = self.run_once(&launch).await;
-            let exited = Instant::now();
+            let (ended, exited) = self.run_once(&launch).await;
             let exit_code = ended.exit_code;
             self.view.started = false;
             self.view.ready = false;
@@ -210,15 +210,16 @@ impl ContainerTask {
     }
 
     /// The end of a run that could not begin.
-    fn not_started(&self, reason: &'static str, message: String) -> Ended {
+    fn not_started(&self, reason: &'static str, message: String) -> (Ended, Instant) {
         self.note(Severity::Warning, "Failed", &format!("Error: {message}"));
         let now = crate::clock::now();
-        Ended {
+        let ended = Ended {
             exit_code: 128,
             reason,
             message: Some(message),
             started_at: now,
             finished_at: now,
-        }
+        };
+        (ended, Instant::now())
     }
 }

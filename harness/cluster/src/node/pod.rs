@@ -160,7 +160,6 @@ fn first_view(pod: &PodContext) -> PodView {
         address: pod.address,
         start_time: clock::now(),
         restart_policy: RestartPolicy::parse(spec.restart_policy.as_deref()),
-        readiness_gates: spec.readiness_gates.unwrap_or_default(),
         init_containers: views(&init_containers, "PodInitializing"),
         containers: views(&spec.containers, waiting_reason),
         over: false,

@@ -89,7 +89,6 @@ impl Streak {
 pub(crate) enum Report {
     /// A single answer that is worth an event.
     Remark {
-        kind: ProbeKind,
         reason: &'static str,
         message: String,
     },
@@ -150,11 +149,7 @@ impl Worker {
         if let Some((verb, text)) = complaint {
             let message = format!("{} probe {verb}: {text}", kind.name());
             self.reports
-                .send(Report::Remark {
-                    kind,
-                    reason,
-                    message,
-                })
+                .send(Report::Remark { reason, message })
                 .await?;
         }
         let passed = match outcome {

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, HostIP, PodCondition, PodIP, PodReadinessGate, PodStatus,
+    ContainerStatus, HostIP, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -107,7 +107,6 @@ pub(crate) struct PodView {
     pub(crate) address: Ipv4Addr,
     pub(crate) start_time: Timestamp,
     pub(crate) restart_policy: RestartPolicy,
-    pub(crate) readiness_gates: Vec<PodReadinessGate>,
     pub(crate) init_containers: Vec<ContainerView>,
     pub(crate) containers: Vec<ContainerView>,
     /// Every container has ended and none will be started again.
@@ -146,7 +145,7 @@ impl PodView {
         let phase = self.phase();
         let old = previous.conditions.unwrap_or_default();
         let mut conditions = Vec::new();
-        for (type_, verdict) in self.conditions(phase, &old) {
+        for (type_, verdict) in self.conditions(phase) {
             let before = old.iter().find(|condition| condition.type_ == type_);
             conditions.push(verdict.condition(type_, before, now));
         }
@@ -182,7 +181,7 @@ impl PodView {
     }
 
     /// The conditions the kubelet owns, in the order in which it writes them.
-    fn conditions(&self, phase: &str, old: &[PodCondition]) -> [(&'static str, Verdict); 4] {
+    fn conditions(&self, phase: &str) -> [(&'static str, Verdict); 4] {
         let unready: Vec<&str> = self
             .containers
             .iter()
@@ -199,23 +198,6 @@ impl PodView {
             let message = format!("containers with unready status: [{}]", unready.join(" "));
             Verdict::no("ContainersNotReady", Some(message))
         };
-        let gate_closed = |gate: &&PodReadinessGate| {
-            let open = |condition: &PodCondition| {
-                condition.type_ == gate.condition_type && condition.status == "True"
-            };
-            !old.iter().any(open)
-        };
-        let closed_gate = self.readiness_gates.iter().find(gate_closed);
-        let ready = match (&containers_ready, closed_gate) {
-            (Verdict::Yes, Some(gate)) => {
-                let message = format!(
-                    "the status of pod readiness gate \"{}\" is not \"True\"",
-                    gate.condition_type
-                );
-                Verdict::no("ReadinessGatesNotReady", Some(message))
-            }
-            (Verdict::Yes | Verdict::No { .. }, _) => containers_ready.clone(),
-        };
         let initialized = if self.initialized() || phase == "Succeeded" {
             Verdict::Yes
         } else {
@@ -229,7 +211,7 @@ impl PodView {
         [
             ("PodReadyToStartContainers", sandbox),
             ("Initialized", initialized),
-            ("Ready", ready),
+            ("Ready", containers_ready.clone()),
             ("ContainersReady", containers_ready),
         ]
     }
@@ -368,7 +350,6 @@ mod tests {
             address: Ipv4Addr::new(127, 80, 128, 1),
             start_time: at(0),
             restart_policy: RestartPolicy::Always,
-            readiness_gates: Vec::new(),
             init_containers: Vec::new(),
             containers,
             over: false,
@@ -444,24 +425,5 @@ mod tests {
             condition(&unready, "Initialized").last_transition_time,
             Some(Time(at(2)))
         );
-    }
-
-    #[test]
-    fn a_readiness_gate_holds_the_pod_but_not_its_containers() {
-        let mut view = pod(vec![container(State::Running { since: at(1) }, None)]);
-        view.readiness_gates = vec![PodReadinessGate {
-            condition_type: "example.com/go".to_owned(),
-        }];
-        let mut status = view.status(PodStatus::default(), at(2));
-        assert_eq!(condition(&status, "ContainersReady").status, "True");
-        assert_eq!(condition(&status, "Ready").status, "False");
-        status.conditions.as_mut().unwrap().push(PodCondition {
-            type_: "example.com/go".to_owned(),
-            status: "True".to_owned(),
-            ..PodCondition::default()
-        });
-        let opened = view.status(status, at(3));
-        assert_eq!(condition(&opened, "Ready").status, "True");
-        assert_eq!(condition(&opened, "example.com/go").status, "True");
     }
 }

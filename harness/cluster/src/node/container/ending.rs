@@ -1,67 +1,17 @@
 //! Ending a running container: its hook, SIGTERM, and SIGKILL when its time is over.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use crate::node::probe::check::{Check, Outcome};
-use crate::node::process::{Control, Launch, Shim};
+use super::hook::Hook;
+use crate::node::process::Control;
 
 /// What a container gets after its hook, however little time the hook has left.
 const SHORTEST_GRACE: Duration = Duration::from_secs(2);
-
-/// What a hook does.
-#[derive(Clone, Debug)]
-pub(super) enum Hook {
-    Sleep(Duration),
-    Ask(Check),
-}
-
-impl Hook {
-    /// The `preStop` hook of a container whose program is the process `program`.
-    pub(super) fn pre_stop(
-        spec: &Container,
-        address: IpAddr,
-        shim: &Shim,
-        program: u32,
-        launch: &Launch,
-    ) -> Option<Self> {
-        let handler: &LifecycleHandler = spec.lifecycle.as_ref()?.pre_stop.as_ref()?;
-        if let Some(sleep) = &handler.sleep {
-            let seconds = u64::try_from(sleep.seconds).unwrap_or_default();
-            return Some(Self::Sleep(Duration::from_secs(seconds)));
-        }
-        let ports = spec.ports.as_deref().unwrap_or_default();
-        let http = handler
-            .http_get
-            .as_ref()
-            .map(|action| Check::http(action, address, ports));
-        let exec = handler
-            .exec
-            .as_ref()
-            .map(|action| Check::exec(action, shim, program, launch));
-        http.or(exec).map(Self::Ask)
-    }
-
-    /// Runs the hook; the text says how it failed.
-    async fn run(self, limit: Duration) -> Result<(), String> {
-        match self {
-            Self::Sleep(duration) => {
-                sleep(duration).await;
-                Ok(())
-            }
-            Self::Ask(check) => match check.ask(limit).await {
-                Outcome::Passed | Outcome::PassedWithWarning(_) => Ok(()),
-                Outcome::Failed(reason) | Outcome::Unanswerable(reason) => Err(reason),
-            },
-        }
-    }
-}
 
 /// A container on its way out.
 pub(super) struct Ending {

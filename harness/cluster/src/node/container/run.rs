@@ -2,15 +2,18 @@
 //! end it.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Probe;
+use k8s_openapi::api::core::v1::{LifecycleHandler, Probe};
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::ending::{Ending, Hook};
+use super::ending::Ending;
+use super::hook::{Hook, HookPlace};
 use super::{ContainerTask, Stop};
 use crate::clock;
 use crate::events::Severity;
@@ -20,6 +23,9 @@ use crate::node::probe::check::Check;
 use crate::node::probe::{ProbeKind, Report, Schedule, Worker};
 use crate::node::process::{Control, Exit, Launch, Running};
 use crate::node::status::{Ended, State};
+
+/// Kubernetes sets no limit of its own.
+const POST_START_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A container's process while it lives.
 struct Run<'a> {
@@ -34,9 +40,18 @@ struct Run<'a> {
     offence: Option<String>,
 }
 
+/// What a run leaves.
+struct Left {
+    exit_code: i32,
+    finished_at: Timestamp,
+    exited: Instant,
+    offence: Option<String>,
+}
+
 impl ContainerTask {
-    /// Starts the process and stays with it until it has exited and the node has noticed.
-    pub(super) async fn run_once(&mut self, launch: &Launch) -> Ended {
+    /// Starts the process and stays with it until it has exited and the node has noticed. Returns how
+    /// it ended, and when.
+    pub(super) async fn run_once(&mut self, launch: &Launch) -> (Ended, Instant) {
         let node = Arc::clone(&self.pod.node);
         let log = match node
             .logs
@@ -84,19 +99,26 @@ impl ContainerTask {
             offence: None,
             task: self,
         };
-        let (exit_code, offence) = tokio::join!(run.stay(&mut exit, started_at), keeping).0;
+        let (left, ()) = tokio::join!(run.stay(&mut exit, started_at), keeping);
+        let Left {
+            exit_code,
+            finished_at,
+            exited,
+            offence,
+        } = left;
         let reason = match (&offence, exit_code) {
             (Some(_), _) => "WildcardListener",
             (None, 0) => "Completed",
             (None, _) => "Error",
         };
-        Ended {
+        let ended = Ended {
             exit_code,
             reason,
             message: offence,
             started_at,
-            finished_at: clock::now(),
-        }
+            finished_at,
+        };
+        (ended, exited)
     }
 }
 
@@ -110,6 +132,20 @@ async fn keep_output(
     log.complete();
 }
 
+type HookRun = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// The outcome of a hook, once: with no hook (any longer) there is none.
+async fn finish(hook: &mut Option<HookRun>) -> Result<(), String> {
+    match hook {
+        Some(run) => {
+            let outcome = run.as_mut().await;
+            *hook = None;
+            outcome
+        }
+        None => std::future::pending().await,
+    }
+}
+
 /// Takes the next steps towards the end, if there is to be one; the exit is awaited elsewhere.
 async fn proceed(ending: &mut Option<Ending>) {
     if let Some(ending) = ending {
@@ -119,20 +155,21 @@ async fn proceed(ending: &mut Option<Ending>) {
 }
 
 impl Run<'_> {
-    /// The exit code, and what the container did wrong if that is why it ended.
-    async fn stay(
-        mut self,
-        exit: &mut Exit,
-        started_at: k8s_openapi::jiff::Timestamp,
-    ) -> (i32, Option<String>) {
+    /// Stays until the process has exited and the node has noticed.
+    async fn stay(mut self, exit: &mut Exit, started_at: Timestamp) -> Left {
         let relist = self.task.pod.node.relist;
         let mut noticed = false;
+        let mut after_start = self.after_start();
         self.obey();
-        let code = loop {
+        let exit_code = loop {
             tokio::select! {
                 code = exit.code() => break code,
                 () = proceed(&mut self.ending) => {}
-                () = relist.next() => {
+                outcome = finish(&mut after_start) => if let Err(reason) = outcome {
+                    self.end_for_failed_hook(&reason);
+                },
+                // A container counts as running only when its hook is done.
+                () = relist.next(), if after_start.is_none() => {
                     if !noticed {
                         noticed = true;
                         self.task.view.state = State::Running { since: started_at };
@@ -144,6 +181,7 @@ impl Run<'_> {
                 Some(report) = self.probes.next() => self.consider(report),
             }
         };
+        let (finished_at, exited) = (clock::now(), Instant::now());
         if self.ending.is_none() && !self.task.stopping() {
             // The node looks at its processes once in a period.
             tokio::select! {
@@ -151,7 +189,40 @@ impl Run<'_> {
                 Ok(()) = self.task.stop.changed() => {}
             }
         }
-        (code, self.offence)
+        let offence = self.offence;
+        Left {
+            exit_code,
+            finished_at,
+            exited,
+            offence,
+        }
+    }
+
+    /// The `postStart` hook at work.
+    fn after_start(&self) -> Option<HookRun> {
+        let handler = self.task.spec.lifecycle.as_ref()?.post_start.as_ref()?;
+        Some(Box::pin(self.hook(handler)?.run(POST_START_LIMIT)))
+    }
+
+    fn hook(&self, handler: &LifecycleHandler) -> Option<Hook> {
+        let place = HookPlace {
+            address: IpAddr::V4(self.task.pod.address),
+            ports: self.task.spec.ports.as_deref().unwrap_or_default(),
+            shim: &self.task.pod.node.shim,
+            program: self.control.program(),
+            launch: self.launch,
+        };
+        Hook::new(handler, place)
+    }
+
+    fn end_for_failed_hook(&mut self, reason: &str) {
+        let message = format!("PostStartHook failed: {reason}");
+        self.task
+            .note(Severity::Warning, "FailedPostStartHook", &message);
+        if self.ending.is_none() {
+            let grace = Duration::from_secs(self.task.pod.grace_seconds());
+            self.end(grace, "FailedPostStartHook");
+        }
     }
 
     /// Does what the pod's loop wants.
@@ -178,15 +249,10 @@ impl Run<'_> {
         self.probes.stop(ProbeKind::Liveness);
         self.probes.stop(ProbeKind::Startup);
         let pod = Arc::clone(&self.task.pod);
-        let program = self.control.program();
-        let address = IpAddr::V4(pod.address);
-        let hook = Hook::pre_stop(
-            &self.task.spec,
-            address,
-            &pod.node.shim,
-            program,
-            self.launch,
-        );
+        let lifecycle = self.task.spec.lifecycle.as_ref();
+        let hook = lifecycle
+            .and_then(|lifecycle| lifecycle.pre_stop.as_ref())
+            .and_then(|handler| self.hook(handler));
         let hook_failed = move |reason: String| {
             let message = format!("PreStopHook failed: {reason}");
             pod.node.recorder.record(
@@ -272,9 +338,9 @@ impl Run<'_> {
 
     fn consider(&mut self, report: Report) {
         match report {
-            Report::Remark {
-                reason, message, ..
-            } => self.task.note(Severity::Warning, reason, &message),
+            Report::Remark { reason, message } => {
+                self.task.note(Severity::Warning, reason, &message)
+            }
             Report::Verdict {
                 kind: ProbeKind::Readiness,
                 passed,

@@ -1,0 +1,8 @@
+//! Pods as processes, seen through the API and by talking to them.
+
+mod endings;
+mod failures;
+mod life;
+mod services;
+mod stage;
+mod survival;

@@ -1,0 +1,191 @@
+//! How pods end.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use serde_json::{Value, json};
+
+use super::stage::{
+    Connection, DEADLINE, Stage, address, deployment, env, exit_code, is_ready, phase, pod,
+};
+
+/// A pod that can be ended within `grace` seconds, and that listens.
+async fn running(stage: &Stage, on_sigterm: &str, grace: u64, lifecycle: Value) -> Pod {
+    let container = json!({"env": env(&[("ON_SIGTERM", on_sigterm)]), "lifecycle": lifecycle});
+    let spec = json!({"terminationGracePeriodSeconds": grace});
+    stage.create::<Pod>(pod("app", container, spec)).await;
+    let pod = stage.until("app", is_ready()).await;
+    stage.log_line("app", "listening").await;
+    pod
+}
+
+#[tokio::test]
+async fn a_program_without_a_handler_ignores_sigterm_as_pid_one_does() {
+    let stage = Stage::new().await;
+    running(&stage, "default", 3, json!({})).await;
+    let asked = Instant::now();
+    let last = stage.delete_pod("app").await;
+    assert!(
+        asked.elapsed() >= Duration::from_secs(3),
+        "it had its whole grace period"
+    );
+    assert_eq!(exit_code(&last), Some(137));
+    assert_eq!(phase(&last), "Failed");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_exits_ends_the_pod_well() {
+    let stage = Stage::new().await;
+    running(&stage, "exit", 60, json!({})).await;
+    let asked = Instant::now();
+    let last = stage.delete_pod("app").await;
+    assert!(
+        asked.elapsed() < Duration::from_secs(60),
+        "the grace period was not needed"
+    );
+    assert_eq!(exit_code(&last), Some(0));
+    assert_eq!(phase(&last), "Succeeded");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_hook_comes_before_sigterm_and_leaves_two_seconds() {
+    let stage = Stage::new().await;
+    running(
+        &stage,
+        "ignore",
+        3,
+        json!({"preStop": {"sleep": {"seconds": 3}}}),
+    )
+    .await;
+    let asked = Instant::now();
+    let last = stage.delete_pod("app").await;
+    assert!(
+        asked.elapsed() >= Duration::from_secs(5),
+        "three for the hook, two at least afterwards"
+    );
+    assert_eq!(exit_code(&last), Some(137));
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_pod_serves_while_its_hook_sleeps() {
+    let stage = Stage::new().await;
+    let pod = running(
+        &stage,
+        "exit",
+        60,
+        json!({"preStop": {"exec": {"command": ["sleep", "3"]}}}),
+    )
+    .await;
+    let mut connection = Connection::open(address(&pod)).await.unwrap();
+    stage
+        .api::<Pod>()
+        .delete("app", &DeleteParams::default())
+        .await
+        .unwrap();
+    stage.event("app", "Killing").await;
+    assert_eq!(connection.ask("GET /").await.unwrap(), "app");
+    let gone = |pod: Option<&Pod>| pod.is_none();
+    let wait = kube::runtime::wait::await_condition(stage.api::<Pod>(), "app", gone);
+    tokio::time::timeout(DEADLINE, wait).await.unwrap().unwrap();
+    assert!(Connection::open(address(&pod)).await.is_err());
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_failing_hook_is_told_and_changes_nothing() {
+    let stage = Stage::new().await;
+    running(
+        &stage,
+        "exit",
+        60,
+        json!({"preStop": {"exec": {"command": ["false"]}}}),
+    )
+    .await;
+    let last = stage.delete_pod("app").await;
+    assert_eq!(exit_code(&last), Some(0));
+    stage.event("app", "FailedPreStopHook").await;
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_pod_deleted_by_force_is_gone_at_once_and_its_process_soon() {
+    let stage = Stage::new().await;
+    let pod = running(&stage, "ignore", 600, json!({})).await;
+    let mut connection = Connection::open(address(&pod)).await.unwrap();
+    connection.ask("GET /").await.unwrap();
+    let force = DeleteParams {
+        grace_period_seconds: Some(0),
+        ..DeleteParams::default()
+    };
+    stage.api::<Pod>().delete("app", &force).await.unwrap();
+    assert!(stage.api::<Pod>().get_opt("app").await.unwrap().is_none());
+    let closed = async { while connection.ask("GET /").await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, closed)
+        .await
+        .expect("the process should end long before its grace period");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_later_deletion_can_shorten_the_grace_period() {
+    let stage = Stage::new().await;
+    running(&stage, "ignore", 600, json!({})).await;
+    stage
+        .api::<Pod>()
+        .delete("app", &DeleteParams::default())
+        .await
+        .unwrap();
+    stage.log_line("app", "SIGTERM").await;
+    let sooner = DeleteParams {
+        grace_period_seconds: Some(1),
+        ..DeleteParams::default()
+    };
+    stage.api::<Pod>().delete("app", &sooner).await.unwrap();
+    let gone = |pod: Option<&Pod>| pod.is_none();
+    let wait = kube::runtime::wait::await_condition(stage.api::<Pod>(), "app", gone);
+    tokio::time::timeout(DEADLINE, wait)
+        .await
+        .expect("ten minutes became one second")
+        .unwrap();
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_deleted_pod_is_replaced() {
+    let stage = Stage::new().await;
+    stage
+        .create::<Deployment>(deployment(
+            "app",
+            1,
+            json!({"env": env(&[("ON_SIGTERM", "exit")])}),
+        ))
+        .await;
+    let available = |deployment: Option<&Deployment>| {
+        let status = deployment.and_then(|deployment| deployment.status.as_ref());
+        status.is_some_and(|status| status.available_replicas == Some(1))
+    };
+    stage.until("app", available).await;
+    let names = async || -> Vec<String> {
+        let pods = stage
+            .api::<Pod>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
+        pods.into_iter()
+            .filter_map(|pod| pod.metadata.name)
+            .collect()
+    };
+    let before = names().await;
+    stage.delete_pod(&before[0]).await;
+    stage.until("app", available).await;
+    let after = names().await;
+    assert_eq!(after.len(), 1);
+    assert_ne!(after, before);
+    stage.shutdown().await;
+}

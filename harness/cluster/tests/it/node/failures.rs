@@ -1,0 +1,147 @@
+//! Pods that do not come up.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use serde_json::json;
+
+use super::stage::{Stage, container, env, phase, pod};
+
+fn waits_for(status: &ContainerStatus, reason: &str) -> bool {
+    let waiting = status
+        .state
+        .as_ref()
+        .and_then(|state| state.waiting.as_ref());
+    waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some(reason))
+}
+
+#[tokio::test]
+async fn a_program_that_keeps_ending_is_restarted_at_once_and_then_later() {
+    let stage = Stage::new().await;
+    let ending = json!({"env": env(&[("EXIT_AFTER", "0"), ("EXIT_CODE", "3")])});
+    stage.create::<Pod>(pod("app", ending, json!({}))).await;
+    let looping = stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.and_then(container)
+                .is_some_and(|status| waits_for(status, "CrashLoopBackOff"))
+        })
+        .await;
+    let status = container(&looping).unwrap();
+    assert_eq!(status.restart_count, 1, "the first restart does not wait");
+    let last = status
+        .last_state
+        .as_ref()
+        .unwrap()
+        .terminated
+        .as_ref()
+        .unwrap();
+    assert_eq!((last.exit_code, last.reason.as_deref()), (3, Some("Error")));
+    assert_eq!(phase(&looping), "Running");
+    stage.event("app", "BackOff").await;
+    let later = stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.and_then(container)
+                .is_some_and(|status| status.restart_count == 2)
+        })
+        .await;
+    assert_eq!(later.metadata.uid, looping.metadata.uid);
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_mapped_cannot_be_pulled() {
+    let stage = Stage::new().await;
+    stage
+        .create::<Pod>(pod("app", json!({"image": "victim:v2"}), json!({})))
+        .await;
+    let waiting = stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.and_then(container)
+                .is_some_and(|status| waits_for(status, "ImagePullBackOff"))
+        })
+        .await;
+    assert_eq!(phase(&waiting), "Pending");
+    let state = container(&waiting).unwrap().state.clone().unwrap();
+    let message = state.waiting.unwrap().message.unwrap();
+    assert!(
+        message.contains("\"victim:v2\" is not mapped to a local program"),
+        "{message}"
+    );
+    stage.delete_pod("app").await;
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_exist_is_a_start_error() {
+    let stage = Stage::new().await;
+    stage
+        .create::<Pod>(pod(
+            "app",
+            json!({"command": ["/no/such/program"]}),
+            json!({"restartPolicy": "Never"}),
+        ))
+        .await;
+    let failed = stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.is_some_and(|pod| phase(pod) == "Failed")
+        })
+        .await;
+    let state = container(&failed)
+        .unwrap()
+        .state
+        .clone()
+        .unwrap()
+        .terminated
+        .unwrap();
+    assert_eq!(
+        (state.exit_code, state.reason.as_deref()),
+        (128, Some("StartError"))
+    );
+    assert!(state.message.unwrap().contains("/no/such/program"));
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_missing_config_map_holds_the_container_until_it_is_there() {
+    let stage = Stage::new().await;
+    let asking = json!({"envFrom": [{"configMapRef": {"name": "settings"}}]});
+    stage.create::<Pod>(pod("app", asking, json!({}))).await;
+    stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.and_then(container)
+                .is_some_and(|status| waits_for(status, "CreateContainerConfigError"))
+        })
+        .await;
+    stage
+        .create::<k8s_openapi::api::core::v1::ConfigMap>(json!({"metadata": {"name": "settings"}}))
+        .await;
+    stage.until("app", super::stage::is_ready()).await;
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_listener_on_all_addresses_is_refused_with_an_explanation() {
+    let stage = Stage::new().await;
+    // A free port, since the whole machine shares it.
+    let free = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let greedy = json!({"env": env(&[("BIND", "0.0.0.0"), ("PORT", &port)])});
+    stage
+        .create::<Pod>(pod("app", greedy, json!({"restartPolicy": "Never"})))
+        .await;
+    let failed = stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.is_some_and(|pod| phase(pod) == "Failed")
+        })
+        .await;
+    let state = container(&failed)
+        .unwrap()
+        .state
+        .clone()
+        .unwrap()
+        .terminated
+        .unwrap();
+    assert_eq!(state.reason.as_deref(), Some("WildcardListener"));
+    assert!(state.message.unwrap().contains("$POD_IP"));
+    stage.event("app", "WildcardListener").await;
+    stage.shutdown().await;
+}
