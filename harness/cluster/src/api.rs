@@ -7,6 +7,7 @@ mod decode;
 mod delete;
 mod discovery;
 mod error;
+mod log;
 mod read;
 mod request;
 mod scale;
@@ -18,8 +19,7 @@ mod write;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
@@ -27,11 +27,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::node::logs::Logs;
 use crate::store::{Store, Subresource};
-use crate::subnet::Subnet;
 use error::ApiError;
 use request::{Parameters, Target, View};
-use service_address::ServiceAddresses;
+pub(crate) use service_address::ServiceAddresses;
 
 /// As large as a request body may be, in bytes; the limit of real servers.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -45,6 +45,8 @@ struct Parts {
     store: Store,
     token: String,
     addresses: ServiceAddresses,
+    /// The logs of the node, if there is one.
+    logs: Option<Logs>,
     shutdown: CancellationToken,
 }
 
@@ -59,65 +61,76 @@ struct Call {
 }
 
 impl Api {
-    /// An API over `store`, for those who present `token`. Watches end at `shutdown`.
+    /// An API over `store`, for those who know `token`. Watches end at `shutdown`.
     pub(crate) fn new(
         store: Store,
-        subnet: Subnet,
+        addresses: ServiceAddresses,
         token: String,
+        logs: Option<Logs>,
         shutdown: CancellationToken,
     ) -> Self {
         Self(Arc::new(Parts {
             store,
             token,
-            addresses: ServiceAddresses::new(subnet),
+            addresses,
+            logs,
             shutdown,
         }))
     }
 
+    /// Everything is below a path which begins with the token: kubectl sends
+    /// a bearer token over TLS only, but keeps to the path of its server's URL.
+    /// Whoever comes without it learns nothing.
     pub(crate) fn router(self) -> Router {
+        let path = self.0.path();
+        Router::new()
+            .nest(&path, self.authorized_router())
+            .fallback(async || ApiError::Unauthorized)
+    }
+
+    fn authorized_router(self) -> Router {
         Router::new()
             .route("/version", get(async || document(&discovery::version())))
             .route("/healthz", get(async || "ok"))
             .route("/livez", get(async || "ok"))
             .route("/readyz", get(async || "ok"))
-            .route(
-                "/openapi/v3",
-                get(async || document(&discovery::openapi_index())),
-            )
+            .route("/openapi/v3", get(openapi_index))
             .route("/openapi/v3/api/{version}", get(core_openapi))
             .route("/openapi/v3/apis/{group}/{version}", get(group_openapi))
-            .route(
-                "/api",
-                get(async |headers: HeaderMap| typed_document(discovery::core(&headers))),
-            )
-            .route(
-                "/apis",
-                get(async |headers: HeaderMap| typed_document(discovery::apis(&headers))),
-            )
+            .route("/api", get(core_discovery))
+            .route("/apis", get(group_discovery))
             .route("/api/{version}", get(core_resources))
-            .route(
-                "/apis/{group}",
-                get(async |Path(group): Path<String>| found(discovery::group(&group))),
-            )
+            .route("/apis/{group}", get(group))
             .route("/apis/{group}/{version}", get(group_resources))
             .route("/api/{version}/{*path}", any(core_objects))
             .route("/apis/{group}/{version}/{*path}", any(group_objects))
             .fallback(async || ApiError::NoSuchPath)
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(middleware::from_fn_with_state(self.clone(), require_token))
             .with_state(self)
     }
 }
 
-async fn require_token(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let presented = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    match presented.and_then(|value| value.strip_prefix("Bearer ")) {
-        Some(token) if token == api.0.token => next.run(request).await,
-        _ => ApiError::Unauthorized.into_response(),
+impl Parts {
+    /// The path of everything.
+    fn path(&self) -> String {
+        format!("/{}", self.token)
     }
+}
+
+async fn openapi_index(State(api): State<Api>) -> Response {
+    document(&discovery::openapi_index(&api.0.path()))
+}
+
+async fn core_discovery(headers: HeaderMap) -> Response {
+    typed_document(discovery::core(&headers))
+}
+
+async fn group_discovery(headers: HeaderMap) -> Response {
+    typed_document(discovery::apis(&headers))
+}
+
+async fn group(Path(group): Path<String>) -> Result<Response, ApiError> {
+    found(discovery::group(&group))
 }
 
 fn document(document: &Value) -> Response {
@@ -204,9 +217,7 @@ fn objects(api: &Parts, call: Call) -> Result<Response, ApiError> {
         (true, Some(part @ (Subresource::Status | Subresource::Scale))) => {
             subresource(api, &call, part)
         }
-        (true, Some(Subresource::Log)) => {
-            Err(ApiError::MethodNotAllowed("there is no node".to_owned()))
-        }
+        (true, Some(Subresource::Log)) => pod_log(api, &call),
     }
 }
 
@@ -303,6 +314,20 @@ fn subresource(api: &Parts, call: &Call, part: Subresource) -> Result<Response, 
             &call.parameters,
         )),
     })
+}
+
+fn pod_log(api: &Parts, call: &Call) -> Result<Response, ApiError> {
+    if call.method != Method::GET {
+        return Err(not_allowed(&call.method, &call.target));
+    }
+    let pod = read::existing(&api.store, &call.target)?;
+    let no_node =
+        || ApiError::BadRequest("the cluster has no node, so that pods have no logs".to_owned());
+    log::log(
+        api.logs.as_ref().ok_or_else(no_node)?,
+        &pod,
+        &call.parameters,
+    )
 }
 
 fn changed(api: &Parts, call: &Call) -> Result<write::Written, ApiError> {

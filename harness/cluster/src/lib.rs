@@ -4,7 +4,21 @@
 //! and keeps to the real semantics wherever these decide whether a request to a
 //! pod succeeds. It knows nothing of the rest of Holdfast.
 
+mod api;
 mod clock;
+mod controllers;
 mod events;
+mod images;
+mod local_cluster;
+mod node;
 mod object;
+mod patch;
+pub mod pod_shim;
+mod proxy;
+mod selector;
 mod store;
+mod subnet;
+
+pub use images::{ImageMap, Program};
+pub use local_cluster::{LocalCluster, Options, StartError};
+pub use patch::strategic_merge;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{clock, object};
 pub(crate) use resource::{Description, Resource, Subresource, api_version};
-pub(crate) use watch::{Event, EventKind, Expired, Watch};
+pub(crate) use watch::{Changes, Event, EventKind, Expired, Watch};
 
 /// How many events a watch can look back. Older ones are forgotten, and a
 /// watch that asks for them is told to list again.
@@ -57,6 +57,8 @@ struct State {
     history_limit: usize,
     /// Revision of the newest event that was forgotten.
     compacted: u64,
+    /// Revision of the latest change of each kind.
+    latest: BTreeMap<Resource, u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +145,7 @@ impl Store {
             history: VecDeque::new(),
             history_limit,
             compacted: 0,
+            latest: BTreeMap::new(),
         });
         for name in ["default", "kube-system"] {
             let namespace = json!({
@@ -263,6 +266,19 @@ impl Store {
             position,
             changed,
         ))
+    }
+
+    /// Tells when any of these kinds changed, without telling what.
+    pub(crate) fn changes(&self, resources: &'static [Resource]) -> Changes {
+        Changes::new(self.clone(), resources, self.0.revision.subscribe())
+    }
+
+    fn latest_change(&self, resources: &[Resource]) -> u64 {
+        let state = self.lock();
+        let latest = resources
+            .iter()
+            .filter_map(|resource| state.latest.get(resource));
+        latest.copied().max().unwrap_or_default()
     }
 
     /// The first event of a kind after `position`, and the position behind it;
@@ -506,6 +522,7 @@ impl State {
             EventKind::Deleted => self.objects.remove(&key),
         };
         let revision = self.revision;
+        self.latest.insert(resource, revision);
         self.history.push_back(Event {
             resource,
             revision,

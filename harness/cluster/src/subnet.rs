@@ -14,12 +14,12 @@ const PODS_START: u8 = 128;
 /// `127.A.0.0/16`. Several clusters on a machine differ in A, from 1 to 254;
 /// whoever binds the API server's address owns the subnet.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct Subnet(u8);
+pub(crate) struct Subnet(u8);
 
 impl Subnet {
     /// The subnet `127.<second octet>.0.0/16`. `None` for 0 and 255, which
     /// belong to everyone.
-    pub fn new(second_octet: u8) -> Option<Self> {
+    pub(crate) fn new(second_octet: u8) -> Option<Self> {
         (1..=254)
             .contains(&second_octet)
             .then_some(Self(second_octet))

@@ -206,13 +206,14 @@ fn aggregated_resource(known: &'static Description) -> Value {
     })
 }
 
-/// `/openapi/v3`: where the document of each group and version is.
-pub(super) fn openapi_index() -> Value {
+/// `/openapi/v3`: where the document of each group and version is. `base` is the
+/// path below which everything is served.
+pub(super) fn openapi_index(base: &str) -> Value {
     let mut paths = serde_json::Map::new();
     let core = std::iter::once(("", "v1"));
     for (group, version) in core.chain(groups()) {
         let path = path_prefix(group, version);
-        let url = format!("/openapi/v3/{path}?hash={GIT_VERSION}");
+        let url = format!("{base}/openapi/v3/{path}?hash={GIT_VERSION}");
         paths.insert(path, json!({"serverRelativeURL": url}));
     }
     json!({"paths": paths})

@@ -97,9 +97,9 @@ pub(crate) struct Parameters {
     follow: String,
     previous: String,
     timestamps: String,
-    pub(crate) tail_lines: Option<usize>,
+    pub(crate) tail_lines: Option<u64>,
     pub(crate) since_seconds: Option<u64>,
-    pub(crate) limit_bytes: Option<usize>,
+    pub(crate) limit_bytes: Option<u64>,
 }
 
 fn is_true(text: &str) -> bool {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::error::{ApiError, Cause, CauseReason};
 use crate::object;
+use crate::proxy;
 use crate::store::{Resource, Store};
 use crate::subnet::Subnet;
 
@@ -14,16 +15,19 @@ const HEADLESS: &str = "None";
 
 /// The addresses of one cluster's services.
 #[derive(Debug)]
-pub(super) struct ServiceAddresses {
+pub(crate) struct ServiceAddresses {
     subnet: Subnet,
+    /// Whether the ports of services must be free on 127.0.0.1 too.
+    published: bool,
     /// Held from choosing an address until the service is stored.
     choosing: Mutex<()>,
 }
 
 impl ServiceAddresses {
-    pub(super) fn new(subnet: Subnet) -> Self {
+    pub(crate) fn new(subnet: Subnet, published: bool) -> Self {
         Self {
             subnet,
+            published,
             choosing: Mutex::new(()),
         }
     }
@@ -31,35 +35,40 @@ impl ServiceAddresses {
     /// Stores a new service with the address it asks for, or else a free one.
     pub(super) fn create(&self, store: &Store, mut service: Value) -> Result<Arc<Value>, ApiError> {
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (services, _) = store.list(Resource::Services, None);
-        let used: BTreeSet<_> = services
-            .iter()
-            .map(|service| object::text(service, "/spec/clusterIP"))
-            .collect();
-        let asked = object::text(&service, "/spec/clusterIP").to_owned();
-        let address = match asked.as_str() {
-            HEADLESS => asked,
-            "" => self
-                .free(&used)
-                .ok_or_else(|| refused(&service, "no address is free"))?,
-            _ if !self
-                .subnet
-                .services()
-                .any(|address| address.to_string() == asked) =>
-            {
-                let message = format!("{asked}: not in the range of this cluster's services");
-                return Err(refused(&service, &message));
+        let (namespace, name) = (object::namespace(&service), object::name(&service));
+        if store.get(Resource::Services, namespace, name).is_none() {
+            let address = self.choose(store, &service)?;
+            if self.published && address != HEADLESS {
+                check_publishable(store, &service)?;
             }
-            _ if used.contains(asked.as_str()) => {
-                return Err(refused(
-                    &service,
-                    &format!("{asked}: provided IP is already allocated"),
-                ));
-            }
-            _ => asked,
-        };
-        set(&mut service, &address);
+            set(&mut service, &address);
+        }
         Ok(store.create(Resource::Services, service)?)
+    }
+
+    fn choose(&self, store: &Store, service: &Value) -> Result<String, ApiError> {
+        let (services, _) = store.list(Resource::Services, None);
+        let addresses = services
+            .iter()
+            .map(|service| object::text(service, "/spec/clusterIP"));
+        let used: BTreeSet<_> = addresses.collect();
+        let asked = object::text(service, "/spec/clusterIP");
+        let in_range = || {
+            self.subnet
+                .services()
+                .any(|address| address.to_string() == asked)
+        };
+        let problem = match asked {
+            HEADLESS => return Ok(asked.to_owned()),
+            "" => match self.free(&used) {
+                Some(free) => return Ok(free),
+                None => "no address is free".to_owned(),
+            },
+            _ if used.contains(asked) => format!("{asked}: provided IP is already allocated"),
+            _ if in_range() => return Ok(asked.to_owned()),
+            _ => format!("{asked}: not in the range of this cluster's services"),
+        };
+        Err(refused(service, "spec.clusterIP", &problem))
     }
 
     fn free(&self, used: &BTreeSet<&str>) -> Option<String> {
@@ -83,10 +92,28 @@ fn set(service: &mut Value, address: &str) {
     service["spec"]["clusterIPs"] = json!([address]);
 }
 
-fn refused(service: &Value, message: &str) -> ApiError {
+fn check_publishable(store: &Store, service: &Value) -> Result<(), ApiError> {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    for (index, port) in ports.enumerate() {
+        let number = port["port"]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or_default();
+        proxy::check_publishable(store, number).map_err(|error| {
+            refused(
+                service,
+                &format!("spec.ports[{index}].port"),
+                &error.to_string(),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn refused(service: &Value, field: &str, message: &str) -> ApiError {
     ApiError::Invalid {
         resource: Resource::Services,
         name: object::name(service).to_owned(),
-        causes: vec![Cause::new(CauseReason::Invalid, "spec.clusterIP", message)],
+        causes: vec![Cause::new(CauseReason::Invalid, field, message)],
     }
 }

@@ -99,3 +99,42 @@ impl Watch {
         self.position
     }
 }
+
+/// Wakes a controller, which then looks at the present state.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    store: Store,
+    resources: &'static [Resource],
+    seen: Option<u64>,
+    changed: watch::Receiver<u64>,
+}
+
+impl Changes {
+    pub(super) fn new(
+        store: Store,
+        resources: &'static [Resource],
+        changed: watch::Receiver<u64>,
+    ) -> Self {
+        Self {
+            store,
+            resources,
+            seen: None,
+            changed,
+        }
+    }
+
+    /// Returns when something has changed since the last call; the first call
+    /// returns at once. Many changes in between count as one.
+    pub(crate) async fn next(&mut self) {
+        loop {
+            let latest = Some(self.store.latest_change(self.resources));
+            if self.seen != latest {
+                self.seen = latest;
+                return;
+            }
+            if self.changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

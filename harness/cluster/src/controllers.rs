@@ -1,0 +1,88 @@
+//! The controllers: each looks at the present state and moves it one step
+//! towards the desired one. They work on the store, never over HTTP.
+//!
+//! A controller is a synchronous `sync` over the store; deciding is done by
+//! pure functions below it. This file holds the loop which all of them share.
+
+mod deployment;
+mod endpoint_slice;
+mod garbage;
+mod namespace;
+mod ownership;
+mod replica_set;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::events::Recorder;
+use crate::store::{Resource, Store};
+
+/// Starts all controllers; they end at `shutdown`.
+pub(crate) fn spawn(store: &Store, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let start = |watched: &'static [Resource],
+                 sync: fn(&Store, &Recorder) -> Option<Duration>,
+                 component| {
+        let recorder = Recorder::new(store.clone(), component);
+        tasks.spawn(run(
+            store.clone(),
+            watched,
+            recorder,
+            sync,
+            shutdown.clone(),
+        ));
+    };
+    start(
+        &[Resource::Deployments, Resource::ReplicaSets, Resource::Pods],
+        deployment::sync,
+        "deployment-controller",
+    );
+    start(
+        &[Resource::ReplicaSets, Resource::Pods],
+        replica_set::sync,
+        "replicaset-controller",
+    );
+    start(
+        &[Resource::Services, Resource::Pods, Resource::EndpointSlices],
+        endpoint_slice::sync,
+        "endpoint-slice-controller",
+    );
+    start(&Resource::ALL, garbage::sync, "garbage-collector");
+    start(&Resource::ALL, namespace::sync, "namespace-controller");
+}
+
+/// Calls `sync` after each change of a watched kind, and again after the time
+/// it asks for.
+async fn run(
+    store: Store,
+    watched: &'static [Resource],
+    recorder: Recorder,
+    sync: fn(&Store, &Recorder) -> Option<Duration>,
+    shutdown: CancellationToken,
+) {
+    let mut changes = store.changes(watched);
+    let mut again: Option<Duration> = None;
+    loop {
+        let pause = async {
+            match again {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = changes.next() => {}
+            () = pause => {}
+            () = shutdown.cancelled() => return,
+        }
+        again = sync(&store, &recorder);
+    }
+}
+
+/// The earlier of two times at which to look again.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,321 @@
+//! Deployments: moving from one template to the next by scaling ReplicaSets.
+//!
+//! `plan` decides one step over values; `sync` carries it out. A change made by
+//! a step wakes the controller for the next one.
+
+mod fenceposts;
+mod proportional;
+mod rolling;
+mod sets;
+mod status;
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use super::ownership::{Claim, adopt, claim, controller_reference, release, typed_list};
+use super::replica_set::is_terminal;
+use super::{earlier, ownership};
+use crate::clock;
+use crate::events::{Recorder, Severity};
+use crate::object;
+use crate::selector::Selector;
+use crate::store::{DeleteOptions, Resource, Store, StoreError};
+use fenceposts::Fenceposts;
+use sets::Sets;
+
+pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
+pub(super) const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+pub(super) const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
+pub(super) const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
+pub(super) const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// One thing to do.
+#[derive(Clone, PartialEq, Debug)]
+enum Action {
+    Adopt(String),
+    Release(String),
+    /// A ReplicaSet for the present template.
+    Create {
+        replicas: i32,
+        revision: i64,
+    },
+    Scale {
+        name: String,
+        from: i32,
+        to: i32,
+    },
+    /// Makes a ReplicaSet whose template is the present one again the newest.
+    SetRevision {
+        name: String,
+        revision: i64,
+    },
+    DeleteSet(String),
+}
+
+#[derive(Debug)]
+struct Plan {
+    actions: Vec<Action>,
+    /// The revision of the present template, for the Deployment's annotation.
+    revision: Option<i64>,
+    status: DeploymentStatus,
+    /// When progress will be overdue.
+    again: Option<Duration>,
+}
+
+pub(super) fn sync(store: &Store, recorder: &Recorder) -> Option<Duration> {
+    let sets: Vec<ReplicaSet> = typed_list(store, Resource::ReplicaSets);
+    let pods: Vec<Pod> = typed_list(store, Resource::Pods);
+    let deployments: Vec<Deployment> = typed_list(store, Resource::Deployments);
+    let mut again = None;
+    for deployment in deployments {
+        let Some(plan) = plan(&deployment, &sets, &pods, clock::now()) else {
+            continue;
+        };
+        again = earlier(again, plan.again);
+        if let Err(error) = carry_out(store, recorder, &deployment, &plan) {
+            // Something changed meanwhile: that change wakes us again.
+            tracing::debug!(%error, name = deployment.metadata.name, "deployment not synced");
+        }
+    }
+    again
+}
+
+/// Decides the next step, given all ReplicaSets and pods.
+fn plan(deployment: &Deployment, all: &[ReplicaSet], pods: &[Pod], now: Timestamp) -> Option<Plan> {
+    let spec = deployment.spec.as_ref()?;
+    let selector = Selector::of_label_selector(&spec.selector)?;
+    let mut actions = Vec::new();
+    let mut owned: Vec<ReplicaSet> = Vec::new();
+    for set in all {
+        let name = || set.metadata.name.clone().unwrap_or_default();
+        match claim(&deployment.metadata, &selector, &set.metadata) {
+            Claim::Owned => owned.push(set.clone()),
+            Claim::Adoptable => {
+                actions.push(Action::Adopt(name()));
+                owned.push(set.clone());
+            }
+            Claim::Released => actions.push(Action::Release(name())),
+            Claim::Foreign => {}
+        }
+    }
+    let sets = Sets::new(deployment, owned);
+    let posts = Fenceposts::of(spec);
+    if deployment.metadata.deletion_timestamp.is_none() {
+        actions.extend(step(spec, &sets, &posts, pods));
+    }
+    let revision = revision(spec, &sets);
+    let created = actions
+        .iter()
+        .any(|action| matches!(action, Action::Create { .. }));
+    let (status, again) = status::next(deployment, &sets, &posts, created, now);
+    Some(Plan {
+        actions,
+        revision,
+        status,
+        again,
+    })
+}
+
+type Spec = k8s_openapi::api::apps::v1::DeploymentSpec;
+
+fn step(spec: &Spec, sets: &Sets, posts: &Fenceposts, pods: &[Pod]) -> Vec<Action> {
+    let paused = spec.paused == Some(true);
+    if let (Some(new), false) = (&sets.new, paused) {
+        let revision = sets.next_revision();
+        if sets::revision(new) < revision {
+            return vec![Action::SetRevision {
+                name: sets::name(new),
+                revision,
+            }];
+        }
+    }
+    if paused || sets.is_scaling_event(posts.replicas) {
+        let actions = proportional::scale(sets, posts);
+        if paused && actions.is_empty() {
+            return clean_up(spec, sets);
+        }
+        return actions;
+    }
+    let actions = match spec
+        .strategy
+        .as_ref()
+        .and_then(|strategy| strategy.type_.as_deref())
+    {
+        Some("Recreate") => recreate(sets, posts, pods),
+        _ => rolling::step(sets, posts),
+    };
+    if actions.is_empty() && status::is_complete(sets, posts.replicas) {
+        return clean_up(spec, sets);
+    }
+    actions
+}
+
+/// First no pod of an old template is left, then the new ones come.
+fn recreate(sets: &Sets, posts: &Fenceposts, pods: &[Pod]) -> Vec<Action> {
+    let down: Vec<_> = sets.old.iter().filter_map(|set| scaled(set, 0)).collect();
+    if !down.is_empty() {
+        return down;
+    }
+    let belongs_to_old = |pod: &Pod| {
+        let owner = ownership::controller_of(&pod.metadata).map(|owner| &owner.uid);
+        owner.is_some()
+            && sets
+                .old
+                .iter()
+                .any(|set| set.metadata.uid.as_ref() == owner)
+    };
+    if pods
+        .iter()
+        .any(|pod| belongs_to_old(pod) && !is_terminal(pod))
+    {
+        return Vec::new();
+    }
+    match &sets.new {
+        Some(new) => scaled(new, posts.replicas).into_iter().collect(),
+        None => vec![Action::Create {
+            replicas: posts.replicas,
+            revision: sets.next_revision(),
+        }],
+    }
+}
+
+/// Scales a set unless it has that size.
+fn scaled(set: &ReplicaSet, to: i32) -> Option<Action> {
+    let from = sets::size(set);
+    (from != to).then(|| Action::Scale {
+        name: sets::name(set),
+        from,
+        to,
+    })
+}
+
+/// Removes the oldest unused sets beyond the history limit.
+fn clean_up(spec: &Spec, sets: &Sets) -> Vec<Action> {
+    let Ok(limit) = usize::try_from(spec.revision_history_limit.unwrap_or(10)) else {
+        return Vec::new();
+    };
+    let mut unused: Vec<_> = sets.old.iter().filter(|set| sets::is_unused(set)).collect();
+    unused.sort_by_key(|set| sets::revision(set));
+    let surplus = unused.len().saturating_sub(limit);
+    unused
+        .into_iter()
+        .take(surplus)
+        .map(|set| Action::DeleteSet(sets::name(set)))
+        .collect()
+}
+
+fn revision(spec: &Spec, sets: &Sets) -> Option<i64> {
+    match &sets.new {
+        Some(new) => Some(sets::revision(new)),
+        None if spec.paused == Some(true) => None,
+        None => Some(sets.next_revision()),
+    }
+}
+
+fn carry_out(
+    store: &Store,
+    recorder: &Recorder,
+    deployment: &Deployment,
+    plan: &Plan,
+) -> Result<(), StoreError> {
+    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    let Some(about) = store.get(Resource::Deployments, namespace, name) else {
+        return Ok(());
+    };
+    for action in &plan.actions {
+        act(store, recorder, deployment, &about, action)?;
+    }
+    let status = serde_json::to_value(&plan.status).unwrap_or_default();
+    let uid = object::uid(&about);
+    store.update(Resource::Deployments, namespace, name, |object| {
+        if object::uid(object) != uid {
+            return;
+        }
+        object["status"] = status;
+        if let Some(revision) = plan.revision {
+            set_annotation(object, REVISION, revision.to_string());
+        }
+    })?;
+    Ok(())
+}
+
+fn act(
+    store: &Store,
+    recorder: &Recorder,
+    deployment: &Deployment,
+    about: &Value,
+    action: &Action,
+) -> Result<(), StoreError> {
+    let namespace = object::namespace(about);
+    let update = |name: &str, change: &dyn Fn(&mut Value)| {
+        store
+            .update(Resource::ReplicaSets, namespace, name, |set| change(set))
+            .map(drop)
+    };
+    let scaled_event = |set: &str, from: i32, to: i32| {
+        let direction = if to > from { "up" } else { "down" };
+        let message = format!("Scaled {direction} replica set {set} from {from} to {to}");
+        recorder.record(about, Severity::Normal, "ScalingReplicaSet", &message);
+    };
+    match action {
+        Action::Adopt(name) => {
+            let reference = controller_reference(Resource::Deployments, &deployment.metadata);
+            update(name, &|set| adopt(set, reference.clone()))
+        }
+        Action::Release(name) => update(name, &|set| release(set, object::uid(about))),
+        Action::Create { replicas, revision } => {
+            let set = store.create(
+                Resource::ReplicaSets,
+                sets::of_template(deployment, *replicas, *revision),
+            )?;
+            if *replicas > 0 {
+                scaled_event(object::name(&set), 0, *replicas);
+            }
+            Ok(())
+        }
+        Action::Scale { name, from, to } => {
+            let posts = deployment
+                .spec
+                .as_ref()
+                .map(Fenceposts::of)
+                .unwrap_or_default();
+            update(name, &|set| {
+                set["spec"]["replicas"] = (*to).into();
+                set_annotation(set, DESIRED_REPLICAS, posts.replicas.to_string());
+                set_annotation(
+                    set,
+                    MAX_REPLICAS,
+                    (posts.replicas + posts.surge).to_string(),
+                );
+            })?;
+            if from != to {
+                scaled_event(name, *from, *to);
+            }
+            Ok(())
+        }
+        Action::SetRevision { name, revision } => {
+            update(name, &|set| sets::set_revision(set, *revision))
+        }
+        Action::DeleteSet(name) => store
+            .delete(
+                Resource::ReplicaSets,
+                namespace,
+                name,
+                &DeleteOptions::default(),
+            )
+            .map(drop),
+    }
+}
+
+fn set_annotation(object: &mut Value, name: &str, value: String) {
+    let metadata = object::map_at(object, "metadata");
+    object::map_at(metadata, "annotations")[name] = value.into();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! What a Deployment reports: counts and conditions.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::fenceposts::Fenceposts;
+use super::sets::{self, Sets};
+
+const AVAILABLE: &str = "Available";
+const PROGRESSING: &str = "Progressing";
+const NEW_SET_AVAILABLE: &str = "NewReplicaSetAvailable";
+const NEW_SET_CREATED: &str = "NewReplicaSetCreated";
+const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+
+/// Whether all pods are of the present template, and available.
+pub(super) fn is_complete(sets: &Sets, replicas: i32) -> bool {
+    let all = [sets.sum(sets::current), sets.sum(sets::available)];
+    let updated = sets.new.as_ref().map_or(0, sets::current);
+    updated == replicas && all == [replicas; 2]
+}
+
+/// The status to report now, and when to look whether progress is overdue.
+/// `created`: a set for the present template is being created in this step.
+pub(super) fn next(
+    deployment: &Deployment,
+    sets: &Sets,
+    posts: &Fenceposts,
+    created: bool,
+    now: Timestamp,
+) -> (DeploymentStatus, Option<Duration>) {
+    let before = deployment.status.clone().unwrap_or_default();
+    let mut status = counts(deployment, sets);
+    let mut conditions = Conditions {
+        list: before.conditions.clone().unwrap_or_default(),
+        now,
+    };
+    let enough = status.available_replicas.unwrap_or_default() >= posts.min_available();
+    if enough {
+        conditions.set(
+            AVAILABLE,
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+        );
+    } else {
+        let message = "Deployment does not have minimum availability.";
+        conditions.set(AVAILABLE, "False", "MinimumReplicasUnavailable", message);
+    }
+    let again = progress(
+        deployment,
+        sets,
+        posts,
+        created,
+        &before,
+        &status,
+        &mut conditions,
+    );
+    status.conditions = Some(conditions.list);
+    (status, again)
+}
+
+fn counts(deployment: &Deployment, sets: &Sets) -> DeploymentStatus {
+    let available = sets.sum(sets::available);
+    // Counts of zero are left out, as real servers do.
+    let positive = |count: i32| (count > 0).then_some(count);
+    DeploymentStatus {
+        observed_generation: deployment.metadata.generation,
+        replicas: positive(sets.sum(sets::current)),
+        updated_replicas: positive(sets.new.as_ref().map_or(0, sets::current)),
+        ready_replicas: positive(sets.sum(sets::ready)),
+        available_replicas: positive(available),
+        unavailable_replicas: positive(sets.total() - available),
+        collision_count: deployment
+            .status
+            .as_ref()
+            .and_then(|status| status.collision_count),
+        ..DeploymentStatus::default()
+    }
+}
+
+struct Conditions {
+    list: Vec<DeploymentCondition>,
+    now: Timestamp,
+}
+
+impl Conditions {
+    fn get(&self, kind: &str) -> Option<&DeploymentCondition> {
+        self.list.iter().find(|condition| condition.type_ == kind)
+    }
+
+    /// Sets a condition unless it says so already.
+    fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
+        let same = |present: &DeploymentCondition| {
+            present.status == status && present.reason.as_deref() == Some(reason)
+        };
+        if !self.get(kind).is_some_and(same) {
+            self.refresh(kind, status, reason, message);
+        }
+    }
+
+    /// Sets a condition with the present time of update.
+    fn refresh(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
+        let now = Some(Time(self.now));
+        let present = self.get(kind).filter(|present| present.status == status);
+        let transition =
+            present.map_or(now.clone(), |present| present.last_transition_time.clone());
+        self.list.retain(|condition| condition.type_ != kind);
+        self.list.push(DeploymentCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_update_time: now,
+            last_transition_time: transition,
+        });
+    }
+}
+
+/// The condition `Progressing`. Being overdue is only reported: nothing stops
+/// or is rolled back.
+fn progress(
+    deployment: &Deployment,
+    sets: &Sets,
+    posts: &Fenceposts,
+    created: bool,
+    before: &DeploymentStatus,
+    status: &DeploymentStatus,
+    conditions: &mut Conditions,
+) -> Option<Duration> {
+    let spec = deployment.spec.as_ref()?;
+    let deadline = spec
+        .progress_deadline_seconds
+        .filter(|deadline| *deadline != i32::MAX)?;
+    let reason = conditions
+        .get(PROGRESSING)
+        .and_then(|condition| condition.reason.clone())
+        .unwrap_or_default();
+    if spec.paused == Some(true) {
+        if reason != DEADLINE_EXCEEDED {
+            conditions.set(
+                PROGRESSING,
+                "Unknown",
+                "DeploymentPaused",
+                "Deployment is paused",
+            );
+        }
+        return None;
+    }
+    if reason == "DeploymentPaused" {
+        conditions.set(
+            PROGRESSING,
+            "Unknown",
+            "DeploymentResumed",
+            "Deployment is resumed",
+        );
+        return Some(Duration::ZERO);
+    }
+    let name = sets.new.as_ref().map(sets::name);
+    let name = name
+        .or_else(|| deployment.metadata.name.clone())
+        .unwrap_or_default();
+    if created {
+        let message = format!("Created new replica set for {name:?}");
+        conditions.refresh(PROGRESSING, "True", NEW_SET_CREATED, &message);
+    } else if is_complete(sets, posts.replicas) {
+        let message = format!("ReplicaSet {name:?} has successfully progressed.");
+        conditions.set(PROGRESSING, "True", NEW_SET_AVAILABLE, &message);
+        return None;
+    } else if reason == NEW_SET_AVAILABLE && status.replicas == status.updated_replicas {
+        // A complete deployment which is scaled, or loses a pod, is not rolling out.
+        return None;
+    } else if reason.is_empty() && sets.new.is_some() {
+        conditions.set(
+            PROGRESSING,
+            "True",
+            "FoundNewReplicaSet",
+            &format!("Found new replica set {name:?}"),
+        );
+    } else if has_progressed(before, status) {
+        let message = format!("ReplicaSet {name:?} is progressing.");
+        conditions.refresh(PROGRESSING, "True", "ReplicaSetUpdated", &message);
+    }
+    let condition = conditions.get(PROGRESSING)?;
+    if condition.reason.as_deref() == Some(DEADLINE_EXCEEDED) {
+        return None;
+    }
+    let due =
+        condition.last_update_time.as_ref()?.0 + SignedDuration::from_secs((deadline + 1).into());
+    let left = due.duration_since(conditions.now);
+    if left.is_positive() {
+        return Duration::try_from(left).ok();
+    }
+    let message = format!("ReplicaSet {name:?} has timed out progressing.");
+    conditions.set(PROGRESSING, "False", DEADLINE_EXCEEDED, &message);
+    None
+}
+
+/// More new pods, fewer old ones, or more of them ready or available.
+fn has_progressed(before: &DeploymentStatus, after: &DeploymentStatus) -> bool {
+    let updated = |status: &DeploymentStatus| status.updated_replicas.unwrap_or_default();
+    let old = |status: &DeploymentStatus| status.replicas.unwrap_or_default() - updated(status);
+    updated(after) > updated(before)
+        || old(after) < old(before)
+        || after.ready_replicas > before.ready_replicas
+        || after.available_replicas > before.available_replicas
+}

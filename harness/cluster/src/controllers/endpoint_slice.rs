@@ -1,0 +1,290 @@
+//! EndpointSlices: which pods of a Service take connections.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Value, json};
+
+use super::ownership::{controller_reference, typed_list};
+use super::replica_set::{is_terminal, ready_condition};
+use crate::events::Recorder;
+use crate::object;
+use crate::selector::Selector;
+use crate::store::{DeleteOptions, Resource, Store, StoreError};
+
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+const MAX_ENDPOINTS: usize = 100;
+
+pub(super) fn sync(store: &Store, _recorder: &Recorder) -> Option<Duration> {
+    let pods: Vec<Pod> = typed_list(store, Resource::Pods);
+    let services: Vec<Service> = typed_list(store, Resource::Services);
+    for service in services {
+        if let Err(error) = sync_service(store, &service, &pods) {
+            // Something changed meanwhile: that change wakes us again.
+            tracing::debug!(%error, name = service.metadata.name, "endpoint slices not synced");
+        }
+    }
+    None
+}
+
+fn sync_service(store: &Store, service: &Service, pods: &[Pod]) -> Result<(), StoreError> {
+    let Some(wanted) = slices(service, pods) else {
+        return Ok(());
+    };
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let (present, _) = store.list(Resource::EndpointSlices, Some(namespace));
+    let mut present = present.iter().filter(|slice| {
+        let labels = object::labels(slice);
+        labels.get(SERVICE_NAME).is_some_and(|owner| owner == name)
+            && labels
+                .get(MANAGED_BY)
+                .is_some_and(|manager| manager == MANAGER)
+    });
+    for slice in wanted {
+        match present.next() {
+            Some(present) => {
+                store.update(
+                    Resource::EndpointSlices,
+                    namespace,
+                    object::name(present),
+                    |present| {
+                        for field in ["endpoints", "ports"] {
+                            present[field] = slice[field].clone();
+                        }
+                        present["metadata"]["labels"] = slice["metadata"]["labels"].clone();
+                    },
+                )?;
+            }
+            None => {
+                store.create(Resource::EndpointSlices, slice)?;
+            }
+        }
+    }
+    for surplus in present {
+        let options = DeleteOptions::default();
+        store.delete(
+            Resource::EndpointSlices,
+            namespace,
+            object::name(surplus),
+            &options,
+        )?;
+    }
+    Ok(())
+}
+
+/// The slices a service shall have. `None` for one without a selector, whose
+/// slices are someone else's.
+fn slices(service: &Service, pods: &[Pod]) -> Option<Vec<Value>> {
+    let spec = service.spec.as_ref()?;
+    let selector = spec
+        .selector
+        .as_ref()
+        .filter(|selector| !selector.is_empty())?;
+    let selector = Selector::of_labels(selector);
+    // Pods may give different numbers to the same port name: a slice has one set.
+    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let selected = pods.iter().filter(|pod| {
+        pod.metadata.namespace == service.metadata.namespace
+            && selector.matches(&pod.metadata.labels.clone().unwrap_or_default())
+            && !is_terminal(pod)
+    });
+    for pod in selected {
+        let Some(endpoint) = endpoint(spec, pod) else {
+            continue;
+        };
+        let ports = ports(spec, pod);
+        let key = Value::from(ports.clone()).to_string();
+        groups
+            .entry(key)
+            .or_insert_with(|| (ports, Vec::new()))
+            .1
+            .push(endpoint);
+    }
+    if groups.is_empty() {
+        return Some(vec![slice(service, spec, &[], &[])]);
+    }
+    let slices = groups.values().flat_map(|(ports, endpoints)| {
+        endpoints
+            .chunks(MAX_ENDPOINTS)
+            .map(|endpoints| slice(service, spec, ports, endpoints))
+    });
+    Some(slices.collect())
+}
+
+/// A pod as an endpoint; nothing while it has no address. A deleted pod goes on
+/// serving until its processes have ended, but is no longer ready.
+fn endpoint(spec: &ServiceSpec, pod: &Pod) -> Option<Value> {
+    let address = pod
+        .status
+        .as_ref()?
+        .pod_ip
+        .as_deref()
+        .filter(|address| !address.is_empty())?;
+    let serving = ready_condition(pod).is_some();
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let published = spec.publish_not_ready_addresses == Some(true);
+    Some(json!({
+        "addresses": [address],
+        "conditions": {
+            "ready": published || (serving && !terminating),
+            "serving": serving,
+            "terminating": terminating,
+        },
+        "nodeName": pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()),
+        "targetRef": {
+            "kind": "Pod",
+            "namespace": pod.metadata.namespace,
+            "name": pod.metadata.name,
+            "uid": pod.metadata.uid,
+        },
+    }))
+}
+
+fn ports(spec: &ServiceSpec, pod: &Pod) -> Vec<Value> {
+    let ports = spec.ports.iter().flatten();
+    ports
+        .filter_map(|port| {
+            let number = match &port.target_port {
+                None => port.port,
+                Some(IntOrString::Int(number)) => *number,
+                Some(IntOrString::String(name)) => container_port(pod, name)?,
+            };
+            let protocol = port.protocol.as_deref().unwrap_or("TCP");
+            Some(json!({"name": port.name.as_deref().unwrap_or_default(), "port": number, "protocol": protocol}))
+        })
+        .collect()
+}
+
+fn container_port(pod: &Pod, name: &str) -> Option<i32> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports
+        .find(|port| port.name.as_deref() == Some(name))
+        .map(|port| port.container_port)
+}
+
+fn slice(service: &Service, spec: &ServiceSpec, ports: &[Value], endpoints: &[Value]) -> Value {
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.insert(SERVICE_NAME.to_owned(), name.to_owned());
+    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+    if spec.cluster_ip.as_deref() == Some("None") {
+        labels.insert("service.kubernetes.io/headless".to_owned(), String::new());
+    }
+    json!({
+        "metadata": {
+            "generateName": format!("{name}-"),
+            "namespace": service.metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [controller_reference(Resource::Services, &service.metadata)],
+        },
+        "addressType": "IPv4",
+        "ports": ports,
+        "endpoints": endpoints,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(change: impl FnOnce(&mut Value)) -> Service {
+        let mut service = json!({
+            "metadata": {"name": "web", "namespace": "default", "uid": "s"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]},
+        });
+        change(&mut service);
+        serde_json::from_value(service).unwrap()
+    }
+
+    fn pod(name: &str, port: u16, change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "ports": [{"name": "web", "containerPort": port}]}]},
+            "status": {
+                "phase": "Running",
+                "podIP": "127.9.128.1",
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        });
+        change(&mut pod);
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn conditions(service: &Service, pod: Pod) -> Value {
+        slices(service, &[pod]).unwrap()[0]["endpoints"][0]["conditions"].clone()
+    }
+
+    #[test]
+    fn a_terminating_pod_serves_but_is_not_ready() {
+        let pod = pod("p", 8080, |pod| {
+            pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into()
+        });
+        let expected = json!({"ready": false, "serving": true, "terminating": true});
+        assert_eq!(conditions(&service(|_| {}), pod), expected);
+    }
+
+    #[test]
+    fn an_unready_pod_is_listed_and_may_be_published() {
+        let unready = || {
+            pod("p", 8080, |pod| {
+                pod["status"]["conditions"][0]["status"] = "False".into()
+            })
+        };
+        let expected = json!({"ready": false, "serving": false, "terminating": false});
+        assert_eq!(conditions(&service(|_| {}), unready()), expected);
+        let publishing =
+            service(|service| service["spec"]["publishNotReadyAddresses"] = true.into());
+        assert_eq!(conditions(&publishing, unready())["ready"], true);
+    }
+
+    #[test]
+    fn ended_pods_and_pods_without_address_are_left_out() {
+        let pods = [
+            pod("ended", 80, |pod| {
+                pod["status"]["phase"] = "Succeeded".into()
+            }),
+            pod("new", 80, |pod| pod["status"]["podIP"] = Value::Null),
+            pod("other", 80, |pod| {
+                pod["metadata"]["labels"]["app"] = "other".into()
+            }),
+        ];
+        let slices = slices(&service(|_| {}), &pods).unwrap();
+        assert_eq!(slices.len(), 1);
+        assert_eq!(slices[0]["endpoints"], json!([]));
+    }
+
+    #[test]
+    fn a_named_port_is_looked_up_in_each_pod() {
+        let pods = [
+            pod("a", 8080, |_| {}),
+            pod("b", 9090, |_| {}),
+            pod("c", 8080, |_| {}),
+        ];
+        let slices = slices(&service(|_| {}), &pods).unwrap();
+        let ports: Vec<_> = slices
+            .iter()
+            .map(|slice| slice["ports"][0]["port"].clone())
+            .collect();
+        assert_eq!(ports, [8080, 9090]);
+        assert_eq!(slices[0]["endpoints"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_slice_holds_a_hundred() {
+        let pods: Vec<_> = (0..101)
+            .map(|number| pod(&number.to_string(), 80, |_| {}))
+            .collect();
+        let sizes: Vec<_> = slices(&service(|_| {}), &pods)
+            .unwrap()
+            .iter()
+            .map(|slice| slice["endpoints"].as_array().unwrap().len())
+            .collect();
+        assert_eq!(sizes, [100, 1]);
+    }
+}

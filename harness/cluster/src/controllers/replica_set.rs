@@ -1,0 +1,228 @@
+//! ReplicaSets: as many pods as asked for.
+
+mod victims;
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::earlier;
+use super::ownership::{Claim, adopt, claim, controller_reference, release, typed_list};
+use crate::clock;
+use crate::events::{Recorder, Severity};
+use crate::selector::Selector;
+use crate::store::{DeleteOptions, Deletion, Resource, Store, StoreError};
+
+/// What to do for one ReplicaSet.
+#[derive(Debug, Default)]
+struct Plan {
+    adopt: Vec<String>,
+    release: Vec<String>,
+    create: usize,
+    delete: Vec<String>,
+    status: ReplicaSetStatus,
+    /// When a pod will have been ready for long enough.
+    again: Option<Duration>,
+}
+
+pub(super) fn sync(store: &Store, recorder: &Recorder) -> Option<Duration> {
+    let pods: Vec<Pod> = typed_list(store, Resource::Pods);
+    let sets: Vec<ReplicaSet> = typed_list(store, Resource::ReplicaSets);
+    let mut again = None;
+    for set in sets {
+        let Some(plan) = plan(&set, &pods, clock::now()) else {
+            continue;
+        };
+        again = earlier(again, plan.again);
+        if let Err(error) = carry_out(store, recorder, &set, &plan) {
+            // The set or a pod changed meanwhile: that change wakes us again.
+            tracing::debug!(%error, name = set.metadata.name, "replica set not synced");
+        }
+    }
+    again
+}
+
+/// Decides what is to be done, given all pods.
+fn plan(set: &ReplicaSet, pods: &[Pod], now: Timestamp) -> Option<Plan> {
+    let spec = set.spec.as_ref()?;
+    let selector = Selector::of_label_selector(&spec.selector)?;
+    let mut plan = Plan::default();
+    let mut active: Vec<&Pod> = Vec::new();
+    for pod in pods {
+        let name = || pod.metadata.name.clone().unwrap_or_default();
+        match claim(&set.metadata, &selector, &pod.metadata) {
+            Claim::Owned if is_active(pod) => active.push(pod),
+            Claim::Adoptable if is_active(pod) => {
+                plan.adopt.push(name());
+                active.push(pod);
+            }
+            Claim::Released => plan.release.push(name()),
+            Claim::Owned | Claim::Adoptable | Claim::Foreign => {}
+        }
+    }
+    let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
+    if set.metadata.deletion_timestamp.is_none() {
+        plan.create = wanted.saturating_sub(active.len());
+        let surplus = active.len().saturating_sub(wanted);
+        plan.delete = victims::choose(&active, surplus, now);
+    }
+    let min_ready = SignedDuration::from_secs(spec.min_ready_seconds.unwrap_or_default().into());
+    plan.again = active
+        .iter()
+        .filter_map(|pod| available_in(pod, min_ready, now))
+        .min();
+    plan.status = status(set, &active, min_ready, now);
+    Some(plan)
+}
+
+/// Neither ended nor on its way out: the replacement of a pod is created as
+/// soon as its deletion is asked for.
+pub(super) fn is_active(pod: &Pod) -> bool {
+    !is_terminal(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+pub(super) fn is_terminal(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// The condition `Ready` when it is true.
+pub(super) fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Ready");
+    ready.filter(|condition| condition.status == "True")
+}
+
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    ready_condition(pod)?
+        .last_transition_time
+        .as_ref()
+        .map(|time| time.0)
+}
+
+fn is_available(pod: &Pod, min_ready: SignedDuration, now: Timestamp) -> bool {
+    let long_enough = || ready_since(pod).is_some_and(|since| since + min_ready < now);
+    ready_condition(pod).is_some() && (min_ready.is_zero() || long_enough())
+}
+
+/// How long until a ready pod may count as available. Times have whole seconds,
+/// hence one more.
+fn available_in(pod: &Pod, min_ready: SignedDuration, now: Timestamp) -> Option<Duration> {
+    if is_available(pod, min_ready, now) {
+        return None;
+    }
+    let due = ready_since(pod)? + min_ready + SignedDuration::from_secs(1);
+    Some(
+        Duration::try_from(due.duration_since(now))
+            .unwrap_or_default()
+            .max(Duration::from_millis(100)),
+    )
+}
+
+fn status(
+    set: &ReplicaSet,
+    active: &[&Pod],
+    min_ready: SignedDuration,
+    now: Timestamp,
+) -> ReplicaSetStatus {
+    let count = |matching: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(active.iter().filter(|pod| matching(pod)).count()).unwrap_or(i32::MAX)
+    };
+    let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    let template_labels = template.and_then(|template| template.metadata.as_ref()?.labels.clone());
+    let template_selector = Selector::of_labels(&template_labels.unwrap_or_default());
+    ReplicaSetStatus {
+        replicas: count(&|_| true),
+        fully_labeled_replicas: Some(count(&|pod| {
+            template_selector.matches(&pod.metadata.labels.clone().unwrap_or_default())
+        })),
+        ready_replicas: Some(count(&|pod| ready_condition(pod).is_some())),
+        available_replicas: Some(count(&|pod| is_available(pod, min_ready, now))),
+        observed_generation: set.metadata.generation,
+        ..ReplicaSetStatus::default()
+    }
+}
+
+fn carry_out(
+    store: &Store,
+    recorder: &Recorder,
+    set: &ReplicaSet,
+    plan: &Plan,
+) -> Result<(), StoreError> {
+    let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    let name = set.metadata.name.as_deref().unwrap_or_default();
+    let Some(about) = store.get(Resource::ReplicaSets, namespace, name) else {
+        return Ok(());
+    };
+    for pod in &plan.adopt {
+        let reference = controller_reference(Resource::ReplicaSets, &set.metadata);
+        store.update(Resource::Pods, namespace, pod, |pod| adopt(pod, reference))?;
+    }
+    for pod in &plan.release {
+        store.update(Resource::Pods, namespace, pod, |pod| release(pod, uid))?;
+    }
+    for _ in 0..plan.create {
+        match store.create(Resource::Pods, new_pod(set)) {
+            Ok(pod) => {
+                let message = format!("Created pod: {}", crate::object::name(&pod));
+                recorder.record(&about, Severity::Normal, "SuccessfulCreate", &message);
+            }
+            Err(error) => {
+                let message = format!("Error creating: {error}");
+                recorder.record(&about, Severity::Warning, "FailedCreate", &message);
+                return Err(error);
+            }
+        }
+    }
+    for pod in &plan.delete {
+        let deletion = store.delete(Resource::Pods, namespace, pod, &DeleteOptions::default())?;
+        let (Deletion::Removed(_) | Deletion::Pending(_)) = deletion;
+        recorder.record(
+            &about,
+            Severity::Normal,
+            "SuccessfulDelete",
+            &format!("Deleted pod: {pod}"),
+        );
+    }
+    let status = serde_json::to_value(&plan.status).unwrap_or_default();
+    store.update(Resource::ReplicaSets, namespace, name, |set| {
+        set["status"] = status
+    })?;
+    Ok(())
+}
+
+fn new_pod(set: &ReplicaSet) -> Value {
+    let template = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.clone())
+        .unwrap_or_default();
+    let metadata = template.metadata.unwrap_or_default();
+    json!({
+        "metadata": {
+            "generateName": format!("{}-", set.metadata.name.as_deref().unwrap_or_default()),
+            "namespace": set.metadata.namespace,
+            "labels": metadata.labels.unwrap_or_default(),
+            "annotations": metadata.annotations.unwrap_or_default(),
+            "ownerReferences": [controller_reference(Resource::ReplicaSets, &set.metadata)],
+        },
+        "spec": template.spec,
+        "status": {"phase": "Pending", "qosClass": "BestEffort"},
+    })
+}
+
+#[cfg(test)]
+mod tests;

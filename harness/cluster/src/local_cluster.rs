@@ -1,0 +1,203 @@
+//! Putting the cluster together: its address, its parts, its end.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rand::Rng as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{Api, ServiceAddresses};
+use crate::controllers;
+use crate::images::ImageMap;
+use crate::node::{self, NodeError, NodeHandle, NodeOptions};
+use crate::pod_shim::Isolation;
+use crate::proxy::{self, ProxyHandle, ProxyOptions};
+use crate::store::Store;
+use crate::subnet::{API_PORT, Subnet};
+
+/// What a cluster is made of.
+#[derive(Clone, Default, Debug)]
+pub struct Options {
+    /// The programs which pods run.
+    pub images: ImageMap,
+    /// The command line (an absolute path first) which ends in
+    /// [`crate::pod_shim::main`]. Empty: the cluster has no node, and pods stay
+    /// pending, which is enough to work with the API.
+    pub pod_shim: Vec<OsString>,
+    /// Where the logs of the containers are written.
+    pub log_directory: PathBuf,
+    /// Listen on `127.0.0.1:<port>` too for each port of each Service.
+    pub publish_services: bool,
+}
+
+/// A cluster which could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No loopback address for the API server.
+    #[error(
+        "the API server cannot listen on {address}: the system must let programs listen on all of 127.0.0.0/8, and not all of it may be in use"
+    )]
+    Bind {
+        /// The address that was tried last.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Pods cannot be started.
+    #[error("the node cannot be started")]
+    Node(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<NodeError> for StartError {
+    fn from(error: NodeError) -> Self {
+        Self::Node(Box::new(error))
+    }
+}
+
+/// A running cluster. Dropping it without [`LocalCluster::shutdown`] leaves the
+/// ending of its tasks to the runtime.
+#[derive(Debug)]
+pub struct LocalCluster {
+    address: SocketAddr,
+    token: String,
+    node: Option<NodeHandle>,
+    proxy: ProxyHandle,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl LocalCluster {
+    /// Starts a cluster on loopback addresses of its own. It is ready for
+    /// requests when this returns.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let (listener, subnet, address) = bind().await?;
+        let store = Store::new();
+        let shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let node = if options.pod_shim.is_empty() {
+            None
+        } else {
+            let node = NodeOptions {
+                images: options.images,
+                pod_shim: options.pod_shim,
+                log_directory: options.log_directory,
+                subnet,
+            };
+            Some(node::spawn(store.clone(), node).await?)
+        };
+        let proxy_options = ProxyOptions {
+            publish_services: options.publish_services,
+            ..ProxyOptions::default()
+        };
+        let proxy = proxy::spawn(store.clone(), proxy_options);
+        controllers::spawn(&store, &tasks, &shutdown);
+        let token = random_token();
+        let logs = node.as_ref().map(|node| node.logs().clone());
+        let addresses = ServiceAddresses::new(subnet, options.publish_services);
+        let api = Api::new(store, addresses, token.clone(), logs, shutdown.clone());
+        let stopped = shutdown.clone().cancelled_owned();
+        let server = axum::serve(listener, api.router()).with_graceful_shutdown(stopped);
+        tasks.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the API server failed");
+            }
+        });
+        Ok(Self {
+            address,
+            token,
+            node,
+            proxy,
+            tasks,
+            shutdown,
+        })
+    }
+
+    /// Where the API server listens, over plain HTTP.
+    pub fn api_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A kubeconfig (YAML) for this cluster. Its server URL contains the random
+    /// token without which the API server answers nobody: treat it as a secret.
+    pub fn kubeconfig(&self) -> String {
+        let Self { address, token, .. } = self;
+        format!(
+            "\
+apiVersion: v1
+kind: Config
+clusters:
+- name: holdfast
+  cluster:
+    server: http://{address}/{token}
+users:
+- name: holdfast
+  user: {{}}
+contexts:
+- name: holdfast
+  context:
+    cluster: holdfast
+    user: holdfast
+    namespace: default
+current-context: holdfast
+"
+        )
+    }
+
+    /// What this cluster emulates and how, a line each: figures depend on it.
+    pub fn emulations(&self) -> Vec<String> {
+        let pods = match self.node.as_ref().map(NodeHandle::isolation) {
+            None => "no node: pods stay pending",
+            Some(Isolation::PidNamespace) => {
+                "pods are process trees in PID namespaces of their own: the kernel's PID-1 signal rule holds"
+            }
+            Some(Isolation::ProcessGroup) => {
+                "pods are process groups (PID namespaces are not permitted here): the PID-1 signal rule is emulated"
+            }
+        };
+        let ProxyOptions { watch_latency, .. } = ProxyOptions::default();
+        let proxy = format!(
+            "services are userspace TCP proxies on loopback addresses: endpoint changes reach them after {} ms, under sustained change once a second",
+            watch_latency.as_millis()
+        );
+        let network = "no network namespaces and no cluster DNS: pods listen on $POD_IP and find services by environment variables";
+        vec![pods.to_owned(), proxy, network.to_owned()]
+    }
+
+    /// Ends every pod's processes, waits for them, and stops serving.
+    pub async fn shutdown(self) {
+        if let Some(node) = self.node {
+            node.shutdown().await;
+        }
+        self.proxy.shutdown().await;
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Binds the API server, and thereby takes a free subnet.
+async fn bind() -> Result<(TcpListener, Subnet, SocketAddr), StartError> {
+    let mut failure = None;
+    for subnet in Subnet::all_from_random() {
+        let address = SocketAddr::from((subnet.api_server(), API_PORT));
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok((listener, subnet, address)),
+            Err(source) => {
+                let in_use = source.kind() == io::ErrorKind::AddrInUse;
+                failure = Some(StartError::Bind { address, source });
+                if !in_use {
+                    break;
+                }
+            }
+        }
+    }
+    Err(failure.expect("there is at least one subnet"))
+}
+
+fn random_token() -> String {
+    format!("{:032x}", rand::rng().random::<u128>())
+}
