@@ -62,3 +62,29 @@ pub mod seconds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_write_a_number_and_its_unit() {
+        for (text, nanos) in [
+            ("250us", 250_000),
+            ("4.8ms", 4_800_000),
+            ("610ms", 610_000_000),
+            ("0s", 0),
+            ("1.5s", 1_500_000_000),
+            (" 2m ", 120_000_000_000),
+            ("1h", 3_600_000_000_000),
+        ] {
+            assert_eq!(parse(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+        for text in [
+            "", "s", "30", "30 s", "-1s", "+1s", "1.2.3s", "1d", "1e3s", "1s1s", "∞s",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(parse(&format!("{}h", "9".repeat(400))), None);
+    }
+}

@@ -94,7 +94,7 @@ pub(super) fn read(
 
 fn default_value(name: &str, node: &Node, problems: &mut Problems) -> Option<String> {
     let text = problems.text(node, name)?;
-    if text.contains([OPEN, '$']) {
+    if text.contains(OPEN) || text.contains("${") {
         problems.report(
             &node.at,
             format!("the parameter `{name}` refers to another one"),
