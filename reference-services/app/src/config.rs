@@ -21,7 +21,7 @@ pub struct Config {
     pub pay: PayConfig,
     /// What the call to pay is protected by.
     pub resilience: CommandSettings,
-    /// The series of random draws; `None` is another one on each start.
+    /// The series of the costs' random draws; `None` is another one on each start.
     pub seed: Option<u64>,
 }
 

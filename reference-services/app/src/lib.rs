@@ -35,15 +35,17 @@ pub enum BuildError {
 /// Puts app together, ready to be served. Orders under way run on `work`.
 pub async fn build(config: &Config, work: TaskTracker) -> Result<Router, BuildError> {
     let mut registry = Registry::default();
-    let chance = Arc::new(Chance::new(config.seed));
 
     let orders = SqlOrders::open(&config.database).await?;
-    let orders = PacedOrders::new(orders, config.costs, Arc::clone(&chance), &mut registry);
+    let orders = PacedOrders::new(orders, config.costs, config.seed, &mut registry);
 
     let measurements = Measurements::register("pay", &mut registry);
     let command = Command::start(config.resilience.clone(), measurements);
     let payments = PayClient::new(&config.pay, command, &mut registry)?;
 
-    let service = OrderService::new(Arc::new(orders), Arc::new(payments), chance, work);
+    // Never from the seed: two replicas, or one before and after a restart, would give two orders the
+    // same name, and the second would pass as paid.
+    let names = Chance::new(None);
+    let service = OrderService::new(Arc::new(orders), Arc::new(payments), names, work);
     Ok(http::router(service).merge(metrics::router(registry)))
 }

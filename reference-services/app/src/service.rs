@@ -46,13 +46,13 @@ impl OrderService {
     pub fn new(
         orders: Arc<dyn Orders>,
         payments: Arc<dyn Payments>,
-        names: Arc<Chance>,
+        names: Chance,
         work: TaskTracker,
     ) -> Self {
         Self {
             orders,
             payments,
-            names,
+            names: Arc::new(names),
             work,
         }
     }

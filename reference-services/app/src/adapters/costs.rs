@@ -56,7 +56,8 @@ struct StepLabel {
 }
 
 impl<O> PacedOrders<O> {
-    pub fn new(orders: O, costs: Costs, chance: Arc<Chance>, registry: &mut Registry) -> Self {
+    /// Paces `orders`, drawing from the series that `seed` stands for.
+    pub fn new(orders: O, costs: Costs, seed: Option<u64>, registry: &mut Registry) -> Self {
         let steps = Family::<StepLabel, Histogram, fn() -> Histogram>::new_with_constructor(
             duration_histogram,
         );
@@ -70,7 +71,7 @@ impl<O> PacedOrders<O> {
             orders,
             pace: Pace {
                 costs,
-                chance,
+                chance: Arc::new(Chance::new(seed)),
                 durations: Durations {
                     receive: of_step("receive"),
                     insert: of_step("insert"),

@@ -108,6 +108,18 @@ async fn the_korean_names_mean_the_same() {
 }
 
 #[tokio::test]
+async fn replicas_with_the_same_seed_do_not_give_two_orders_the_same_name() {
+    let pay = ScriptedPay::start(PAID).await;
+    let url = pay.url();
+    for _ in 0..2 {
+        let app = app(&url, [("RNG_SEED", "7")]).await;
+        assert_eq!(order(&app).await.status(), StatusCode::CREATED);
+    }
+    let names = pay.asked(2).await;
+    assert_ne!(names[0], names[1]);
+}
+
+#[tokio::test]
 async fn orders_that_make_no_sense_are_told_so() {
     let app = app(&nowhere().await, []).await;
     for body in [

@@ -15,7 +15,7 @@ fn service(answer: Result<(), PaymentError>) -> OrderService {
     OrderService::new(
         Arc::new(InMemoryOrders::default()),
         Arc::new(Always(answer)),
-        Arc::new(Chance::new(None)),
+        Chance::new(None),
         TaskTracker::new(),
     )
 }
