@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
@@ -53,54 +53,69 @@ impl Default for ProxyOptions {
     }
 }
 
-/// Why a service port cannot be published on 127.0.0.1.
+/// Why a service port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PublishError {
+pub(crate) enum PortError {
     #[error(
-        "port {port} on 127.0.0.1 is already in use by another process: end that process, give the service another port, or do not publish services"
+        "port {port} on {address} is already in use by another process, perhaps one that listens on all addresses: end that process, or give the service another port"
     )]
-    InUse { port: u16 },
+    InUse { address: IpAddr, port: u16 },
     #[error("port {port} on 127.0.0.1 is already published for service {namespace}/{name}")]
     Published {
         port: u16,
         namespace: String,
         name: String,
     },
-    #[error("port {port} on 127.0.0.1 cannot be listened on: {reason}")]
-    Refused { port: u16, reason: String },
+    #[error(
+        "port {port} on {address} needs a privilege that this user does not have: give the service a port from 1024 up"
+    )]
+    Privileged { address: IpAddr, port: u16 },
+    #[error("port {port} on {address} cannot be listened on: {reason}")]
+    Refused {
+        address: IpAddr,
+        port: u16,
+        reason: String,
+    },
+}
+
+/// Whether the proxy could listen on a port of an address that no service has yet.
+pub(crate) fn check_listenable(address: IpAddr, port: u16) -> Result<(), PortError> {
+    let Err(error) = std::net::TcpListener::bind((address, port)) else {
+        return Ok(());
+    };
+    Err(match error.kind() {
+        io::ErrorKind::AddrInUse => PortError::InUse { address, port },
+        io::ErrorKind::PermissionDenied => PortError::Privileged { address, port },
+        _ => PortError::Refused {
+            address,
+            port,
+            reason: error.to_string(),
+        },
+    })
 }
 
 /// Whether the proxy could publish a new service's port on 127.0.0.1.
-pub(crate) fn check_publishable(store: &Store, port: u16) -> Result<(), PublishError> {
+pub(crate) fn check_publishable(store: &Store, port: u16) -> Result<(), PortError> {
     let services: Vec<Service> = typed(store, Resource::Services);
-    let uses = |service: &Service| {
-        let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
-        ports
-            .into_iter()
-            .flatten()
-            .any(|used| used.port == i32::from(port))
-            && service
-                .spec
-                .as_ref()
-                .is_some_and(|spec| spec.cluster_ip.as_deref() != Some("None"))
-    };
-    if let Some(service) = services.into_iter().find(uses) {
-        let namespace = service.metadata.namespace.unwrap_or_default();
-        let name = service.metadata.name.unwrap_or_default();
-        return Err(PublishError::Published {
+    let publisher = services
+        .into_iter()
+        .find(|service| publishes(service, port));
+    match publisher {
+        Some(service) => Err(PortError::Published {
             port,
-            namespace,
-            name,
-        });
-    }
-    match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(PublishError::InUse { port }),
-        Err(error) => Err(PublishError::Refused {
-            port,
-            reason: error.to_string(),
+            namespace: service.metadata.namespace.unwrap_or_default(),
+            name: service.metadata.name.unwrap_or_default(),
         }),
+        None => check_listenable(Ipv4Addr::LOCALHOST.into(), port),
     }
+}
+
+fn publishes(service: &Service, port: u16) -> bool {
+    let Some(spec) = &service.spec else {
+        return false;
+    };
+    let mut ports = spec.ports.iter().flatten();
+    spec.cluster_ip.as_deref() != Some("None") && ports.any(|used| used.port == i32::from(port))
 }
 
 /// The running proxy.
@@ -305,4 +320,30 @@ fn follow(store: &Store, resource: Resource) -> Watch {
     store
         .watch(resource, None)
         .expect("a watch without a revision cannot be too old")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let store = Store::new();
+        let error = check_publishable(&store, port).unwrap_err();
+        let expected = format!("port {port} on 127.0.0.1 is already in use by another process");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        drop(other);
+        check_publishable(&store, port).unwrap();
+        let service = json!({
+            "metadata": {"name": "app", "namespace": "default"},
+            "spec": {"clusterIP": "127.80.64.1", "ports": [{"port": port}]},
+        });
+        store.create(Resource::Services, service).unwrap();
+        let error = check_publishable(&store, port).unwrap_err();
+        assert!(error.to_string().ends_with("default/app"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Giving each Service its cluster address.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -38,8 +39,8 @@ impl ServiceAddresses {
         let (namespace, name) = (object::namespace(&service), object::name(&service));
         if store.get(Resource::Services, namespace, name).is_none() {
             let address = self.choose(store, &service)?;
-            if self.published && address != HEADLESS {
-                check_publishable(store, &service)?;
+            if address != HEADLESS {
+                self.check_ports(store, &service, &address)?;
             }
             set(&mut service, &address);
         }
@@ -71,6 +72,29 @@ impl ServiceAddresses {
         Err(refused(service, "spec.clusterIP", &problem))
     }
 
+    /// Whether the proxy will be able to listen for a new service.
+    fn check_ports(&self, store: &Store, service: &Value, address: &str) -> Result<(), ApiError> {
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return Ok(());
+        };
+        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        for (index, port) in ports.enumerate() {
+            let number = port["port"]
+                .as_u64()
+                .and_then(|port| u16::try_from(port).ok());
+            let Some(number) = number else { continue };
+            let mut outcome = proxy::check_listenable(address, number);
+            if self.published {
+                outcome = outcome.and_then(|()| proxy::check_publishable(store, number));
+            }
+            outcome.map_err(|error| {
+                let field = format!("spec.ports[{index}].port");
+                refused(service, &field, &error.to_string())
+            })?;
+        }
+        Ok(())
+    }
+
     fn free(&self, used: &BTreeSet<&str>) -> Option<String> {
         self.subnet
             .services()
@@ -90,24 +114,6 @@ pub(super) fn keep(old: &Value, new: &mut Value) {
 fn set(service: &mut Value, address: &str) {
     service["spec"]["clusterIP"] = address.into();
     service["spec"]["clusterIPs"] = json!([address]);
-}
-
-fn check_publishable(store: &Store, service: &Value) -> Result<(), ApiError> {
-    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    for (index, port) in ports.enumerate() {
-        let number = port["port"]
-            .as_u64()
-            .and_then(|port| u16::try_from(port).ok())
-            .unwrap_or_default();
-        proxy::check_publishable(store, number).map_err(|error| {
-            refused(
-                service,
-                &format!("spec.ports[{index}].port"),
-                &error.to_string(),
-            )
-        })?;
-    }
-    Ok(())
 }
 
 fn refused(service: &Value, field: &str, message: &str) -> ApiError {

@@ -15,12 +15,13 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -39,18 +40,18 @@ async fn main() -> ExitCode {
         environment.get("READY").is_none_or(|text| text != "off"),
         Ordering::Relaxed,
     );
-    if environment.contains_key("GRANDCHILD") {
-        let grandchild = Command::new("sleep")
-            .arg("1000000")
-            .spawn()
-            .expect("sleep exists");
-        say(&format!("grandchild {}", grandchild.id()));
-    }
+    // Kept, and never waited for.
+    let _grandchild = environment.get("GRANDCHILD").map(|_| start_grandchild());
     tokio::select! {
         code = end_by_signal(environment.get("ON_SIGTERM").map_or("default", String::as_str)) => code,
         code = end_by_itself(number("EXIT_AFTER"), number("EXIT_CODE")) => code,
         () = serve(&environment, number("BOOT_DELAY").unwrap_or(0)) => ExitCode::FAILURE,
     }
+}
+
+fn start_grandchild() -> tokio::process::Child {
+    let sleeping = Command::new("sleep").arg("1000000").spawn();
+    sleeping.expect("every machine has sleep")
 }
 
 async fn end_by_signal(behaviour: &str) -> ExitCode {

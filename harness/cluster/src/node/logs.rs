@@ -62,11 +62,13 @@ pub(crate) struct LogOwner {
 #[derive(Clone, Debug)]
 pub(crate) struct Logs(Arc<Inner>);
 
+/// By pod uid and container: the logs of its runs, oldest first.
+type Runs = HashMap<(String, String), Vec<Arc<Log>>>;
+
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
-    /// By pod uid and container: the logs of its runs, oldest first.
-    runs: Mutex<HashMap<(String, String), Vec<Arc<Log>>>>,
+    runs: Mutex<Runs>,
 }
 
 /// The log of one run of a container.

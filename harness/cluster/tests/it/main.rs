@@ -1,5 +1,7 @@
 //! The local cluster as its users see it: over the API and with kubectl.
 
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
 mod api;
 mod cluster;
 mod kubectl;

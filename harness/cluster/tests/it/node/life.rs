@@ -55,7 +55,7 @@ async fn a_deployment_becomes_ready_and_its_pods_know_their_surroundings() {
         assert_eq!(variable("ME").await, name);
         assert_eq!(variable("HOSTNAME").await, name);
         assert_eq!(variable("COLOUR").await, "blue");
-        assert_eq!(variable("URL").await, format!("http://{cluster_ip}:80"));
+        assert_eq!(variable("URL").await, format!("http://{cluster_ip}:8000"));
         assert_eq!(variable("BIND_ADDR").await, address(&pod).ip().to_string());
         assert_eq!(
             variable("CARGO_MANIFEST_DIR").await,

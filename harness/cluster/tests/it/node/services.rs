@@ -20,7 +20,7 @@ const RETRY: std::time::Duration = std::time::Duration::from_millis(50);
 async fn create_service(stage: &Stage) -> SocketAddr {
     let created: Service = stage.create(service("app")).await;
     let address = created.spec.unwrap().cluster_ip.unwrap();
-    SocketAddr::new(address.parse().unwrap(), 80)
+    SocketAddr::new(address.parse().unwrap(), 8000)
 }
 
 /// Tries until the service answers.

@@ -28,7 +28,7 @@ pub(super) const IMAGE: &str = "victim";
 pub(super) struct Stage {
     cluster: LocalCluster,
     pub(super) client: Client,
-    pub(super) logs: tempfile::TempDir,
+    _logs: tempfile::TempDir,
 }
 
 impl Stage {
@@ -52,7 +52,7 @@ impl Stage {
         Self {
             cluster,
             client,
-            logs,
+            _logs: logs,
         }
     }
 
@@ -228,7 +228,7 @@ pub(super) fn service(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 8000, "targetPort": 8080}]},
     })
 }
 
