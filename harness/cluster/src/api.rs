@@ -3,6 +3,7 @@
 //! This file routes; what a request means is decided in the modules below it.
 
 mod admission;
+mod apply;
 mod decode;
 mod delete;
 mod discovery;
@@ -32,6 +33,8 @@ use crate::store::{Store, Subresource};
 use error::ApiError;
 use request::{Parameters, Target, View};
 pub(crate) use service_address::ServiceAddresses;
+
+use write::Change;
 
 /// As large as a request body may be, in bytes; the limit of real servers.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -198,7 +201,10 @@ fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Call, ApiError> {
-    let parameters = Parameters::parse(uri.query())?;
+    let mut parameters = Parameters::parse(uri.query())?;
+    if parameters.field_manager.is_empty() {
+        parameters.field_manager = program(&headers).to_owned();
+    }
     let view = View::of(&headers);
     Ok(Call {
         method,
@@ -208,6 +214,17 @@ fn call(
         headers,
         body,
     })
+}
+
+/// The client's name for itself, without version.
+fn program(headers: &HeaderMap) -> &str {
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
+    let program = agent.and_then(|agent| agent.split('/').next());
+    program
+        .filter(|program| !program.is_empty())
+        .unwrap_or("unknown")
 }
 
 fn objects(api: &Parts, call: Call) -> Result<Response, ApiError> {
@@ -281,9 +298,9 @@ fn object(api: &Parts, call: &Call) -> Result<Response, ApiError> {
             )))
         }
         Method::PUT | Method::PATCH => {
-            let written = changed(api, call)?;
+            let (code, written) = changed(api, call)?;
             Ok(written_response(
-                StatusCode::OK,
+                code,
                 &call.target,
                 &call.parameters,
                 call.view,
@@ -302,7 +319,7 @@ fn object(api: &Parts, call: &Call) -> Result<Response, ApiError> {
 fn subresource(api: &Parts, call: &Call, part: Subresource) -> Result<Response, ApiError> {
     let object = match call.method {
         Method::GET => read::existing(&api.store, &call.target)?,
-        Method::PUT | Method::PATCH => changed(api, call)?.object,
+        Method::PUT | Method::PATCH => changed(api, call)?.1.object,
         _ => return Err(not_allowed(&call.method, &call.target)),
     };
     Ok(match part {
@@ -330,13 +347,26 @@ fn pod_log(api: &Parts, call: &Call) -> Result<Response, ApiError> {
     )
 }
 
-fn changed(api: &Parts, call: &Call) -> Result<write::Written, ApiError> {
+fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), ApiError> {
+    let Call {
+        target, parameters, ..
+    } = call;
     let change = match call.method {
-        Method::PUT => write::Change::Replace(write::parse_body(&call.headers, &call.body)?),
+        Method::PUT => Change::Replace(write::parse_body(&call.headers, &call.body)?),
         _ => write::parse_patch(&call.headers, &call.body)?,
     };
-    let store = store_for(api, call.parameters.dry_run());
-    write::change(&store, &call.target, &call.parameters, &change)
+    let store = store_for(api, parameters.dry_run());
+    match (&change, read::existing(&store, target)) {
+        (Change::Apply(applied), Err(_)) if target.subresource.is_none() => {
+            let object = write::created_by_apply(applied, parameters)?;
+            let written = write::create(&store, &api.addresses, target, parameters, object)?;
+            Ok((StatusCode::CREATED, written))
+        }
+        _ => Ok((
+            StatusCode::OK,
+            write::change(&store, target, parameters, &change)?,
+        )),
+    }
 }
 
 /// A dry run works on a copy.
@@ -372,3 +402,6 @@ fn not_allowed(method: &Method, target: &Target) -> ApiError {
         target.resource.qualified_name()
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,14 +77,15 @@ pub(crate) fn owners(object: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
+/// The value as a map, made one when it is none.
+pub(crate) fn map_of(value: &mut Value) -> &mut Value {
+    if !value.is_object() {
+        *value = Value::Object(serde_json::Map::new());
+    }
+    value
+}
+
 /// The map at `key`, created when absent or not a map.
 pub(crate) fn map_at<'a>(object: &'a mut Value, key: &str) -> &'a mut Value {
-    if !object.is_object() {
-        *object = Value::Object(serde_json::Map::new());
-    }
-    let entry = &mut object[key];
-    if !entry.is_object() {
-        *entry = Value::Object(serde_json::Map::new());
-    }
-    entry
+    map_of(&mut map_of(object)[key])
 }

@@ -11,7 +11,7 @@ const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 
 /// How the elements of a list are told apart.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-enum ListKind {
+pub(crate) enum ListKind {
     /// Objects known by the value of this field.
     Map(&'static str),
     /// A set of plain values.
@@ -29,7 +29,7 @@ pub fn strategic_merge(base: &mut Value, patch: &Value) {
 }
 
 /// The list at `field` inside the object (or list of objects) called `parent`.
-fn list_kind(parent: &str, field: &str) -> ListKind {
+pub(crate) fn list_kind(parent: &str, field: &str) -> ListKind {
     match (parent, field) {
         ("containers" | "initContainers" | "ephemeralContainers", "ports") => {
             ListKind::Map("containerPort")

@@ -25,8 +25,6 @@ pub(crate) enum ApiError {
     },
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(&'static str),
-    #[error("{0}")]
-    Conflict(String),
     #[error("Apply failed with {} conflict(s): {}", causes.len(), join(causes))]
     ApplyConflict { causes: Vec<Cause> },
     #[error("the provided continue parameter is too old to display a consistent list result: {0}")]
@@ -132,9 +130,9 @@ impl ApiError {
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
             }
-            Self::Conflict(_)
-            | Self::ApplyConflict { .. }
-            | Self::Store(StoreError::Conflict { .. }) => (StatusCode::CONFLICT, "Conflict"),
+            Self::ApplyConflict { .. } | Self::Store(StoreError::Conflict { .. }) => {
+                (StatusCode::CONFLICT, "Conflict")
+            }
             Self::Store(StoreError::AlreadyExists { .. }) => {
                 (StatusCode::CONFLICT, "AlreadyExists")
             }
@@ -181,7 +179,6 @@ impl ApiError {
             | Self::NoSuchPath
             | Self::MethodNotAllowed(_)
             | Self::UnsupportedMediaType(_)
-            | Self::Conflict(_)
             | Self::ContinueExpired(_) => json!({}),
         }
     }

@@ -233,44 +233,39 @@ impl View {
 mod tests {
     use super::*;
 
-    fn target(
-        path: &str,
-    ) -> Option<(
-        Resource,
-        Option<String>,
-        Option<String>,
-        Option<Subresource>,
-    )> {
-        let target = Target::parse("", "v1", path).ok()?;
-        Some((
-            target.resource,
-            target.namespace,
-            target.name,
-            target.subresource,
-        ))
+    fn parsed(path: &str) -> Option<Target> {
+        Target::parse("", "v1", path).ok()
     }
 
     #[test]
     fn paths_address_collections_objects_and_subresources() {
-        let text = |text: &str| Some(text.to_owned());
-        assert_eq!(target("pods"), Some((Resource::Pods, None, None, None)));
+        let target = |resource, namespace: Option<&str>, name: Option<&str>, subresource| {
+            let (namespace, name) = (namespace.map(str::to_owned), name.map(str::to_owned));
+            Some(Target {
+                resource,
+                namespace,
+                name,
+                subresource,
+            })
+        };
+        assert_eq!(parsed("pods"), target(Resource::Pods, None, None, None));
         assert_eq!(
-            target("namespaces/a/pods"),
-            Some((Resource::Pods, text("a"), None, None))
+            parsed("namespaces/a/pods"),
+            target(Resource::Pods, Some("a"), None, None)
         );
-        let log = Some((Resource::Pods, text("a"), text("p"), Some(Subresource::Log)));
-        assert_eq!(target("namespaces/a/pods/p/log"), log);
+        let log = target(Resource::Pods, Some("a"), Some("p"), Some(Subresource::Log));
+        assert_eq!(parsed("namespaces/a/pods/p/log"), log);
         assert_eq!(
-            target("namespaces/a"),
-            Some((Resource::Namespaces, None, text("a"), None))
+            parsed("namespaces/a"),
+            target(Resource::Namespaces, None, Some("a"), None)
         );
-        let status = Some((
+        let status = target(
             Resource::Namespaces,
             None,
-            text("a"),
+            Some("a"),
             Some(Subresource::Status),
-        ));
-        assert_eq!(target("namespaces/a/status"), status);
+        );
+        assert_eq!(parsed("namespaces/a/status"), status);
         for unknown in [
             "",
             "secrets",
@@ -278,7 +273,7 @@ mod tests {
             "namespaces/a/pods/p/log/x",
             "namespaces/a/nodes/n",
         ] {
-            assert_eq!(target(unknown), None, "{unknown}");
+            assert_eq!(parsed(unknown), None, "{unknown}");
         }
     }
 

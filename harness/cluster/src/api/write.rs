@@ -7,6 +7,7 @@ use http::{HeaderMap, header};
 use serde_json::Value;
 
 use super::admission;
+use super::apply::{self, Conflicts};
 use super::decode::decode;
 use super::error::ApiError;
 use super::request::{Parameters, Target};
@@ -19,7 +20,8 @@ use crate::store::{Resource, Store, StoreError, Subresource};
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
-const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
+const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 const BODY_TYPES: &str = "application/json, application/yaml";
 
 /// A stored object, and what the client should know about it.
@@ -36,6 +38,8 @@ pub(super) enum Change {
     Json(json_patch::Patch),
     Merge(Value),
     Strategic(Value),
+    /// Server-side apply; JSON is YAML too.
+    Apply(Value),
 }
 
 /// Reads a body as the object it describes.
@@ -55,6 +59,7 @@ pub(super) fn parse_patch(headers: &HeaderMap, body: &[u8]) -> Result<Change, Ap
             .map_err(|error| ApiError::BadRequest(format!("the body is no JSON patch: {error}"))),
         MERGE_PATCH => from_json(body).map(Change::Merge),
         STRATEGIC_PATCH => from_json(body).map(Change::Strategic),
+        APPLY_PATCH => from_yaml(body).map(Change::Apply),
         _ => Err(ApiError::UnsupportedMediaType(PATCH_TYPES)),
     }
 }
@@ -101,6 +106,9 @@ pub(super) fn create(
     admission::prepare_new(resource, &mut object);
     admission::set_defaults(resource, &mut object);
     admission::check(resource, &object, None)?;
+    if object["metadata"].get("managedFields").is_none() {
+        apply::record_update(&Value::Null, &mut object, &parameters.field_manager);
+    }
     let object = match resource {
         Resource::Services => addresses.create(store, object)?,
         _ => store.create(resource, object)?,
@@ -121,14 +129,11 @@ pub(super) fn change(
     let mut warnings = BTreeSet::new();
     let object = store.try_update(resource, namespace, name, |object| {
         if target.subresource == Some(Subresource::Scale) {
-            let mut wanted = scale::of(object);
-            apply(change, &mut wanted, name)?;
-            check_version(resource, object, &wanted)?;
-            return scale::set(resource, object, &wanted);
+            return change_scale(resource, object, change, parameters);
         }
         let before = object.clone();
         let mut wanted = before.clone();
-        apply(change, &mut wanted, name)?;
+        perform(change, &mut wanted, name, parameters)?;
         set_namespace(target, &mut wanted)?;
         check_identity(resource, &before, &wanted)?;
         warnings =
@@ -138,12 +143,49 @@ pub(super) fn change(
             Some(Subresource::Status) => with_status_of(&before, &wanted),
             _ => with_desired_state_of(resource, &before, wanted)?,
         };
+        if target.subresource.is_none() && !matches!(change, Change::Apply(_)) {
+            apply::record_update(&before, object, &parameters.field_manager);
+        }
         Ok::<_, ApiError>(())
     })?;
     Ok(Written { object, warnings })
 }
 
-fn apply(change: &Change, object: &mut Value, name: &str) -> Result<(), ApiError> {
+fn change_scale(
+    resource: Resource,
+    object: &mut Value,
+    change: &Change,
+    parameters: &Parameters,
+) -> Result<(), ApiError> {
+    let before = object.clone();
+    let mut wanted = scale::of(object);
+    let name = object::name(&before);
+    perform(change, &mut wanted, name, parameters)?;
+    check_version(resource, object, &wanted)?;
+    scale::set(resource, object, &wanted)?;
+    apply::record_update(&before, object, &parameters.field_manager);
+    Ok(())
+}
+
+/// The object which an apply creates when there is none.
+pub(super) fn created_by_apply(
+    applied: &Value,
+    parameters: &Parameters,
+) -> Result<Value, ApiError> {
+    apply::applied(
+        &Value::Null,
+        applied,
+        &parameters.field_manager,
+        Conflicts::Refuse,
+    )
+}
+
+fn perform(
+    change: &Change,
+    object: &mut Value,
+    name: &str,
+    parameters: &Parameters,
+) -> Result<(), ApiError> {
     match change {
         Change::Replace(replacement) => {
             let given = object::name(replacement);
@@ -161,6 +203,14 @@ fn apply(change: &Change, object: &mut Value, name: &str) -> Result<(), ApiError
         })?,
         Change::Merge(patch) => json_patch::merge(object, patch),
         Change::Strategic(patch) => strategic_merge(object, patch),
+        Change::Apply(applied) => {
+            let conflicts = if parameters.force() {
+                Conflicts::TakeOver
+            } else {
+                Conflicts::Refuse
+            };
+            *object = apply::applied(object, applied, &parameters.field_manager, conflicts)?;
+        }
     }
     Ok(())
 }

@@ -414,3 +414,49 @@ async fn two_clusters_do_not_meet() {
     one.cluster.shutdown().await;
     other.cluster.shutdown().await;
 }
+
+#[tokio::test]
+async fn managers_share_an_object_by_server_side_apply() {
+    let test = TestCluster::start().await;
+    let deployments: Api<Deployment> = test.api();
+    let apply = async |object: &serde_json::Value, params: PatchParams| {
+        deployments
+            .patch("web", &params, &Patch::Apply(object))
+            .await
+    };
+    let mut wanted = deployment("web", 2);
+    let created = apply(&wanted, PatchParams::apply("one")).await.unwrap();
+    let again = apply(&wanted, PatchParams::apply("one")).await.unwrap();
+    assert_eq!(created.metadata.generation, again.metadata.generation);
+
+    wanted["spec"]["replicas"] = 5.into();
+    let conflict = status_of(apply(&wanted, PatchParams::apply("two")).await);
+    assert_eq!(conflict.code, 409);
+    assert_eq!(conflict.details.unwrap().causes[0].field, ".spec.replicas");
+    let forced = apply(&wanted, PatchParams::apply("two").force())
+        .await
+        .unwrap();
+    assert_eq!(forced.spec.unwrap().replicas, Some(5));
+
+    let container = &mut wanted["spec"]["template"]["spec"]["containers"][0];
+    container.as_object_mut().unwrap().remove("env");
+    apply(&wanted, PatchParams::apply("two")).await.unwrap();
+    wanted["spec"].as_object_mut().unwrap().remove("replicas");
+    let dropped = apply(&wanted, PatchParams::apply("one")).await.unwrap();
+    let container = &dropped
+        .spec
+        .as_ref()
+        .unwrap()
+        .template
+        .spec
+        .as_ref()
+        .unwrap()
+        .containers[0];
+    assert_eq!(container.env, None, "both managers dropped it");
+    assert_eq!(
+        dropped.spec.unwrap().replicas,
+        Some(5),
+        "the other manager keeps it"
+    );
+    test.cluster.shutdown().await;
+}

@@ -202,6 +202,27 @@ async fn applying_again_changes_only_what_differs() {
 }
 
 #[tokio::test]
+async fn server_side_apply_takes_over_from_client_side_apply() {
+    let Some((test, kubectl)) = applied().await else {
+        return;
+    };
+    let file = test.write("again.yaml", &deployment("web", 2).to_string());
+    let apply = ["apply", "--server-side", "-f", file.to_str().unwrap()];
+    for _ in 0..2 {
+        assert_eq!(
+            kubectl.run(&apply).await,
+            "deployment.apps/web serverside-applied\n"
+        );
+    }
+    let fresh = test.write("fresh.yaml", &deployment("fresh", 1).to_string());
+    kubectl
+        .run(&["apply", "--server-side", "-f", fresh.to_str().unwrap()])
+        .await;
+    kubectl.run(&["diff", "-f", fresh.to_str().unwrap()]).await;
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_deployment_is_scaled_changed_and_undone() {
     let Some((test, kubectl)) = applied().await else {
         return;
