@@ -15,7 +15,7 @@ use super::stage::{
 async fn running(stage: &Stage, on_sigterm: &str, grace: u64, lifecycle: Value) -> Pod {
     let container = json!({"env": env(&[("ON_SIGTERM", on_sigterm)]), "lifecycle": lifecycle});
     let spec = json!({"terminationGracePeriodSeconds": grace});
-    stage.create::<Pod>(pod("app", container, spec)).await;
+    stage.create::<Pod>(pod("app", &container, &spec)).await;
     let pod = stage.until("app", is_ready()).await;
     stage.log_line("app", "listening").await;
     pod
@@ -162,7 +162,7 @@ async fn a_deleted_pod_is_replaced() {
         .create::<Deployment>(deployment(
             "app",
             1,
-            json!({"env": env(&[("ON_SIGTERM", "exit")])}),
+            &json!({"env": env(&[("ON_SIGTERM", "exit")])}),
         ))
         .await;
     let available = |deployment: Option<&Deployment>| {

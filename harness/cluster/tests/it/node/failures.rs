@@ -17,7 +17,7 @@ fn waits_for(status: &ContainerStatus, reason: &str) -> bool {
 async fn a_program_that_keeps_ending_is_restarted_at_once_and_then_later() {
     let stage = Stage::new().await;
     let ending = json!({"env": env(&[("EXIT_AFTER", "0"), ("EXIT_CODE", "3")])});
-    stage.create::<Pod>(pod("app", ending, json!({}))).await;
+    stage.create::<Pod>(pod("app", &ending, &json!({}))).await;
     let looping = stage
         .until("app", |pod: Option<&Pod>| {
             pod.and_then(container)
@@ -50,7 +50,7 @@ async fn a_program_that_keeps_ending_is_restarted_at_once_and_then_later() {
 async fn an_image_that_is_not_mapped_cannot_be_pulled() {
     let stage = Stage::new().await;
     stage
-        .create::<Pod>(pod("app", json!({"image": "victim:v2"}), json!({})))
+        .create::<Pod>(pod("app", &json!({"image": "victim:v2"}), &json!({})))
         .await;
     let waiting = stage
         .until("app", |pod: Option<&Pod>| {
@@ -75,8 +75,8 @@ async fn a_program_that_does_not_exist_is_a_start_error() {
     stage
         .create::<Pod>(pod(
             "app",
-            json!({"command": ["/no/such/program"]}),
-            json!({"restartPolicy": "Never"}),
+            &json!({"command": ["/no/such/program"]}),
+            &json!({"restartPolicy": "Never"}),
         ))
         .await;
     let failed = stage
@@ -103,7 +103,7 @@ async fn a_program_that_does_not_exist_is_a_start_error() {
 async fn a_missing_config_map_holds_the_container_until_it_is_there() {
     let stage = Stage::new().await;
     let asking = json!({"envFrom": [{"configMapRef": {"name": "settings"}}]});
-    stage.create::<Pod>(pod("app", asking, json!({}))).await;
+    stage.create::<Pod>(pod("app", &asking, &json!({}))).await;
     stage
         .until("app", |pod: Option<&Pod>| {
             pod.and_then(container)
@@ -126,7 +126,7 @@ async fn a_listener_on_all_addresses_is_refused_with_an_explanation() {
     drop(free);
     let greedy = json!({"env": env(&[("BIND", "0.0.0.0"), ("PORT", &port)])});
     stage
-        .create::<Pod>(pod("app", greedy, json!({"restartPolicy": "Never"})))
+        .create::<Pod>(pod("app", &greedy, &json!({"restartPolicy": "Never"})))
         .await;
     let failed = stage
         .until("app", |pod: Option<&Pod>| {

@@ -29,7 +29,7 @@ async fn a_deployment_becomes_ready_and_its_pods_know_their_surroundings() {
         ],
     });
     stage
-        .create::<Deployment>(deployment("app", 2, container))
+        .create::<Deployment>(deployment("app", 2, &container))
         .await;
     stage
         .until("app", |deployment: Option<&Deployment>| {
@@ -71,7 +71,7 @@ async fn a_failing_readiness_probe_takes_the_pod_out_of_its_service() {
     let stage = Stage::new().await;
     stage.create::<Service>(service("app")).await;
     let probed = json!({"readinessProbe": http_probe("/ready")});
-    stage.create::<Pod>(pod("app", probed, json!({}))).await;
+    stage.create::<Pod>(pod("app", &probed, &json!({}))).await;
     let ready = stage.until("app", is_ready()).await;
     assert_eq!(ready_endpoints(&stage).await, 1);
     ask(address(&ready), "POST /ready/off").await.unwrap();
@@ -128,7 +128,7 @@ async fn a_failing_liveness_probe_restarts_the_container_in_its_pod() {
     let stage = Stage::new().await;
     let probed =
         json!({"livenessProbe": http_probe("/live"), "env": env(&[("ON_SIGTERM", "exit")])});
-    let created: Pod = stage.create(pod("app", probed, json!({}))).await;
+    let created: Pod = stage.create(pod("app", &probed, &json!({}))).await;
     let ready = stage.until("app", is_ready()).await;
     stage.log_line("app", "listening").await;
     ask(address(&ready), "POST /live/off").await.unwrap();
@@ -158,7 +158,7 @@ async fn liveness_waits_for_the_startup_probe() {
         "startupProbe": {"httpGet": {"path": "/live", "port": 8080}, "periodSeconds": 1, "failureThreshold": 60},
         "livenessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 5},
     });
-    stage.create::<Pod>(pod("app", slow, json!({}))).await;
+    stage.create::<Pod>(pod("app", &slow, &json!({}))).await;
     let ready = stage.until("app", is_ready()).await;
     assert_eq!(container(&ready).unwrap().restart_count, 0);
     assert_eq!(container(&ready).unwrap().started, Some(true));
@@ -173,7 +173,7 @@ async fn a_command_in_the_container_can_be_the_probe() {
         "readinessProbe": probe,
         "lifecycle": {"postStart": {"exec": {"command": ["touch", "made-by-hook"]}}},
     });
-    stage.create::<Pod>(pod("app", probed, json!({}))).await;
+    stage.create::<Pod>(pod("app", &probed, &json!({}))).await;
     stage.until("app", is_ready()).await;
     stage.shutdown().await;
 }
@@ -186,7 +186,7 @@ async fn init_containers_run_first_and_a_job_like_pod_succeeds() {
         "initContainers": [{"name": "prepare", "image": "shell", "args": ["-c", "echo prepared > note"]}],
         "containers": [{"name": "c", "image": "shell", "args": ["-c", "cat note; echo done >&2"]}],
     });
-    stage.create::<Pod>(pod("job", json!({}), spec)).await;
+    stage.create::<Pod>(pod("job", &json!({}), &spec)).await;
     stage
         .until("job", |pod: Option<&Pod>| {
             pod.is_some_and(|pod| phase(pod) == "Succeeded")
@@ -213,7 +213,7 @@ async fn logs_can_be_followed_to_their_end() {
     let counting =
         json!({"image": "shell", "args": ["-c", "echo one; echo two; sleep 2; echo three"]});
     stage
-        .create::<Pod>(pod("app", counting, json!({"restartPolicy": "Never"})))
+        .create::<Pod>(pod("app", &counting, &json!({"restartPolicy": "Never"})))
         .await;
     stage
         .until("app", |pod: Option<&Pod>| {

@@ -60,7 +60,7 @@ async fn a_service_without_endpoints_refuses_connections() {
     let refused = Connection::open(service).await.err().unwrap();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     let unready = json!({"readinessProbe": http_probe("/ready"), "env": env(&[("READY", "off")])});
-    stage.create::<Pod>(pod("app", unready, json!({}))).await;
+    stage.create::<Pod>(pod("app", &unready, &json!({}))).await;
     stage.event("app", "Unhealthy").await;
     let refused = Connection::open(service).await.err().unwrap();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
@@ -75,7 +75,7 @@ async fn an_established_connection_outlives_the_endpoint() {
         "env": env(&[("ON_SIGTERM", "ignore")]),
         "readinessProbe": http_probe("/ready"),
     });
-    stage.create::<Pod>(pod("app", draining, json!({}))).await;
+    stage.create::<Pod>(pod("app", &draining, &json!({}))).await;
     let ready = stage.until("app", is_ready()).await;
     let mut connection = until_reached(service).await;
     assert_eq!(connection.ask("GET /").await.unwrap(), "app");
@@ -96,7 +96,7 @@ async fn a_pod_that_terminates_serves_while_there_is_no_other() {
         "readinessProbe": http_probe("/ready"),
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
     });
-    stage.create::<Pod>(pod("app", draining, json!({}))).await;
+    stage.create::<Pod>(pod("app", &draining, &json!({}))).await;
     stage.until("app", is_ready()).await;
     drop(until_reached(service).await);
     stage
@@ -123,7 +123,7 @@ async fn connections_are_spread_over_the_replicas() {
         .create::<Deployment>(deployment(
             "app",
             4,
-            json!({"readinessProbe": http_probe("/ready")}),
+            &json!({"readinessProbe": http_probe("/ready")}),
         ))
         .await;
     let available = |deployment: Option<&Deployment>| {

@@ -199,7 +199,7 @@ pub(super) async fn client_for(kubeconfig: &str) -> Client {
 }
 
 /// A pod with one victim `c`. `container` and `spec` are put over the defaults.
-pub(super) fn pod(name: &str, container: Value, spec: Value) -> Value {
+pub(super) fn pod(name: &str, container: &Value, spec: &Value) -> Value {
     let mut all = json!({"containers": [over(json!({"name": "c", "image": IMAGE}), container)]});
     all = over(all, spec);
     json!({
@@ -210,8 +210,8 @@ pub(super) fn pod(name: &str, container: Value, spec: Value) -> Value {
 }
 
 /// A deployment of victims called `name`, with the label `app`.
-pub(super) fn deployment(name: &str, replicas: u32, container: Value) -> Value {
-    let template = pod(name, container, json!({}));
+pub(super) fn deployment(name: &str, replicas: u32, container: &Value) -> Value {
+    let template = pod(name, container, &json!({}));
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name},
@@ -232,7 +232,7 @@ pub(super) fn service(name: &str) -> Value {
     })
 }
 
-fn over(mut base: Value, top: Value) -> Value {
+fn over(mut base: Value, top: &Value) -> Value {
     for (key, value) in top.as_object().unwrap() {
         base[key] = value.clone();
     }

@@ -55,7 +55,7 @@ fn stubborn(name: &str, marker: &str) -> Pod {
         ("ON_SIGTERM", "ignore"),
         ("GRANDCHILD", "yes"),
     ];
-    serde_json::from_value(pod(name, json!({"env": env(&variables)}), json!({}))).unwrap()
+    serde_json::from_value(pod(name, &json!({"env": env(&variables)}), &json!({}))).unwrap()
 }
 
 /// A cluster in a process of its own.
