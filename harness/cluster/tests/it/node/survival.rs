@@ -72,6 +72,8 @@ impl Runner {
             .arg(env!("CARGO_BIN_EXE_holdfast-cluster-pod-shim"))
             .arg(env!("CARGO_BIN_EXE_holdfast-cluster-victim"))
             .arg(logs.path())
+            // What a killed cluster leaves there is removed with the logs.
+            .env("TMPDIR", logs.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
