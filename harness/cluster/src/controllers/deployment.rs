@@ -111,7 +111,13 @@ fn plan(deployment: &Deployment, all: &[ReplicaSet], pods: &[Pod], now: Timestam
     let created = actions
         .iter()
         .any(|action| matches!(action, Action::Create { .. }));
-    let (status, again) = status::next(deployment, &sets, &posts, created, now);
+    let found = status::Found {
+        deployment,
+        sets: &sets,
+        posts: &posts,
+        created,
+    };
+    let (status, again) = status::next(&found, now);
     Some(Plan {
         actions,
         revision,

@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take in a test.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub struct TestCluster {
-    pub cluster: LocalCluster,
-    pub client: Client,
+pub(crate) struct TestCluster {
+    pub(crate) cluster: LocalCluster,
+    pub(crate) client: Client,
     directory: TempDir,
 }
 
 impl TestCluster {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let cluster = LocalCluster::start(Options::default()).await.unwrap();
         let kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
@@ -38,13 +38,13 @@ impl TestCluster {
     }
 
     /// A file in the test's folder.
-    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
         K::DynamicType: Default,
@@ -53,7 +53,7 @@ impl TestCluster {
     }
 
     /// Marks all pods with this label as running and ready.
-    pub async fn make_ready(&self, selector: &str) {
+    pub(crate) async fn make_ready(&self, selector: &str) {
         let pods: Api<Pod> = self.api();
         for pod in pods
             .list(&ListParams::default().labels(selector))
@@ -73,7 +73,7 @@ impl TestCluster {
     }
 
     /// Waits until a Deployment looks as wanted.
-    pub async fn wait_for_deployment(
+    pub(crate) async fn wait_for_deployment(
         &self,
         name: &str,
         wanted: impl Fn(&Deployment) -> bool,
@@ -90,7 +90,7 @@ impl TestCluster {
 }
 
 /// A Deployment of one container.
-pub fn deployment(name: &str, replicas: i32) -> Value {
+pub(crate) fn deployment(name: &str, replicas: i32) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -107,6 +107,6 @@ pub fn deployment(name: &str, replicas: i32) -> Value {
 }
 
 /// A JSON object as a typed one.
-pub fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }

@@ -16,6 +16,7 @@ struct Kubectl {
 impl Kubectl {
     /// `None`, with a message, when kubectl is not installed. With
     /// `HOLDFAST_REQUIRE_TOOLS=1` its absence is a failure.
+    #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
     async fn find(test: &TestCluster) -> Option<Self> {
         let found = Command::new("kubectl")
             .args(["version", "--client"])

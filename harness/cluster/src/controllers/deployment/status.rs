@@ -22,15 +22,24 @@ pub(super) fn is_complete(sets: &Sets, replicas: i32) -> bool {
     updated == replicas && all == [replicas; 2]
 }
 
+/// A Deployment as it is found.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) deployment: &'a Deployment,
+    pub(super) sets: &'a Sets,
+    pub(super) posts: &'a Fenceposts,
+    /// A set for the present template is being created in this step.
+    pub(super) created: bool,
+}
+
 /// The status to report now, and when to look whether progress is overdue.
-/// `created`: a set for the present template is being created in this step.
-pub(super) fn next(
-    deployment: &Deployment,
-    sets: &Sets,
-    posts: &Fenceposts,
-    created: bool,
-    now: Timestamp,
-) -> (DeploymentStatus, Option<Duration>) {
+pub(super) fn next(found: &Found<'_>, now: Timestamp) -> (DeploymentStatus, Option<Duration>) {
+    let Found {
+        deployment,
+        sets,
+        posts,
+        ..
+    } = *found;
     let before = deployment.status.clone().unwrap_or_default();
     let mut status = counts(deployment, sets);
     let mut conditions = Conditions {
@@ -49,15 +58,7 @@ pub(super) fn next(
         let message = "Deployment does not have minimum availability.";
         conditions.set(AVAILABLE, "False", "MinimumReplicasUnavailable", message);
     }
-    let again = progress(
-        deployment,
-        sets,
-        posts,
-        created,
-        &before,
-        &status,
-        &mut conditions,
-    );
+    let again = progress(found, &before, &status, &mut conditions);
     status.conditions = Some(conditions.list);
     (status, again)
 }
@@ -91,6 +92,14 @@ impl Conditions {
         self.list.iter().find(|condition| condition.type_ == kind)
     }
 
+    /// The reason of a condition, empty without one.
+    fn reason(&self, kind: &str) -> String {
+        let condition = self.get(kind);
+        condition
+            .and_then(|condition| condition.reason.clone())
+            .unwrap_or_default()
+    }
+
     /// Sets a condition unless it says so already.
     fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
         let same = |present: &DeploymentCondition| {
@@ -122,22 +131,19 @@ impl Conditions {
 /// The condition `Progressing`. Being overdue is only reported: nothing stops
 /// or is rolled back.
 fn progress(
-    deployment: &Deployment,
-    sets: &Sets,
-    posts: &Fenceposts,
-    created: bool,
+    found: &Found<'_>,
     before: &DeploymentStatus,
     status: &DeploymentStatus,
     conditions: &mut Conditions,
 ) -> Option<Duration> {
+    let Found {
+        deployment, sets, ..
+    } = *found;
     let spec = deployment.spec.as_ref()?;
     let deadline = spec
         .progress_deadline_seconds
         .filter(|deadline| *deadline != i32::MAX)?;
-    let reason = conditions
-        .get(PROGRESSING)
-        .and_then(|condition| condition.reason.clone())
-        .unwrap_or_default();
+    let reason = conditions.reason(PROGRESSING);
     if spec.paused == Some(true) {
         if reason != DEADLINE_EXCEEDED {
             conditions.set(
@@ -162,16 +168,43 @@ fn progress(
     let name = name
         .or_else(|| deployment.metadata.name.clone())
         .unwrap_or_default();
+    match describe(found, &name, before, status, conditions) {
+        Outlook::Settled => None,
+        Outlook::Moving => overdue(&name, deadline, conditions),
+    }
+}
+
+/// Whether a rollout is on its way.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+enum Outlook {
+    Settled,
+    Moving,
+}
+
+fn describe(
+    found: &Found<'_>,
+    name: &str,
+    before: &DeploymentStatus,
+    status: &DeploymentStatus,
+    conditions: &mut Conditions,
+) -> Outlook {
+    let Found {
+        sets,
+        posts,
+        created,
+        ..
+    } = *found;
+    let reason = conditions.reason(PROGRESSING);
     if created {
         let message = format!("Created new replica set for {name:?}");
         conditions.refresh(PROGRESSING, "True", NEW_SET_CREATED, &message);
     } else if is_complete(sets, posts.replicas) {
         let message = format!("ReplicaSet {name:?} has successfully progressed.");
         conditions.set(PROGRESSING, "True", NEW_SET_AVAILABLE, &message);
-        return None;
+        return Outlook::Settled;
     } else if reason == NEW_SET_AVAILABLE && status.replicas == status.updated_replicas {
         // A complete deployment which is scaled, or loses a pod, is not rolling out.
-        return None;
+        return Outlook::Settled;
     } else if reason.is_empty() && sets.new.is_some() {
         conditions.set(
             PROGRESSING,
@@ -183,6 +216,11 @@ fn progress(
         let message = format!("ReplicaSet {name:?} is progressing.");
         conditions.refresh(PROGRESSING, "True", "ReplicaSetUpdated", &message);
     }
+    Outlook::Moving
+}
+
+/// Reports that progress is overdue, or tells when it will be.
+fn overdue(name: &str, deadline: i32, conditions: &mut Conditions) -> Option<Duration> {
     let condition = conditions.get(PROGRESSING)?;
     if condition.reason.as_deref() == Some(DEADLINE_EXCEEDED) {
         return None;
