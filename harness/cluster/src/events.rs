@@ -42,7 +42,9 @@ impl Recorder {
     }
 
     fn find(&self, about: &Value, reason: &str, message: &str) -> Option<String> {
-        let (events, _) = self.store.list(Resource::Events, Some(event_namespace(about)));
+        let (events, _) = self
+            .store
+            .list(Resource::Events, Some(event_namespace(about)));
         let same = events.iter().find(|event| {
             object::text(event, "/involvedObject/uid") == object::uid(about)
                 && object::text(event, "/reason") == reason
@@ -53,15 +55,23 @@ impl Recorder {
     }
 
     fn repeat(&self, about: &Value, name: &str) -> Result<(), StoreError> {
-        let update = self.store.update(Resource::Events, event_namespace(about), name, |event| {
-            let count = event["count"].as_u64().unwrap_or(1);
-            event["count"] = (count + 1).into();
-            event["lastTimestamp"] = clock::rfc3339(clock::now()).into();
-        });
+        let update = self
+            .store
+            .update(Resource::Events, event_namespace(about), name, |event| {
+                let count = event["count"].as_u64().unwrap_or(1);
+                event["count"] = (count + 1).into();
+                event["lastTimestamp"] = clock::rfc3339(clock::now()).into();
+            });
         update.map(drop)
     }
 
-    fn create(&self, about: &Value, severity: Severity, reason: &str, message: &str) -> Result<(), StoreError> {
+    fn create(
+        &self,
+        about: &Value,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), StoreError> {
         let now = clock::rfc3339(clock::now());
         let event = json!({
             "metadata": {
@@ -103,7 +113,10 @@ impl Recorder {
             }
             let options = DeleteOptions::immediately(object::uid(&event));
             let (namespace, name) = (object::namespace(&event), object::name(&event));
-            if let Err(error) = self.store.delete(Resource::Events, namespace, name, &options) {
+            if let Err(error) = self
+                .store
+                .delete(Resource::Events, namespace, name, &options)
+            {
                 tracing::debug!(%error, "expired event not removed");
             }
         }
@@ -126,12 +139,16 @@ mod tests {
     fn repetitions_raise_the_count() {
         let store = Store::new();
         let recorder = Recorder::new(store.clone(), "kubelet");
-        let pod = json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "default", "uid": "u"}});
+        let pod =
+            json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "default", "uid": "u"}});
         recorder.record(&pod, Severity::Warning, "BackOff", "back-off 10s");
         recorder.record(&pod, Severity::Warning, "BackOff", "back-off 10s");
         recorder.record(&pod, Severity::Warning, "BackOff", "back-off 20s");
         let (events, _) = store.list(Resource::Events, Some("default"));
-        let mut counts: Vec<_> = events.iter().map(|event| event["count"].as_u64().unwrap()).collect();
+        let mut counts: Vec<_> = events
+            .iter()
+            .map(|event| event["count"].as_u64().unwrap())
+            .collect();
         counts.sort_unstable();
         assert_eq!(counts, [1, 2]);
     }

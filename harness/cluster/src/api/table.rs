@@ -23,6 +23,13 @@ const fn wide(name: &'static str) -> Column {
     Column { name, wide: true }
 }
 
+const NODE_DETAILS: [Column; 5] = [
+    wide("Internal-IP"),
+    wide("External-IP"),
+    wide("OS-Image"),
+    wide("Kernel-Version"),
+    wide("Container-Runtime"),
+];
 const WORKLOAD_DETAILS: [Column; 3] = [wide("Containers"), wide("Images"), wide("Selector")];
 
 fn columns(resource: Resource) -> Vec<Column> {
@@ -64,13 +71,7 @@ fn columns(resource: Resource) -> Vec<Column> {
         ),
         Resource::Nodes => with(
             &["Name", "Status", "Roles", "Age", "Version"],
-            vec![
-                wide("Internal-IP"),
-                wide("External-IP"),
-                wide("OS-Image"),
-                wide("Kernel-Version"),
-                wide("Container-Runtime"),
-            ],
+            NODE_DETAILS.into(),
         ),
         Resource::Events => with(
             &["Last Seen", "Type", "Reason", "Object"],

@@ -285,20 +285,7 @@ fn act(
             Ok(())
         }
         Action::Scale { name, from, to } => {
-            let posts = deployment
-                .spec
-                .as_ref()
-                .map(Fenceposts::of)
-                .unwrap_or_default();
-            update(name, &|set| {
-                set["spec"]["replicas"] = (*to).into();
-                set_annotation(set, DESIRED_REPLICAS, posts.replicas.to_string());
-                set_annotation(
-                    set,
-                    MAX_REPLICAS,
-                    (posts.replicas + posts.surge).to_string(),
-                );
-            })?;
+            update(name, &|set| resize(deployment, set, *to))?;
             if from != to {
                 scaled_event(name, *from, *to);
             }
@@ -316,6 +303,18 @@ fn act(
             )
             .map(drop),
     }
+}
+
+/// Gives a set its size, and notes the one of the whole by which it was found.
+fn resize(deployment: &Deployment, set: &mut Value, to: i32) {
+    let posts = deployment
+        .spec
+        .as_ref()
+        .map(Fenceposts::of)
+        .unwrap_or_default();
+    set["spec"]["replicas"] = to.into();
+    set_annotation(set, DESIRED_REPLICAS, posts.replicas.to_string());
+    set_annotation(set, MAX_REPLICAS, posts.max_total().to_string());
 }
 
 fn set_annotation(object: &mut Value, name: &str, value: String) {
