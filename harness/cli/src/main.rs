@@ -1,1 +1,60 @@
-fn main() {}
+//! `holdfast`: puts a system under siege, breaks things on purpose, and says with evidence
+//! whether the service held.
+
+mod cluster;
+mod commands;
+mod failure;
+mod images;
+mod interrupts;
+mod manifests;
+mod progress;
+mod run_folder;
+mod site;
+mod system;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use commands::Command;
+
+/// Puts a system under siege, breaks things on purpose, and says with evidence whether the
+/// service held.
+#[derive(Debug, clap::Parser)]
+#[command(name = "holdfast", version, about, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  every objective was met
+    1  an objective was not met
+    2  the input cannot be used: an invalid experiment, a missing file, a port in use …
+    3  the run says nothing either way, or could not be carried out or recorded
+    4  a stop condition ended the run
+    5  something that was broken could not be put back
+  130  interrupted (Ctrl-C), after everything was put back; 143: terminated";
+
+fn main() -> ExitCode {
+    // The pod shim enters namespaces, which only a process without threads may do: it must not
+    // meet the async runtime.
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments
+        .get(1)
+        .is_some_and(|word| word == cluster::POD_SHIM)
+    {
+        return holdfast_cluster::pod_shim::main(&arguments[2..]);
+    }
+    let arguments = Arguments::parse();
+    match commands::dispatch(arguments.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            terminal::say(&failure.to_string());
+            ExitCode::from(failure.code)
+        }
+    }
+}

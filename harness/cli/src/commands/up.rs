@@ -1,0 +1,92 @@
+//! `holdfast up`: the local cluster with services, in the foreground until Ctrl-C.
+
+use std::path::{Path, PathBuf};
+
+use holdfast_core::experiment::System;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use crate::failure::Failure;
+use crate::interrupts::Interrupts;
+use crate::progress::Verbosity;
+use crate::site::{self, Site};
+use crate::terminal;
+
+/// Options of `holdfast up`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Files or folders of Kubernetes manifests
+    #[arg(default_value = "k8s/services")]
+    manifests: Vec<PathBuf>,
+    /// The namespace they are applied to
+    #[arg(long, short, default_value = "default")]
+    namespace: String,
+    /// Also write the kubeconfig to this file (it is removed at the end)
+    #[arg(long, value_name = "FILE")]
+    kubeconfig_out: Option<PathBuf>,
+}
+
+/// Brings everything up, says where it is, and takes it down at the first interruption.
+pub(crate) async fn up(arguments: Arguments) -> Result<u8, Failure> {
+    let interrupts = Interrupts::listen()?;
+    let folder = tempfile::Builder::new()
+        .prefix("holdfast-")
+        .tempdir()
+        .map_err(|error| {
+            Failure::carrying_out(format!("cannot make a temporary folder: {error}"))
+        })?;
+    let system = System {
+        namespace: arguments.namespace,
+        manifests: arguments.manifests,
+        patches: Vec::new(),
+    };
+    for path in &system.manifests {
+        if !path.exists() {
+            return Err(
+                Failure::input(format!("there is no {}", path.display())).hint(
+                    "name a manifest file or folder, or run in the folder that has k8s/services",
+                ),
+            );
+        }
+    }
+    let logs = folder.path().join("logs");
+    let site = site::prepare(&system, &logs, true, Verbosity::Normal, &interrupts).await?;
+    let kubeconfig = arguments
+        .kubeconfig_out
+        .unwrap_or_else(|| folder.path().join("kubeconfig"));
+    let shown = show(&site, &system.namespace, &kubeconfig).await;
+    if shown.is_ok() {
+        interrupts.wait().await;
+        terminal::say("stopping");
+    }
+    site.cluster.shutdown().await;
+    if shown.is_ok() {
+        // Without the cluster the file leads nowhere; if it is gone already, so much the better.
+        drop(std::fs::remove_file(&kubeconfig));
+    }
+    // Ctrl-C is how this command is meant to end.
+    shown.map(|()| 0)
+}
+
+async fn show(site: &Site, namespace: &str, kubeconfig: &Path) -> Result<(), Failure> {
+    std::fs::write(kubeconfig, site.cluster.kubeconfig()).map_err(|error| {
+        Failure::input(format!("cannot write {}: {error}", kubeconfig.display()))
+    })?;
+    let services = Api::<Service>::namespaced(site.client.clone(), namespace)
+        .list(&ListParams::default())
+        .await
+        .map_err(|error| Failure::carrying_out(format!("cannot list the services: {error}")))?;
+    for service in services {
+        let name = service.name_any();
+        for port in service.spec.and_then(|spec| spec.ports).unwrap_or_default() {
+            terminal::say(&format!("{name:<12} http://localhost:{}", port.port));
+        }
+    }
+    terminal::say(&format!(
+        "kubectl      kubectl --kubeconfig {} --namespace {namespace} get deploy,po,svc,endpointslices",
+        kubeconfig.display()
+    ));
+    terminal::say("Ctrl-C ends everything");
+    Ok(())
+}

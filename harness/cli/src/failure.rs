@@ -1,0 +1,53 @@
+//! What a command ends with when it cannot do its work: what, where, what to do, and the exit code.
+
+use std::fmt;
+
+/// An error for people, with its documented exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The process exit code; see `holdfast --help`.
+    pub(crate) code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// The input cannot be used (exit code 2).
+    pub(crate) fn input(message: impl Into<String>) -> Self {
+        Self::new(2, message)
+    }
+
+    /// The work could not be carried out (exit code 3).
+    pub(crate) fn carrying_out(message: impl Into<String>) -> Self {
+        Self::new(3, message)
+    }
+
+    /// The command was interrupted (exit code 130) or terminated (143).
+    pub(crate) fn interrupted(code: u8) -> Self {
+        Self::new(code, "interrupted; nothing is left running")
+    }
+
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds what to do about it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(formatter, "\n hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}

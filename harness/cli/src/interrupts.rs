@@ -1,0 +1,69 @@
+//! Ctrl-C and SIGTERM, as values that any part of a command can await.
+
+use holdfast_core::event::StopCause;
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+
+/// The first interruption of this process, once there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupts(watch::Receiver<Option<StopCause>>);
+
+impl Interrupts {
+    /// Listens from now on.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let cannot = |error| Failure::carrying_out(format!("cannot listen for signals: {error}"));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let (sender, receiver) = watch::channel(None);
+        tokio::spawn(async move {
+            loop {
+                let cause = tokio::select! {
+                    _ = interrupt.recv() => StopCause::Interrupted,
+                    _ = terminate.recv() => StopCause::Terminated,
+                };
+                let first = sender.send_if_modified(|seen| {
+                    let first = seen.is_none();
+                    seen.get_or_insert(cause);
+                    first
+                });
+                if !first {
+                    crate::terminal::say("still putting things back; this ends by itself");
+                }
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Resolves when there was an interruption, now or earlier.
+    pub(crate) async fn wait(&self) -> StopCause {
+        let mut receiver = self.0.clone();
+        let seen = receiver.wait_for(Option::is_some).await;
+        let cause = seen.ok().and_then(|cause| cause.clone());
+        match cause {
+            Some(cause) => cause,
+            // The listener ends with the runtime only.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Runs `work` unless it is interrupted; dropping it must undo what it began.
+    pub(crate) async fn unless<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => done,
+            cause = self.wait() => Err(Failure::interrupted(code(&cause))),
+        }
+    }
+}
+
+fn code(cause: &StopCause) -> u8 {
+    if *cause == StopCause::Terminated {
+        143
+    } else {
+        130
+    }
+}

@@ -1,0 +1,249 @@
+//! Brings the system under test up in a cluster, and says what keeps it from being ready.
+
+use std::time::Duration;
+
+use holdfast_faults::CHAOS_LABEL;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DynamicObject, ListParams, LogParams, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt, discovery};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::manifests;
+
+const FIELD_MANAGER: &str = "holdfast";
+/// A Deployment that is not available by then has a problem that waiting does not solve.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+const REACHABLE_WITHIN: Duration = Duration::from_secs(15);
+const REACHABLE_RETRY: Duration = Duration::from_millis(20);
+
+/// Creates the namespace, with permission for faults, and applies the objects to it.
+pub(crate) async fn apply(
+    client: &Client,
+    namespace: &str,
+    objects: &[Value],
+) -> Result<(), Failure> {
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let permitted = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {CHAOS_LABEL: "allowed"}},
+    });
+    Api::<Namespace>::all(client.clone())
+        .patch(namespace, &parameters, &Patch::Apply(&permitted))
+        .await
+        .map_err(|error| refused(&format!("Namespace {namespace}"), &error))?;
+    for object in in_creation_order(objects) {
+        let what = manifests::describe(object);
+        let word = |field: &str| object[field].as_str().unwrap_or_default();
+        let (group, version) = word("apiVersion")
+            .split_once('/')
+            .unwrap_or(("", word("apiVersion")));
+        let kind = GroupVersionKind::gvk(group, version, word("kind"));
+        let (resource, _) = discovery::pinned_kind(client, &kind).await.map_err(|_| {
+            Failure::input(format!(
+                "{what}: the cluster has no {}/{}",
+                word("apiVersion"),
+                word("kind")
+            ))
+        })?;
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource)
+            .patch(name, &parameters, &Patch::Apply(object))
+            .await
+            .map_err(|error| refused(&what, &error))?;
+    }
+    Ok(())
+}
+
+/// Services before what uses them: a container sees the addresses of the Services that exist when
+/// it starts.
+fn in_creation_order(objects: &[Value]) -> Vec<&Value> {
+    let mut ordered: Vec<&Value> = objects.iter().collect();
+    ordered.sort_by_key(|object| match object["kind"].as_str() {
+        Some("ConfigMap" | "Secret" | "ServiceAccount") => 0,
+        Some("Service") => 1,
+        _ => 2,
+    });
+    ordered
+}
+
+fn refused(what: &str, error: &kube::Error) -> Failure {
+    match error {
+        kube::Error::Api(status) => {
+            Failure::input(format!("the cluster refuses {what}: {}", status.message))
+        }
+        other => Failure::carrying_out(format!("cannot apply {what}: {other}")),
+    }
+}
+
+/// Waits until every Deployment is available; `progress` is told which one is being waited for.
+pub(crate) async fn wait_ready(
+    client: &Client,
+    namespace: &str,
+    deployments: &[String],
+    progress: &dyn Fn(&str),
+) -> Result<(), Failure> {
+    let api = Api::<Deployment>::namespaced(client.clone(), namespace);
+    for name in deployments {
+        progress(name);
+        let ready = await_condition(api.clone(), name, |found: Option<&Deployment>| {
+            found.is_some_and(is_ready)
+        });
+        match tokio::time::timeout(READY_WITHIN, ready).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                return Err(Failure::carrying_out(format!(
+                    "cannot watch deployment {name}: {error}"
+                )));
+            }
+            Err(_elapsed) => return Err(not_ready(client, namespace, name).await),
+        }
+    }
+    Ok(())
+}
+
+fn is_ready(deployment: &Deployment) -> bool {
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    deployment.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= deployment.metadata.generation
+            && status.updated_replicas.unwrap_or(0) >= wanted
+            && status.available_replicas.unwrap_or(0) >= wanted
+    })
+}
+
+/// What its pods say about why a Deployment is not ready: states and last log lines.
+async fn not_ready(client: &Client, namespace: &str, deployment: &str) -> Failure {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let list = pods.list(&ListParams::default()).await;
+    let mut lines = Vec::new();
+    for pod in list.map(|list| list.items).unwrap_or_default() {
+        if !pod.name_any().starts_with(&format!("{deployment}-")) {
+            continue;
+        }
+        lines.push(format!("  pod {}: {}", pod.name_any(), state(&pod)));
+        let tail = LogParams {
+            tail_lines: Some(5),
+            ..LogParams::default()
+        };
+        let log = pods.logs(&pod.name_any(), &tail).await.unwrap_or_default();
+        lines.extend(log.lines().map(|line| format!("    | {line}")));
+    }
+    Failure::carrying_out(format!(
+        "deployment {deployment} is not available after {} s\n{}",
+        READY_WITHIN.as_secs(),
+        lines.join("\n")
+    ))
+    .hint("the pods' own words are above; fix the manifest, the image or the program")
+}
+
+fn state(pod: &Pod) -> String {
+    let status = pod.status.clone().unwrap_or_default();
+    let phase = status.phase.unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let states = containers.into_iter().map(|container| {
+        let state = container.state.unwrap_or_default();
+        let text = if let Some(waiting) = state.waiting {
+            [waiting.reason, waiting.message]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(": ")
+        } else if let Some(ended) = state.terminated {
+            format!("ended with code {}", ended.exit_code)
+        } else if container.ready {
+            "ready".to_owned()
+        } else {
+            "running, not ready".to_owned()
+        };
+        format!("{} restarts, {text}", container.restart_count)
+    });
+    format!("{phase}, {}", states.collect::<Vec<_>>().join("; "))
+}
+
+/// Waits until every Service with a ready endpoint accepts connections: a cluster's proxies hear
+/// of an endpoint a moment after the API has it. Services must have a cluster address.
+pub(crate) async fn wait_reachable(
+    client: &Client,
+    namespace: &str,
+    services: &[String],
+) -> Result<(), Failure> {
+    for name in services {
+        if !has_ready_endpoint(client, namespace, name).await? {
+            continue;
+        }
+        let url = service_url(client, namespace, name).await?;
+        let address = url.trim_start_matches("http://").to_owned();
+        let attempts = async {
+            while tokio::net::TcpStream::connect(&address).await.is_err() {
+                tokio::time::sleep(REACHABLE_RETRY).await;
+            }
+        };
+        tokio::time::timeout(REACHABLE_WITHIN, attempts).await.map_err(|_| {
+            Failure::carrying_out(format!("service {namespace}/{name} at {address} refuses connections although its pods are ready"))
+        })?;
+    }
+    Ok(())
+}
+
+async fn has_ready_endpoint(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+) -> Result<bool, Failure> {
+    let of_service = format!("kubernetes.io/service-name={service}");
+    let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace)
+        .list(&ListParams::default().labels(&of_service))
+        .await
+        .map_err(|error| {
+            Failure::carrying_out(format!("cannot list the endpoints of {service}: {error}"))
+        })?;
+    let mut endpoints = slices.items.iter().flat_map(|slice| &slice.endpoints);
+    Ok(endpoints.any(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        conditions.and_then(|all| all.ready).unwrap_or(true)
+    }))
+}
+
+/// `http://address:port` of a Service's first port.
+pub(crate) async fn service_url(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<String, Failure> {
+    let api = Api::<Service>::namespaced(client.clone(), namespace);
+    let found = api.get_opt(name).await.map_err(|error| {
+        Failure::carrying_out(format!("cannot read service {namespace}/{name}: {error}"))
+    })?;
+    let Some(service) = found else {
+        let list = api
+            .list(&ListParams::default())
+            .await
+            .map(|list| list.items);
+        let names: Vec<_> = list
+            .unwrap_or_default()
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
+        return Err(Failure::input(format!(
+            "load.target: there is no service {namespace}/{name}"
+        ))
+        .hint(format!("there are {}", names.join(", "))));
+    };
+    let spec = service.spec.unwrap_or_default();
+    let port = spec.ports.unwrap_or_default().first().map(|port| port.port);
+    match (spec.cluster_ip, port) {
+        (Some(address), Some(port)) if address != "None" => Ok(format!("http://{address}:{port}")),
+        _ => Err(Failure::input(format!(
+            "load.target: service {namespace}/{name} has no cluster address"
+        ))
+        .hint("target a Service with a clusterIP and a port, or give load.target.url")),
+    }
+}

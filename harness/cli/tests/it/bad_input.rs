@@ -1,0 +1,149 @@
+//! Input that cannot be used: what, where, what to do, and exit code 2.
+
+use std::fs;
+use std::path::Path;
+
+use crate::holdfast::{Finished, finish, holdfast};
+use crate::scenario::{Parts, Scenario};
+
+fn refused(finished: &Finished, words: &[&str]) {
+    assert_eq!(finished.status.code(), Some(2), "{}", finished.err);
+    for word in words {
+        assert!(
+            finished.err.contains(word),
+            "no {word:?} in:\n{}",
+            finished.err
+        );
+    }
+    assert_eq!(finished.out, "", "standard output is for results");
+}
+
+/// The scenario with `from` replaced by `to`, run.
+fn run_changed(from: &str, to: &str) -> (Scenario, Finished) {
+    let scenario = Scenario::new(&Parts::default());
+    let file = scenario.folder.path().join("scenario.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(&file, text.replace(from, to)).unwrap();
+    let finished = finish(&mut scenario.run());
+    assert!(
+        !scenario.reports().join("scenario").exists(),
+        "nothing was run"
+    );
+    (scenario, finished)
+}
+
+#[test]
+fn a_missing_experiment() {
+    refused(
+        &finish(holdfast("none").args(["run", "no/such.yaml"])),
+        &["no/such.yaml"],
+    );
+}
+
+#[test]
+fn an_unknown_field_with_a_hint_and_its_place() {
+    let (_scenario, finished) = run_changed("thinkTime", "thinkTimes");
+    refused(
+        &finished,
+        &["scenario.yaml:26:5", "thinkTimes", "thinkTime"],
+    );
+}
+
+#[test]
+fn a_missing_manifest() {
+    let (_scenario, finished) = run_changed("k8s/services]", "k8s/servicez]");
+    refused(&finished, &["k8s/servicez", "scenario.yaml:9:"]);
+}
+
+#[test]
+fn an_unknown_parameter() {
+    let scenario = Scenario::new(&Parts::default());
+    let finished = finish(scenario.run().args(["--set", "user=3"]));
+    refused(&finished, &["user", "users"]);
+}
+
+#[test]
+fn an_image_that_cannot_be_built() {
+    let scenario = Scenario::new(&Parts::default());
+    let folder = scenario.folder.path();
+    let manifests = folder.join("services");
+    fs::create_dir(&manifests).unwrap();
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: NAME}\nspec:\n  \
+        selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    \
+        spec: {containers: [{name: NAME, image: broken}]}\n";
+    for name in ["app", "pay"] {
+        fs::write(
+            manifests.join(format!("{name}.yaml")),
+            deployment.replace("NAME", name),
+        )
+        .unwrap();
+    }
+    fs::write(
+        folder.join("images.yaml"),
+        "images:\n  broken: {cargo: no-such-package}\n",
+    )
+    .unwrap();
+    let file = folder.join("scenario.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let original = crate::holdfast::workspace().join("k8s/services");
+    let changed = text.replace(
+        &original.display().to_string(),
+        &manifests.display().to_string(),
+    );
+    fs::write(&file, changed).unwrap();
+    let finished = finish(&mut scenario.run());
+    refused(&finished, &["no-such-package", "images.yaml"]);
+}
+
+#[test]
+fn a_report_folder_that_cannot_be_written() {
+    let scenario = Scenario::new(&Parts::default());
+    fs::write(scenario.reports(), "a file, not a folder").unwrap();
+    let finished = finish(&mut scenario.run());
+    refused(&finished, &["reports", "--out"]);
+}
+
+#[test]
+fn a_full_disk() {
+    // Every write to /dev/full fails as on a full disk, but it is no folder: a tiny file system is
+    // what a report folder meets in earnest, where this process may make one.
+    let scenario = Scenario::new(&Parts::default());
+    let reports = scenario.reports();
+    fs::create_dir(&reports).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(&reports)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: this process may not mount a file system");
+        return;
+    }
+    let finished = finish(&mut scenario.run());
+    let left: Vec<_> = fs::read_dir(&reports).unwrap().collect();
+    let unmounted = std::process::Command::new("umount")
+        .arg(&reports)
+        .status()
+        .unwrap();
+    assert!(unmounted.success());
+    refused(&finished, &["No space left", "--out"]);
+    assert!(
+        left.len() <= 1,
+        "at most the experiment's empty folder: {left:?}"
+    );
+}
+
+#[test]
+fn a_port_in_use_for_up() {
+    // 8081 may be taken by somebody else already; either way it is not free for `up`.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:8081");
+    let finished = finish(holdfast("port").arg("up"));
+    refused(&finished, &["8081", "in use"]);
+}
+
+#[test]
+fn up_without_manifests() {
+    let mut command = holdfast("nowhere");
+    command.current_dir(Path::new("/")).arg("up");
+    refused(&finish(&mut command), &["k8s/services"]);
+}

@@ -1,0 +1,16 @@
+//! The product as people use it: the binary, its exit codes, files and processes.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a broken invariant in a test is a failed test"
+)]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod bad_input;
+mod edges;
+mod golden;
+mod holdfast;
+mod kubectl;
+mod nothing_left;
+mod scenario;
+mod siege;
