@@ -364,7 +364,7 @@ fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), Api
         }
         _ => Ok((
             StatusCode::OK,
-            write::change(&store, target, parameters, &change)?,
+            write::change(&store, &api.addresses, target, parameters, &change)?,
         )),
     }
 }

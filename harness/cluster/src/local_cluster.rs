@@ -97,7 +97,7 @@ impl LocalCluster {
         controllers::spawn(&store, &tasks, &shutdown);
         let token = random_token();
         let logs = node.as_ref().map(|node| node.logs().clone());
-        let addresses = ServiceAddresses::new(subnet, options.publish_services);
+        let addresses = ServiceAddresses::new(subnet, options.publish_services, proxy.listeners());
         let api = Api::new(store, addresses, token.clone(), logs, shutdown.clone());
         let stopped = shutdown.clone().cancelled_owned();
         let server = axum::serve(listener, api.router()).with_graceful_shutdown(stopped);

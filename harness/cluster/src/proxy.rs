@@ -5,7 +5,7 @@
 //! change. It learns of changes as late as the real thing does: a watch takes a moment, and syncs
 //! keep a distance from each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -78,8 +78,37 @@ pub(crate) enum PortError {
     },
 }
 
-/// Whether the proxy could listen on a port of an address that no service has yet.
-pub(crate) fn check_listenable(address: IpAddr, port: u16) -> Result<(), PortError> {
+/// Where the proxy itself listens. Clones follow the same proxy; the default follows none.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnListeners(watch::Receiver<HashSet<SocketAddr>>);
+
+impl Default for OwnListeners {
+    fn default() -> Self {
+        Self(watch::channel(HashSet::new()).1)
+    }
+}
+
+impl OwnListeners {
+    fn contain(&self, address: SocketAddr) -> bool {
+        self.0.borrow().contains(&address)
+    }
+}
+
+/// The services of this moment.
+pub(crate) fn services(store: &Store) -> Vec<Service> {
+    typed(store, Resource::Services)
+}
+
+/// Whether the proxy could listen on a port of an address that no service has yet. Where it still
+/// listens for a service that is gone it can stay.
+pub(crate) fn check_listenable(
+    own: &OwnListeners,
+    address: IpAddr,
+    port: u16,
+) -> Result<(), PortError> {
+    if own.contain(SocketAddr::new(address, port)) {
+        return Ok(());
+    }
     let Err(error) = std::net::TcpListener::bind((address, port)) else {
         return Ok(());
     };
@@ -94,19 +123,19 @@ pub(crate) fn check_listenable(address: IpAddr, port: u16) -> Result<(), PortErr
     })
 }
 
-/// Whether the proxy could publish a new service's port on 127.0.0.1.
-pub(crate) fn check_publishable(store: &Store, port: u16) -> Result<(), PortError> {
-    let services: Vec<Service> = typed(store, Resource::Services);
-    let publisher = services
-        .into_iter()
-        .find(|service| publishes(service, port));
-    match publisher {
+/// Whether the proxy could publish on 127.0.0.1 a port that comes to these services.
+pub(crate) fn check_publishable(
+    own: &OwnListeners,
+    services: &[Service],
+    port: u16,
+) -> Result<(), PortError> {
+    match services.iter().find(|service| publishes(service, port)) {
         Some(service) => Err(PortError::Published {
             port,
-            namespace: service.metadata.namespace.unwrap_or_default(),
-            name: service.metadata.name.unwrap_or_default(),
+            namespace: service.metadata.namespace.clone().unwrap_or_default(),
+            name: service.metadata.name.clone().unwrap_or_default(),
         }),
-        None => check_listenable(Ipv4Addr::LOCALHOST.into(), port),
+        None => check_listenable(own, Ipv4Addr::LOCALHOST.into(), port),
     }
 }
 
@@ -123,9 +152,15 @@ fn publishes(service: &Service, port: u16) -> bool {
 pub(crate) struct ProxyHandle {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
+    own: OwnListeners,
 }
 
 impl ProxyHandle {
+    /// Where it listens.
+    pub(crate) fn listeners(&self) -> OwnListeners {
+        self.own.clone()
+    }
+
     /// Closes every listener and every connection.
     pub(crate) async fn shutdown(self) {
         self.shutdown.cancel();
@@ -139,16 +174,22 @@ impl ProxyHandle {
 pub(crate) fn spawn(store: Store, options: ProxyOptions) -> ProxyHandle {
     raise_descriptor_limit();
     let shutdown = CancellationToken::new();
+    let (listening, own) = watch::channel(HashSet::new());
     let proxy = Proxy {
         recorder: Recorder::new(store.clone(), "kube-proxy"),
         store,
         options,
         listeners: HashMap::new(),
+        listening,
         connections: TaskTracker::new(),
         shutdown: shutdown.clone(),
     };
     let task = tokio::spawn(proxy.serve());
-    ProxyHandle { shutdown, task }
+    ProxyHandle {
+        shutdown,
+        task,
+        own: OwnListeners(own),
+    }
 }
 
 /// Each connection takes two descriptors, and a shell usually permits only 1024.
@@ -165,6 +206,8 @@ struct Proxy {
     recorder: Recorder,
     options: ProxyOptions,
     listeners: HashMap<SocketAddr, Listening>,
+    /// Tells others the keys of `listeners`.
+    listening: watch::Sender<HashSet<SocketAddr>>,
     connections: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -231,6 +274,8 @@ impl Proxy {
                 None => complete &= self.open(listen, route).await,
             }
         }
+        self.listening
+            .send_replace(self.listeners.keys().copied().collect());
         complete
     }
 
@@ -332,18 +377,17 @@ mod tests {
     fn a_port_that_is_taken_is_named() {
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        let store = Store::new();
-        let error = check_publishable(&store, port).unwrap_err();
+        let own = OwnListeners::default();
+        let error = check_publishable(&own, &[], port).unwrap_err();
         let expected = format!("port {port} on 127.0.0.1 is already in use by another process");
         assert!(error.to_string().starts_with(&expected), "{error}");
         drop(other);
-        check_publishable(&store, port).unwrap();
-        let service = json!({
+        check_publishable(&own, &[], port).unwrap();
+        let service = serde_json::from_value(json!({
             "metadata": {"name": "app", "namespace": "default"},
             "spec": {"clusterIP": "127.80.64.1", "ports": [{"port": port}]},
-        });
-        store.create(Resource::Services, service).unwrap();
-        let error = check_publishable(&store, port).unwrap_err();
+        }));
+        let error = check_publishable(&own, &[service.unwrap()], port).unwrap_err();
         assert!(error.to_string().ends_with("default/app"), "{error}");
     }
 }

@@ -271,6 +271,22 @@ fn check_service(new: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
             ));
         }
     }
+    let affinity = object::text(spec, "/sessionAffinity");
+    if affinity != "None" {
+        causes.push(Cause::new(
+            CauseReason::Forbidden,
+            "spec.sessionAffinity",
+            format!("{affinity}: {NOT_SUPPORTED}"),
+        ));
+    }
+    if object::strings(spec, "/ipFamilies").any(|family| family != "IPv4") {
+        let message = format!("IPv6: {NOT_SUPPORTED}");
+        causes.push(Cause::new(
+            CauseReason::Forbidden,
+            "spec.ipFamilies",
+            message,
+        ));
+    }
     let headless = object::text(spec, "/clusterIP") == "None";
     let ports = spec["ports"]
         .as_array()

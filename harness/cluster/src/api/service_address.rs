@@ -1,14 +1,15 @@
-//! Giving each Service its cluster address.
+//! Giving each Service its cluster address, and seeing that its ports can be listened on.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Cause, CauseReason};
 use crate::object;
-use crate::proxy;
+use crate::proxy::{self, OwnListeners, PortError};
 use crate::store::{Resource, Store};
 use crate::subnet::Subnet;
 
@@ -20,15 +21,17 @@ pub(crate) struct ServiceAddresses {
     subnet: Subnet,
     /// Whether the ports of services must be free on 127.0.0.1 too.
     published: bool,
+    own: OwnListeners,
     /// Held from choosing an address until the service is stored.
     choosing: Mutex<()>,
 }
 
 impl ServiceAddresses {
-    pub(crate) fn new(subnet: Subnet, published: bool) -> Self {
+    pub(crate) fn new(subnet: Subnet, published: bool, own: OwnListeners) -> Self {
         Self {
             subnet,
             published,
+            own,
             choosing: Mutex::new(()),
         }
     }
@@ -39,10 +42,8 @@ impl ServiceAddresses {
         let (namespace, name) = (object::namespace(&service), object::name(&service));
         if store.get(Resource::Services, namespace, name).is_none() {
             let address = self.choose(store, &service)?;
-            if address != HEADLESS {
-                self.check_ports(store, &service, &address)?;
-            }
             set(&mut service, &address);
+            self.port_check(store).check(&service, None)?;
         }
         Ok(store.create(Resource::Services, service)?)
     }
@@ -69,30 +70,16 @@ impl ServiceAddresses {
             _ if in_range() => return Ok(asked.to_owned()),
             _ => format!("{asked}: not in the range of this cluster's services"),
         };
-        Err(refused(service, "spec.clusterIP", &problem))
+        let cause = Cause::new(CauseReason::Invalid, "spec.clusterIP", problem);
+        Err(invalid(service, vec![cause]))
     }
 
-    /// Whether the proxy will be able to listen for a new service.
-    fn check_ports(&self, store: &Store, service: &Value, address: &str) -> Result<(), ApiError> {
-        let Ok(address) = address.parse::<IpAddr>() else {
-            return Ok(());
-        };
-        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-        for (index, port) in ports.enumerate() {
-            let number = port["port"]
-                .as_u64()
-                .and_then(|port| u16::try_from(port).ok());
-            let Some(number) = number else { continue };
-            let mut outcome = proxy::check_listenable(address, number);
-            if self.published {
-                outcome = outcome.and_then(|()| proxy::check_publishable(store, number));
-            }
-            outcome.map_err(|error| {
-                let field = format!("spec.ports[{index}].port");
-                refused(service, &field, &error.to_string())
-            })?;
+    /// A check against the services that are there now.
+    pub(super) fn port_check(&self, store: &Store) -> PortCheck {
+        PortCheck {
+            own: self.own.clone(),
+            published: self.published.then(|| proxy::services(store)),
         }
-        Ok(())
     }
 
     fn free(&self, used: &BTreeSet<&str>) -> Option<String> {
@@ -101,6 +88,53 @@ impl ServiceAddresses {
             .map(|address| address.to_string())
             .find(|address| !used.contains(address.as_str()))
     }
+}
+
+/// Whether the proxy will be able to listen on the ports of a service.
+#[derive(Debug)]
+pub(super) struct PortCheck {
+    own: OwnListeners,
+    /// All services, if their ports must be free on 127.0.0.1 too.
+    published: Option<Vec<Service>>,
+}
+
+impl PortCheck {
+    /// Checks a new service, or with `old` the ports which a change adds.
+    pub(super) fn check(&self, service: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+        let Ok(address) = object::text(service, "/spec/clusterIP").parse::<IpAddr>() else {
+            // Nobody listens for a headless service.
+            return Ok(());
+        };
+        let before: Vec<u16> = old.into_iter().flat_map(numbers).flatten().collect();
+        let mut causes = Vec::new();
+        for (index, number) in numbers(service).enumerate() {
+            let added = number.filter(|number| !before.contains(number));
+            let outcome = added.map_or(Ok(()), |number| self.check_port(address, number));
+            if let Err(error) = outcome {
+                let field = format!("spec.ports[{index}].port");
+                causes.push(Cause::new(CauseReason::Invalid, field, error.to_string()));
+            }
+        }
+        if causes.is_empty() {
+            Ok(())
+        } else {
+            Err(invalid(service, causes))
+        }
+    }
+
+    fn check_port(&self, address: IpAddr, port: u16) -> Result<(), PortError> {
+        proxy::check_listenable(&self.own, address, port)?;
+        match &self.published {
+            Some(services) => proxy::check_publishable(&self.own, services, port),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The port numbers of a service in their order; none where there is no valid number.
+fn numbers(service: &Value) -> impl Iterator<Item = Option<u16>> {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    ports.map(|port| u16::try_from(port["port"].as_u64()?).ok())
 }
 
 /// A changed service which does not name its address keeps the one it has.
@@ -116,10 +150,45 @@ fn set(service: &mut Value, address: &str) {
     service["spec"]["clusterIPs"] = json!([address]);
 }
 
-fn refused(service: &Value, field: &str, message: &str) -> ApiError {
+fn invalid(service: &Value, causes: Vec<Cause>) -> ApiError {
     ApiError::Invalid {
         resource: Resource::Services,
         name: object::name(service).to_owned(),
-        causes: vec![Cause::new(CauseReason::Invalid, field, message)],
+        causes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(ports: &[u16]) -> Value {
+        let ports: Vec<_> = ports.iter().map(|port| json!({"port": port})).collect();
+        json!({
+            "metadata": {"name": "app", "namespace": "default"},
+            "spec": {"clusterIP": "127.0.0.1", "ports": ports},
+        })
+    }
+
+    #[test]
+    fn of_a_change_only_added_ports_are_checked() {
+        let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let [kept, taken] = listeners
+            .each_ref()
+            .map(|listener| listener.local_addr().unwrap().port());
+        let check = PortCheck {
+            own: OwnListeners::default(),
+            published: None,
+        };
+        let old = service(&[kept]);
+        check.check(&old, Some(&old)).unwrap();
+        let refused = check.check(&service(&[kept, taken]), Some(&old));
+        let Err(ApiError::Invalid { causes, .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        let fields: Vec<_> = causes.iter().map(|cause| cause.field.as_str()).collect();
+        assert_eq!(fields, ["spec.ports[1].port"]);
+        drop(listeners);
+        check.check(&service(&[kept, taken]), Some(&old)).unwrap();
     }
 }

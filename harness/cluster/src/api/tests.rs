@@ -8,6 +8,7 @@ use serde_json::json;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::proxy::OwnListeners;
 use crate::store::Resource;
 use crate::subnet::Subnet;
 
@@ -16,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A client which calls the API without a network.
 fn client(store: &Store) -> Client {
     let subnet = Subnet::all_from_random().next().unwrap();
-    let addresses = ServiceAddresses::new(subnet, false);
+    let addresses = ServiceAddresses::new(subnet, false, OwnListeners::default());
     let api = Api::new(
         store.clone(),
         addresses,

@@ -12,7 +12,7 @@ use super::decode::decode;
 use super::error::ApiError;
 use super::request::{Parameters, Target};
 use super::scale;
-use super::service_address::{self, ServiceAddresses};
+use super::service_address::{self, PortCheck, ServiceAddresses};
 use crate::object;
 use crate::patch::strategic_merge;
 use crate::store::{Resource, Store, StoreError, Subresource};
@@ -119,6 +119,7 @@ pub(super) fn create(
 /// Changes an object or, through its subresource, a part of it.
 pub(super) fn change(
     store: &Store,
+    addresses: &ServiceAddresses,
     target: &Target,
     parameters: &Parameters,
     change: &Change,
@@ -127,6 +128,8 @@ pub(super) fn change(
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let name = target.name.as_deref().unwrap_or_default();
     let mut warnings = BTreeSet::new();
+    // Looked up beforehand: the store cannot be asked during an update.
+    let ports = (resource == Resource::Services).then(|| addresses.port_check(store));
     let object = store.try_update(resource, namespace, name, |object| {
         if target.subresource == Some(Subresource::Scale) {
             return change_scale(resource, object, change, parameters);
@@ -141,7 +144,7 @@ pub(super) fn change(
         let wanted = typed(resource, wanted, parameters, &mut warnings)?;
         *object = match target.subresource {
             Some(Subresource::Status) => with_status_of(&before, &wanted),
-            _ => with_desired_state_of(resource, &before, wanted)?,
+            _ => with_desired_state_of(resource, &before, wanted, ports.as_ref())?,
         };
         if target.subresource.is_none() && !matches!(change, Change::Apply(_)) {
             apply::record_update(&before, object, &parameters.field_manager);
@@ -290,6 +293,7 @@ fn with_desired_state_of(
     resource: Resource,
     before: &Value,
     mut wanted: Value,
+    ports: Option<&PortCheck>,
 ) -> Result<Value, ApiError> {
     if resource
         .description()
@@ -305,6 +309,9 @@ fn with_desired_state_of(
     admission::set_defaults(resource, &mut wanted);
     let mut decided = decode(resource, wanted)?.object;
     admission::check(resource, &decided, Some(before))?;
+    if let Some(ports) = ports {
+        ports.check(&decided, Some(before))?;
+    }
     // Of all kinds Deployments alone count a change of annotations.
     let annotations = |object: &Value| object::string_map(object, "/metadata/annotations");
     if resource == Resource::Deployments

@@ -5,8 +5,6 @@ use serde_json::{Value, json};
 use crate::object;
 use crate::store::Resource;
 
-const CLIENT_IP_AFFINITY_SECONDS: u32 = 10_800;
-
 /// Fills in what the client left out, as a real API server does on each write.
 pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
     match resource {
@@ -63,10 +61,6 @@ fn replica_set(spec: &mut Value) {
 fn service(spec: &mut Value) {
     default(spec, "type", "ClusterIP");
     default(spec, "sessionAffinity", "None");
-    if spec["sessionAffinity"] == "ClientIP" {
-        let client = object::map_at(object::map_at(spec, "sessionAffinityConfig"), "clientIP");
-        default(client, "timeoutSeconds", CLIENT_IP_AFFINITY_SECONDS);
-    }
     default(spec, "ipFamilies", json!(["IPv4"]));
     default(spec, "ipFamilyPolicy", "SingleStack");
     default(spec, "internalTrafficPolicy", "Cluster");
@@ -84,13 +78,6 @@ fn pod_spec(spec: &mut Value) {
     default(spec, "schedulerName", "default-scheduler");
     default(spec, "securityContext", json!({}));
     default(spec, "enableServiceLinks", true);
-    for volume in elements(spec, "volumes") {
-        for source in ["configMap", "secret"] {
-            if volume.get(source).is_some_and(Value::is_object) {
-                default(&mut volume[source], "defaultMode", 0o644);
-            }
-        }
-    }
     for list in ["initContainers", "containers"] {
         elements(spec, list).for_each(container);
     }
@@ -152,9 +139,6 @@ fn probe(probe: &mut Value) {
     default(probe, "successThreshold", 1);
     default(probe, "failureThreshold", 3);
     http_get(probe);
-    if let Some(grpc) = probe.get_mut("grpc").filter(|grpc| grpc.is_object()) {
-        default(grpc, "service", "");
-    }
 }
 
 fn http_get(handler: &mut Value) {

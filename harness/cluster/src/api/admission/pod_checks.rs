@@ -8,7 +8,7 @@ use super::{Cause, CauseReason, NOT_SUPPORTED, check_port};
 use crate::object;
 
 /// Fields which would change what a pod does, and cannot be honoured.
-const UNSUPPORTED_POD_FIELDS: [&str; 13] = [
+const UNSUPPORTED_POD_FIELDS: [&str; 15] = [
     "hostNetwork",
     "hostPID",
     "hostIPC",
@@ -22,6 +22,8 @@ const UNSUPPORTED_POD_FIELDS: [&str; 13] = [
     "dnsConfig",
     "readinessGates",
     "overhead",
+    "activeDeadlineSeconds",
+    "shareProcessNamespace",
 ];
 const UNSUPPORTED_CONTAINER_FIELDS: [&str; 5] = [
     "volumeDevices",
@@ -113,6 +115,17 @@ fn check_volumes(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
 }
 
+/// Without mount namespaces a path in a container is a path of the machine itself.
+fn check_mounts(container: &Value, path: &str, causes: &mut Vec<Cause>) {
+    if is_set(&container["volumeMounts"]) {
+        let message = format!(
+            "{NOT_SUPPORTED}: nothing is mounted; let the program write below the folder in $TMPDIR"
+        );
+        let field = format!("{path}.volumeMounts");
+        causes.push(Cause::new(CauseReason::Forbidden, field, message));
+    }
+}
+
 fn check_container(container: &Value, path: &str, causes: &mut Vec<Cause>) {
     for field in ["name", "image"] {
         if object::text(container, &format!("/{field}")).is_empty() {
@@ -147,6 +160,7 @@ fn check_container(container: &Value, path: &str, causes: &mut Vec<Cause>) {
         }
         refuse_fields(port, &path, &["hostPort", "hostIP"], causes);
     }
+    check_mounts(container, path, causes);
     check_environment(container, path, causes);
     for name in ["readinessProbe", "livenessProbe", "startupProbe"] {
         if let Some(probe) = container.get(name).filter(|probe| probe.is_object()) {
@@ -202,6 +216,7 @@ fn check_environment(container: &Value, path: &str, causes: &mut Vec<Cause>) {
 
 fn check_probe(probe: &Value, path: &str, success_must_be_one: bool, causes: &mut Vec<Cause>) {
     check_handler(probe, path, &PROBE_HANDLERS, causes);
+    refuse_fields(probe, path, &["grpc"], causes);
     for field in [
         "timeoutSeconds",
         "periodSeconds",
@@ -247,5 +262,13 @@ fn check_handler(handler: &Value, path: &str, known: &[&str], causes: &mut Vec<C
             path,
             "may not specify more than 1 handler type",
         )),
+    }
+    let scheme = object::text(handler, "/httpGet/scheme");
+    if !matches!(scheme, "" | "HTTP") {
+        causes.push(Cause::new(
+            CauseReason::Forbidden,
+            format!("{path}.httpGet.scheme"),
+            format!("{scheme}: {NOT_SUPPORTED}"),
+        ));
     }
 }

@@ -142,8 +142,59 @@ fn what_cannot_be_honoured_is_refused() {
         problems_of_service(|service| service["spec"]["type"] = "NodePort".into()),
         ["spec.type"]
     );
+    let sticky =
+        problems_of_service(|service| service["spec"]["sessionAffinity"] = "ClientIP".into());
+    assert_eq!(sticky, ["spec.sessionAffinity"]);
     let udp = problems_of_service(|service| service["spec"]["ports"][0]["protocol"] = "UDP".into());
     assert_eq!(udp, ["spec.ports[0].protocol"]);
+}
+
+#[test]
+fn questions_the_node_cannot_ask_are_refused() {
+    let problems = problems_of_deployment(|deployment| {
+        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+        container["readinessProbe"] = json!({"grpc": {"port": 80}});
+        container["livenessProbe"] = json!({"httpGet": {"port": 443, "scheme": "HTTPS"}});
+        container["startupProbe"] = json!({"httpGet": {"port": 80, "scheme": "HTTP"}});
+        container["lifecycle"] = json!({"preStop": {"httpGet": {"port": 443, "scheme": "HTTPS"}}});
+    });
+    let container = "spec.template.spec.containers[0]";
+    assert_eq!(
+        problems,
+        [
+            format!("{container}.readinessProbe.grpc"),
+            format!("{container}.livenessProbe.httpGet.scheme"),
+            format!("{container}.lifecycle.preStop.httpGet.scheme"),
+        ]
+    );
+}
+
+#[test]
+fn mounts_are_refused_and_volumes_without_them_told() {
+    let with_volume = |container: Value| {
+        move |deployment: &mut Value| {
+            let spec = &mut deployment["spec"]["template"]["spec"];
+            spec["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+            spec["containers"][0] = container;
+        }
+    };
+    let mounting =
+        json!({"name": "c", "image": "web:1", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+    assert_eq!(
+        problems_of_deployment(with_volume(mounting)),
+        ["spec.template.spec.containers[0].volumeMounts"]
+    );
+    let elsewhere = json!({"name": "c", "image": "web:1", "workingDir": "/srv"});
+    let accepted = deployment(with_volume(elsewhere));
+    assert_eq!(
+        fields(check(Resource::Deployments, &accepted, None)),
+        Vec::<String>::new()
+    );
+    let told = warnings(Resource::Deployments, &accepted);
+    for field in ["volumes", "containers[0].workingDir"] {
+        let warning = format!("spec.template.spec.{field}: ignored by the local cluster");
+        assert!(told.contains(&warning), "{told:?}");
+    }
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
         "tolerations",
         "topologySpreadConstraints",
         "priorityClassName",
+        "hostname",
+        "subdomain",
+        // All but emptyDir are refused, and so is mounting one.
+        "volumes",
     ] {
         warn(spec, path, field, "ignored");
     }
@@ -40,7 +44,9 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
     for list in ["initContainers", "containers"] {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.{list}[{index}]");
-            warn(container, &path, "imagePullPolicy", "ignored");
+            for field in ["imagePullPolicy", "workingDir"] {
+                warn(container, &path, field, "ignored");
+            }
             warn(container, &path, "securityContext", "not enforced");
             warn(
                 &container["resources"],
@@ -54,5 +60,10 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
 }
 
 fn is_something(value: &Value) -> bool {
-    !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty())
+    match value {
+        Value::Null => false,
+        Value::Array(elements) => !elements.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }

@@ -330,9 +330,7 @@ impl Run<'_> {
                 self.launch,
             )
         } else {
-            Check::Impossible(
-                "the local cluster probes with httpGet, tcpSocket and exec only".to_owned(),
-            )
+            Check::Impossible("the probe asks by no means known here".to_owned())
         }
     }
 

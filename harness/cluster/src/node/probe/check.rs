@@ -58,9 +58,6 @@ pub(crate) enum Outcome {
 
 impl Check {
     pub(crate) fn http(action: &HTTPGetAction, pod: IpAddr, ports: &[ContainerPort]) -> Self {
-        if action.scheme.as_deref() == Some("HTTPS") {
-            return Self::Impossible("the local cluster does not probe over HTTPS".to_owned());
-        }
         let host = action.host.clone().filter(|host| !host.is_empty());
         match port_number(&action.port, ports) {
             Some(port) => Self::Http {
