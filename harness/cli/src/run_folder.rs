@@ -33,8 +33,7 @@ impl RunFolder {
             Ok(BufWriter::new(File::create(path.join("events.jsonl"))?))
         };
         let journal = attempt().map_err(|error| {
-            // What was begun is of no use; a folder that cannot be removed was never made.
-            drop(fs::remove_dir_all(&path));
+            remove(&path);
             Failure::input(format!(
                 "cannot write reports to {}: {error}",
                 path.display()
@@ -97,11 +96,16 @@ impl RunFolder {
 
     /// Removes the folder of a run that never began.
     pub(crate) fn discard(self) {
-        // A folder that cannot be removed is empty but for an empty journal.
-        drop(fs::remove_dir_all(&self.path));
-        if let Some(parent) = self.path.parent() {
-            drop(fs::remove_dir(parent));
-        }
+        remove(&self.path);
+    }
+}
+
+/// Removes a run's folder, and the experiment's if that is all there was. What cannot be removed
+/// was never made, or is somebody else's.
+fn remove(run: &Path) {
+    drop(fs::remove_dir_all(run));
+    if let Some(experiment) = run.parent() {
+        drop(fs::remove_dir(experiment));
     }
 }
 

@@ -68,6 +68,14 @@ impl Up {
     }
 }
 
+impl Drop for Up {
+    /// A test that failed half-way must not keep the ports.
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 /// One test, because `up` publishes fixed ports on 127.0.0.1: two at once are in each other's way.
 #[test]
 fn kubectl_sees_changes_and_the_seeds_siege_command_works() {
