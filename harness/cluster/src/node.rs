@@ -36,15 +36,17 @@ mod addresses;
 mod back_off;
 mod container;
 mod environment;
+mod folder;
 mod listeners;
 pub(crate) mod logs;
 mod pod;
 mod probe;
 mod process;
 mod schedule;
-mod status;
+pub(crate) mod status;
 
 use addresses::Addresses;
+use folder::Folder;
 use logs::{LogOwner, Logs};
 use pod::Wish;
 use process::{Shim, StartError};
@@ -176,10 +178,7 @@ impl NodeHandle {
 /// Registers the node and starts to serve it.
 pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHandle, NodeError> {
     let shim = Shim::new(options.pod_shim).await?;
-    let directory = tempfile::Builder::new()
-        .prefix("holdfast-pods-")
-        .tempdir()
-        .map_err(NodeError::Directory)?;
+    let folder = Folder::new().map_err(NodeError::Directory)?;
     let context = Arc::new(NodeContext {
         recorder: Recorder::new(store.clone(), "kubelet"),
         store,
@@ -191,7 +190,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
             origin: Instant::now(),
         },
         addresses: Addresses::new(options.subnet),
-        directory: directory.path().to_owned(),
+        directory: folder.path().to_owned(),
     });
     schedule::register_node(&context);
     let shutdown = CancellationToken::new();
@@ -203,7 +202,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
     let ending = shutdown.clone();
     let task = tokio::spawn(async move {
         node.serve(ending).await;
-        if let Err(error) = directory.close() {
+        if let Err(error) = folder.close() {
             tracing::warn!(%error, "the pods' folder is left behind");
         }
     });

@@ -1,6 +1,7 @@
 //! Nothing survives the cluster, whenever and however it ends.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -58,22 +59,28 @@ fn stubborn(name: &str, marker: &str) -> Pod {
     serde_json::from_value(pod(name, &json!({"env": env(&variables)}), &json!({}))).unwrap()
 }
 
+fn folders_of_pods(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| name.starts_with("holdfast-node-"))
+        .count()
+}
+
 /// A cluster in a process of its own.
 struct Runner {
     process: Child,
     pods: Api<Pod>,
-    _logs: tempfile::TempDir,
 }
 
 impl Runner {
-    async fn new() -> Self {
-        let logs = tempfile::tempdir().unwrap();
+    /// With `folder` for logs and for temporary files.
+    async fn new(folder: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_holdfast-cluster-runner"))
             .arg(env!("CARGO_BIN_EXE_holdfast-cluster-pod-shim"))
             .arg(env!("CARGO_BIN_EXE_holdfast-cluster-victim"))
-            .arg(logs.path())
-            // What a killed cluster leaves there is removed with the logs.
-            .env("TMPDIR", logs.path())
+            .arg(folder)
+            .env("TMPDIR", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -88,11 +95,7 @@ impl Runner {
             kubeconfig.push('\n');
         }
         let pods = Api::namespaced(client_for(&kubeconfig).await, "default");
-        Self {
-            process,
-            pods,
-            _logs: logs,
-        }
+        Self { process, pods }
     }
 
     async fn create_pods(&self, marker: &str) {
@@ -125,8 +128,9 @@ fn marker(moment: u32) -> String {
 
 #[tokio::test]
 async fn killing_the_cluster_at_any_moment_leaves_no_process() {
+    let folder = tempfile::tempdir().unwrap();
     // How long a start takes decides which moments are interesting.
-    let runner = Runner::new().await;
+    let runner = Runner::new(folder.path()).await;
     let begun = Instant::now();
     let whole = marker(MOMENTS);
     runner.create_pods(&whole).await;
@@ -138,7 +142,9 @@ async fn killing_the_cluster_at_any_moment_leaves_no_process() {
     until_nobody_carries(&whole, AFTERLIFE).await;
     for moment in 0..MOMENTS {
         let marker = marker(moment);
-        let runner = Runner::new().await;
+        let runner = Runner::new(folder.path()).await;
+        // Each cluster removes what the one before left behind.
+        assert_eq!(folders_of_pods(folder.path()), 1);
         let until = sleep(duration * moment / (MOMENTS - 1));
         tokio::pin!(until);
         tokio::select! {
