@@ -214,6 +214,7 @@ impl ContainerTask {
         self.note(Severity::Warning, "Failed", &format!("Error: {message}"));
         let now = crate::clock::now();
         let ended = Ended {
+            run: self.view.restarts,
             exit_code: 128,
             reason,
             message: Some(message),

@@ -22,13 +22,13 @@ mod reader;
 /// A line longer than this is kept in pieces.
 const LONGEST_PIECE: usize = 16 * 1024;
 
-/// Which part of a container's log to read; the fields are the parameters of the API's `/log`.
+/// Which part of a container's log to read; the fields resemble the parameters of the API's `/log`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogOptions {
     /// Stay and return new lines until the container ends.
     pub(crate) follow: bool,
-    /// The container's run before the latest restart.
-    pub(crate) previous: bool,
+    /// Which of the container's runs, from 0; without it the latest.
+    pub(crate) run: Option<u32>,
     pub(crate) tail_lines: Option<u64>,
     pub(crate) since: Option<Timestamp>,
     /// Begin each line with its time.
@@ -74,6 +74,7 @@ struct Inner {
 /// The log of one run of a container.
 #[derive(Debug)]
 pub(crate) struct Log {
+    run: u32,
     path: PathBuf,
     file: Mutex<File>,
     growth: watch::Sender<Growth>,
@@ -98,7 +99,7 @@ impl Logs {
         &self,
         owner: &LogOwner,
         container: &str,
-        restart: u32,
+        run: u32,
     ) -> io::Result<Arc<Log>> {
         let LogOwner {
             namespace,
@@ -111,9 +112,10 @@ impl Logs {
             .join(format!("{namespace}_{pod}_{uid}"))
             .join(container);
         fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{restart}.log"));
+        let path = folder.join(format!("{run}.log"));
         let file = Mutex::new(File::create(&path)?);
         let log = Arc::new(Log {
+            run,
             path,
             file,
             growth: watch::Sender::default(),
@@ -137,7 +139,7 @@ impl Logs {
         container: &str,
         options: LogOptions,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, LogError> {
-        let log = self.run(owner, container, options.previous)?;
+        let log = self.run(owner, container, options.run)?;
         let file = File::open(&log.path).map_err(|source| LogError::Unreadable {
             pod: owner.pod.clone(),
             container: container.to_owned(),
@@ -146,17 +148,25 @@ impl Logs {
         Ok(reader::read(file.into(), log.growth.subscribe(), options))
     }
 
-    fn run(&self, owner: &LogOwner, container: &str, previous: bool) -> Result<Arc<Log>, LogError> {
+    fn run(
+        &self,
+        owner: &LogOwner,
+        container: &str,
+        number: Option<u32>,
+    ) -> Result<Arc<Log>, LogError> {
         let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = runs.get(&(owner.uid.clone(), container.to_owned()));
         let mut newest_first = runs.into_iter().flatten().rev();
         let (pod, container) = (owner.pod.clone(), container.to_owned());
-        if previous {
-            let before = newest_first.nth(1).cloned();
-            before.ok_or(LogError::NoPrevious { pod, container })
-        } else {
-            let latest = newest_first.next().cloned();
-            latest.ok_or(LogError::NotStarted { pod, container })
+        match number {
+            Some(number) => newest_first
+                .find(|log| log.run == number)
+                .cloned()
+                .ok_or(LogError::NoPrevious { pod, container }),
+            None => newest_first
+                .next()
+                .cloned()
+                .ok_or(LogError::NotStarted { pod, container }),
         }
     }
 }
@@ -311,11 +321,11 @@ mod tests {
         log.keep("stdout", &b"b\n"[..]).await;
         log.complete();
         assert_eq!(reading.await.unwrap(), "a\nb\n");
-        let previous = LogOptions {
-            previous: true,
+        let first = LogOptions {
+            run: Some(0),
             ..LogOptions::default()
         };
-        assert_eq!(read(&logs, previous).await, "one\n");
+        assert_eq!(read(&logs, first).await, "one\n");
     }
 
     #[test]
@@ -326,5 +336,11 @@ mod tests {
             .map(drop)
             .unwrap_err();
         assert!(matches!(error, LogError::NotStarted { .. }));
+        let options = LogOptions {
+            run: Some(0),
+            ..LogOptions::default()
+        };
+        let error = logs.read(&owner(), "c", options).map(drop).unwrap_err();
+        assert!(matches!(error, LogError::NoPrevious { .. }));
     }
 }

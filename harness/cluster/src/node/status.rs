@@ -38,6 +38,8 @@ impl RestartPolicy {
 /// How a container's run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
+    /// Which of the container's runs it was, from 0.
+    pub(crate) run: u32,
     pub(crate) exit_code: i32,
     pub(crate) reason: &'static str,
     pub(crate) message: Option<String>,
@@ -217,17 +219,21 @@ impl PodView {
     }
 
     fn container_status(&self, view: &ContainerView) -> ContainerStatus {
-        let id = |restarts: u32| format!("holdfast://{}/{}/{restarts}", self.uid, view.name);
-        let never_started = view.ended().is_none() && matches!(view.state, State::Waiting { .. });
+        let id = |run: u32| format!("{ID_SCHEME}{}/{}/{run}", self.uid, view.name);
+        let terminated = |ended: &Ended| terminated(ended, id(ended.run));
+        let latest_run = match &view.state {
+            State::Running { .. } => Some(view.restarts),
+            State::Waiting { .. } | State::Terminated(_) => view.ended().map(|ended| ended.run),
+        };
         ContainerStatus {
             name: view.name.clone(),
             image: view.image.clone(),
             image_id: view.image.clone(),
-            container_id: (!never_started).then(|| id(view.restarts)),
+            container_id: latest_run.map(id),
             restart_count: i32::try_from(view.restarts).unwrap_or(i32::MAX),
             started: Some(view.started),
             ready: view.ready,
-            state: Some(container_state(&view.state)),
+            state: Some(container_state(&view.state, terminated)),
             last_state: view.last.as_ref().map(|ended| ContainerState {
                 terminated: Some(terminated(ended)),
                 ..ContainerState::default()
@@ -235,6 +241,15 @@ impl PodView {
             ..ContainerStatus::default()
         }
     }
+}
+
+/// Begins the id of a container, which ends with the number of its run.
+const ID_SCHEME: &str = "holdfast://";
+
+/// The run which a container's id means.
+pub(crate) fn run_of(container_id: &str) -> Option<u32> {
+    let path = container_id.strip_prefix(ID_SCHEME)?;
+    path.rsplit('/').next()?.parse().ok()
 }
 
 /// A condition before its times are known.
@@ -273,7 +288,10 @@ impl Verdict {
     }
 }
 
-fn container_state(state: &State) -> ContainerState {
+fn container_state(
+    state: &State,
+    terminated: impl Fn(&Ended) -> ContainerStateTerminated,
+) -> ContainerState {
     match state {
         State::Waiting { reason, message } => ContainerState {
             waiting: Some(ContainerStateWaiting {
@@ -295,8 +313,9 @@ fn container_state(state: &State) -> ContainerState {
     }
 }
 
-fn terminated(ended: &Ended) -> ContainerStateTerminated {
+fn terminated(ended: &Ended, container_id: String) -> ContainerStateTerminated {
     ContainerStateTerminated {
+        container_id: Some(container_id),
         exit_code: ended.exit_code,
         reason: Some(ended.reason.to_owned()),
         message: ended.message.clone(),
@@ -318,6 +337,7 @@ mod tests {
 
     fn ended(exit_code: i32) -> Ended {
         Ended {
+            run: 0,
             exit_code,
             reason: "Error",
             message: None,
@@ -384,6 +404,17 @@ mod tests {
             pod(vec![container(State::Terminated(ended(1)), None)]).phase(),
             "Running"
         );
+    }
+
+    #[test]
+    fn while_it_waits_a_container_is_its_last_run() {
+        let mut view = container(waiting(), Some(Ended { run: 3, ..ended(1) }));
+        view.restarts = 4;
+        let status = pod(Vec::new()).container_status(&view);
+        let last = status.last_state.unwrap().terminated.unwrap();
+        assert_eq!(status.container_id, last.container_id);
+        assert_eq!(run_of(&last.container_id.unwrap()), Some(3));
+        assert_eq!(run_of("containerd://u1/c/3"), None);
     }
 
     #[test]

@@ -1,31 +1,31 @@
 //! The API through the real kubectl, when there is one.
 
-use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use serde_json::json;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::cluster::{DEADLINE, TestCluster, deployment};
 
 /// kubectl for one cluster, each call with a deadline.
-struct Kubectl {
-    kubeconfig: PathBuf,
-    home: PathBuf,
+pub(crate) struct Kubectl {
+    home: TempDir,
 }
 
 impl Kubectl {
     /// `None`, with a message, when kubectl is not installed. With
     /// `HOLDFAST_REQUIRE_TOOLS=1` its absence is a failure.
     #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
-    async fn find(test: &TestCluster) -> Option<Self> {
+    pub(crate) async fn find(kubeconfig: &str) -> Option<Self> {
         let found = Command::new("kubectl")
             .args(["version", "--client"])
             .output()
             .await;
         if found.is_ok_and(|output| output.status.success()) {
-            let kubeconfig = test.write("kubeconfig", &test.cluster.kubeconfig());
-            let home = kubeconfig.parent().map(Path::to_path_buf).unwrap();
-            return Some(Self { kubeconfig, home });
+            let home = tempfile::tempdir().unwrap();
+            std::fs::write(home.path().join("kubeconfig"), kubeconfig).unwrap();
+            return Some(Self { home });
         }
         let required = std::env::var_os("HOLDFAST_REQUIRE_TOOLS").is_some_and(|value| value == "1");
         assert!(
@@ -40,14 +40,14 @@ impl Kubectl {
         let mut command = Command::new("kubectl");
         command
             .args(arguments)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HOME", &self.home)
+            .env("KUBECONFIG", self.home.path().join("kubeconfig"))
+            .env("HOME", self.home.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command
     }
 
-    async fn output(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn output(&self, arguments: &[&str]) -> Output {
         let output = tokio::time::timeout(DEADLINE, self.command(arguments).output()).await;
         output
             .unwrap_or_else(|_| panic!("kubectl {arguments:?} took too long"))
@@ -55,7 +55,7 @@ impl Kubectl {
     }
 
     /// What a call prints. The call must succeed.
-    async fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -67,7 +67,7 @@ impl Kubectl {
     }
 
     /// What a call says when it fails. The call must fail.
-    async fn fail(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn fail(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments).await;
         assert!(!output.status.success(), "kubectl {arguments:?} succeeded");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -86,7 +86,7 @@ spec:
 /// A cluster with an applied and available Deployment and its Service.
 async fn applied() -> Option<(TestCluster, Kubectl)> {
     let test = TestCluster::start().await;
-    let Some(kubectl) = Kubectl::find(&test).await else {
+    let Some(kubectl) = Kubectl::find(&test.cluster.kubeconfig()).await else {
         test.cluster.shutdown().await;
         return None;
     };
@@ -199,6 +199,48 @@ async fn applying_again_changes_only_what_differs() {
         refused.contains("strict decoding error: unknown field \"spec.replcas\""),
         "{refused}"
     );
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_warned_of_and_what_cannot_be_done_is_refused() {
+    let Some((test, kubectl)) = applied().await else {
+        return;
+    };
+    let mut changed = deployment("web", 2);
+    let container = &mut changed["spec"]["template"]["spec"]["containers"][0];
+    container["workingDir"] = "/srv".into();
+    let file = test.write("changed.yaml", &changed.to_string());
+    let apply = ["apply", "-f", file.to_str().unwrap()];
+    let output = kubectl.output(&apply).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let container = "spec.template.spec.containers[0]";
+    let warning = format!("Warning: {container}.workingDir: ignored by the local cluster");
+    assert!(output.status.success() && told.contains(&warning), "{told}");
+
+    changed["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
+        json!({"grpc": {"port": 80}});
+    test.write("changed.yaml", &changed.to_string());
+    let refused = kubectl.fail(&apply).await;
+    let cause = format!("{container}.readinessProbe.grpc: Forbidden: not supported");
+    assert!(refused.contains(&cause), "{refused}");
+    test.cluster.shutdown().await;
+}
+
+/// Some commands send protobuf, which the cluster does not read.
+#[tokio::test]
+async fn a_command_which_sends_protobuf_is_told_the_way_round() {
+    let Some((test, kubectl)) = applied().await else {
+        return;
+    };
+    let refused = kubectl.fail(&["create", "namespace", "x"]).await;
+    assert!(refused.contains("--dry-run=client -o yaml"), "{refused}");
+    let manifest = kubectl
+        .run(&["create", "namespace", "x", "--dry-run=client", "-o", "yaml"])
+        .await;
+    let file = test.write("namespace.yaml", &manifest);
+    let applied = kubectl.run(&["apply", "-f", file.to_str().unwrap()]).await;
+    assert_eq!(applied, "namespace/x created\n");
     test.cluster.shutdown().await;
 }
 

@@ -7,3 +7,4 @@ mod cluster;
 mod kubectl;
 mod node;
 mod rollout;
+mod service_ports;

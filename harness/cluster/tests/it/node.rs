@@ -3,6 +3,7 @@
 mod endings;
 mod failures;
 mod life;
+mod logs;
 mod services;
 mod stage;
 mod survival;

@@ -89,6 +89,7 @@ impl ContainerTask {
             &format!("Started container {}", self.spec.name),
         );
         let keeping = keep_output(Arc::clone(&log), stdout, stderr);
+        let number = self.view.restarts;
         let run = Run {
             launch,
             started: Instant::now(),
@@ -112,6 +113,7 @@ impl ContainerTask {
             (None, _) => "Error",
         };
         let ended = Ended {
+            run: number,
             exit_code,
             reason,
             message: offence,

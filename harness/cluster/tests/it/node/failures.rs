@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::stage::{Stage, container, env, phase, pod};
 
-fn waits_for(status: &ContainerStatus, reason: &str) -> bool {
+pub(super) fn waits_for(status: &ContainerStatus, reason: &str) -> bool {
     let waiting = status
         .state
         .as_ref()

@@ -186,6 +186,10 @@ impl Stage {
             .unwrap_or_else(|_| panic!("{pod} never wrote {wanted:?}"))
     }
 
+    pub(super) fn kubeconfig(&self) -> String {
+        self.cluster.kubeconfig()
+    }
+
     pub(super) async fn shutdown(self) {
         self.cluster.shutdown().await;
     }
