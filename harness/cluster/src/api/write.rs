@@ -21,6 +21,7 @@ const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 const BODY_TYPES: &str = "application/json, application/yaml";
 
@@ -47,6 +48,7 @@ pub(super) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiE
     match media_type(headers) {
         "application/json" | "" => from_json(body),
         "application/yaml" => from_yaml(body),
+        PROTOBUF => Err(ApiError::Protobuf),
         _ => Err(ApiError::UnsupportedMediaType(BODY_TYPES)),
     }
 }
