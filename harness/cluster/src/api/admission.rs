@@ -225,20 +225,14 @@ fn check_rolling_update(rolling: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-/// Of a pod's spec only images, the deadline and tolerations may change; the
-/// node is set once.
+/// Of a pod's spec only tolerations may change; the node is set once. A real cluster would also
+/// start a container again when its image changes.
 fn check_pod_change(new: &Value, old: &Value, causes: &mut Vec<Cause>) {
     let frozen = |pod: &Value| {
         let mut spec = pod["spec"].clone();
-        for list in ["containers", "initContainers"] {
-            for container in spec[list].as_array_mut().into_iter().flatten() {
-                container["image"] = Value::Null;
-            }
-            if spec[list].is_null() {
-                spec[list] = json!([]);
-            }
+        if spec["initContainers"].is_null() {
+            spec["initContainers"] = json!([]);
         }
-        spec["activeDeadlineSeconds"] = Value::Null;
         spec["tolerations"] = Value::Null;
         if object::text(old, "/spec/nodeName").is_empty() {
             spec["nodeName"] = Value::Null;
@@ -246,8 +240,9 @@ fn check_pod_change(new: &Value, old: &Value, causes: &mut Vec<Cause>) {
         spec
     };
     if frozen(new) != frozen(old) {
-        let message = "pod updates may not change fields other than `spec.containers[*].image`, \
-                       `spec.initContainers[*].image`, `spec.activeDeadlineSeconds` and `spec.tolerations`";
+        let message = format!(
+            "changing a pod other than in `spec.tolerations` is {NOT_SUPPORTED}: change the template of its Deployment, or create a pod in its place"
+        );
         causes.push(Cause::new(CauseReason::Forbidden, "spec", message));
     }
 }

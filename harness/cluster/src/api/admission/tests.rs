@@ -210,19 +210,20 @@ fn names_are_checked() {
 }
 
 #[test]
-fn only_images_of_a_pod_change() {
-    let pod = |image: &str, args: &Value| {
+fn a_pod_stays_what_it_is() {
+    let pod = |image: &str, tolerations: &Value| {
         let mut pod = json!({
             "metadata": {"name": "p"},
-            "spec": {"containers": [{"name": "c", "image": image, "args": args}]},
+            "spec": {"containers": [{"name": "c", "image": image}], "tolerations": tolerations},
         });
         set_defaults(Resource::Pods, &mut pod);
         pod
     };
-    let old = pod("web:1", &json!(["a"]));
+    let old = pod("web:1", &json!([]));
     let outcome = |new: &Value| fields(check(Resource::Pods, new, Some(&old)));
-    assert_eq!(outcome(&pod("web:2", &json!(["a"]))), Vec::<String>::new());
-    assert_eq!(outcome(&pod("web:1", &json!(["b"]))), ["spec"]);
+    let tolerating = pod("web:1", &json!([{"operator": "Exists"}]));
+    assert_eq!(outcome(&tolerating), Vec::<String>::new());
+    assert_eq!(outcome(&pod("web:2", &json!([]))), ["spec"]);
 }
 
 #[test]
@@ -239,4 +240,7 @@ fn what_is_ignored_is_told() {
     );
     deployment["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
     assert!(warnings(Resource::Deployments, &deployment).is_empty());
+    let node = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
+    let told: Vec<_> = warnings(Resource::Nodes, &node).into_iter().collect();
+    assert_eq!(told, ["spec.taints: ignored by the local cluster"]);
 }

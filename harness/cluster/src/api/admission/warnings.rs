@@ -8,25 +8,25 @@ use crate::store::Resource;
 
 /// The warnings about an object as the client wrote it (before defaults).
 pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<String> {
-    let (spec, path) = match resource {
-        Resource::Pods => (&object["spec"], "spec"),
+    let mut warnings = BTreeSet::new();
+    match resource {
+        Resource::Pods => of_pod_spec(&object["spec"], "spec", &mut warnings),
         Resource::Deployments | Resource::ReplicaSets => {
-            (&object["spec"]["template"]["spec"], "spec.template.spec")
+            let spec = &object["spec"]["template"]["spec"];
+            of_pod_spec(spec, "spec.template.spec", &mut warnings);
         }
+        Resource::Nodes => warn(&object["spec"], "spec", "taints", "ignored", &mut warnings),
         Resource::Namespaces
-        | Resource::Nodes
         | Resource::Services
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
-        | Resource::Leases => return BTreeSet::new(),
-    };
-    let mut warnings = BTreeSet::new();
-    let mut warn = |object: &Value, path: &str, field: &str, fate: &str| {
-        if object.get(field).is_some_and(is_something) {
-            warnings.insert(format!("{path}.{field}: {fate} by the local cluster"));
-        }
-    };
+        | Resource::Leases => {}
+    }
+    warnings
+}
+
+fn of_pod_spec(spec: &Value, path: &str, warnings: &mut BTreeSet<String>) {
     for field in [
         "dnsPolicy",
         "serviceAccountName",
@@ -38,25 +38,38 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
         // All but emptyDir are refused, and so is mounting one.
         "volumes",
     ] {
-        warn(spec, path, field, "ignored");
+        warn(spec, path, field, "ignored", warnings);
     }
-    warn(spec, path, "securityContext", "not enforced");
+    warn(spec, path, "securityContext", "not enforced", warnings);
     for list in ["initContainers", "containers"] {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.{list}[{index}]");
             for field in ["imagePullPolicy", "workingDir"] {
-                warn(container, &path, field, "ignored");
+                warn(container, &path, field, "ignored", warnings);
             }
-            warn(container, &path, "securityContext", "not enforced");
+            warn(
+                container,
+                &path,
+                "securityContext",
+                "not enforced",
+                warnings,
+            );
+            let resources = format!("{path}.resources");
             warn(
                 &container["resources"],
-                &format!("{path}.resources"),
+                &resources,
                 "limits",
                 "not enforced",
+                warnings,
             );
         }
     }
-    warnings
+}
+
+fn warn(object: &Value, path: &str, field: &str, fate: &str, warnings: &mut BTreeSet<String>) {
+    if object.get(field).is_some_and(is_something) {
+        warnings.insert(format!("{path}.{field}: {fate} by the local cluster"));
+    }
 }
 
 fn is_something(value: &Value) -> bool {
