@@ -115,7 +115,12 @@ impl Record {
         match &stamped.event {
             Event::RunStarted(run) => self.run = (**run).clone(),
             Event::LoadStarted => self.load_started = Some(at),
-            Event::Tick(tick) => self.ticks.push((**tick).clone()),
+            Event::Tick(tick) => {
+                let mut tick = (**tick).clone();
+                tick.latency_expected.pack();
+                tick.latency_unexpected.pack();
+                self.ticks.push(tick);
+            }
             Event::RequestFailed(failed) => self.failures.push(failed.clone()),
             Event::LoadStopped => self.load_stopped = Some(at),
             Event::LoadFinished(load) => self.load = Some((**load).clone()),

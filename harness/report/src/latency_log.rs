@@ -27,10 +27,14 @@ pub(crate) fn render(record: &Record) -> Result<String, Cause> {
         .with_max_value_divisor(MICROSECONDS_PER_MILLISECOND)
         .begin_log_with(&mut log, &mut serializer)
         .map_err(|error| Cause::Histogram(Box::new(error)))?;
-    for ((second, tag), histogram) in intervals(record) {
+    for ((second, tag), parts) in intervals(record) {
+        let mut histogram = Histogram::default();
+        for part in parts {
+            histogram.merge(part);
+        }
         writer
             .write_histogram(
-                histogram.as_hdr(),
+                &histogram.as_hdr(),
                 Duration::from_secs(u64::from(second)),
                 Duration::from_secs(1),
                 Tag::new(tag),
@@ -51,9 +55,10 @@ fn load_start(record: &Record) -> Result<SystemTime, Cause> {
 }
 
 /// Every second's histograms by tag, in order of time; empty ones are left out. A second that the
-/// end of the load cuts in two is one interval.
-fn intervals(record: &Record) -> BTreeMap<(u32, &'static str), Histogram> {
-    let mut intervals: BTreeMap<(u32, &'static str), Histogram> = BTreeMap::new();
+/// end of the load cuts in two is one interval of two parts, merged only when it is written: all
+/// merged histograms of a long run together would not fit into memory.
+fn intervals(record: &Record) -> BTreeMap<(u32, &'static str), Vec<&Histogram>> {
+    let mut intervals: BTreeMap<(u32, &'static str), Vec<&Histogram>> = BTreeMap::new();
     for tick in &record.ticks {
         let (expected, unexpected) = match tick.source {
             Source::Users => ("users-expected", "users-unexpected"),
@@ -67,7 +72,7 @@ fn intervals(record: &Record) -> BTreeMap<(u32, &'static str), Histogram> {
                 intervals
                     .entry((tick.second, tag))
                     .or_default()
-                    .merge(histogram);
+                    .push(histogram);
             }
         }
     }
