@@ -42,7 +42,7 @@ pub enum Event {
     LoadFinished(Box<LoadFinished>),
     /// The run entered a phase.
     PhaseStarted(Phase),
-    /// How to undo a fault is stored; the fault itself has not happened yet.
+    /// How to undo a fault is stored; the fault itself begins now.
     UndoRecorded {
         /// The fault's name.
         fault: String,

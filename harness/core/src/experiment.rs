@@ -238,7 +238,7 @@ pub enum Unit {
 pub enum Phase {
     /// Before the first fault; the whole run when there is none.
     Baseline,
-    /// From the first injection to the last revert.
+    /// From the beginning of the first injection to the last revert.
     Fault,
     /// From the last revert until service is steady again.
     Recovery,

@@ -65,7 +65,11 @@ pub struct FaultRecord {
     pub name: String,
     /// How it can be undone.
     pub undo: String,
-    /// When it was in effect.
+    /// When its injection began: from here on it may have had an effect. `None` in records that
+    /// do not say.
+    #[serde(default, with = "seconds::option")]
+    pub begun: Option<Duration>,
+    /// When it was seen to be in effect.
     #[serde(with = "seconds::option")]
     pub injected: Option<Duration>,
     /// What proved that.
@@ -125,7 +129,11 @@ impl Record {
             Event::LoadStopped => self.load_stopped = Some(at),
             Event::LoadFinished(load) => self.load = Some((**load).clone()),
             Event::PhaseStarted(_) => {}
-            Event::UndoRecorded { fault, undo } => undo.clone_into(&mut self.fault(fault).undo),
+            Event::UndoRecorded { fault, undo } => {
+                let record = self.fault(fault);
+                record.begun = Some(at);
+                undo.clone_into(&mut record.undo);
+            }
             Event::FaultInjected { fault, evidence } => {
                 let record = self.fault(fault);
                 record.injected = Some(at);

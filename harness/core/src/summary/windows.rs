@@ -22,10 +22,11 @@ pub(crate) struct Cuts {
     steady: Option<u32>,
 }
 
-/// From the first injection to the last revert.
+/// From the beginning of the first injection to the last revert. An injection has an effect before
+/// it is seen to be complete: those seconds are no baseline.
 #[derive(Clone, Copy, Debug)]
 struct FaultSpan {
-    injected: f64,
+    begun: f64,
     /// `None` while something is not reverted.
     recovered: Option<f64>,
 }
@@ -49,7 +50,7 @@ impl Cuts {
         let Some(fault) = self.fault else {
             return Phase::Baseline;
         };
-        if f64::from(second) + 1.0 <= fault.injected {
+        if f64::from(second) + 1.0 <= fault.begun {
             return Phase::Baseline;
         }
         match fault.recovered {
@@ -108,12 +109,15 @@ fn fault_span(record: &Record) -> Option<FaultSpan> {
     let in_effect: Vec<_> = record
         .faults
         .iter()
-        .filter_map(|fault| Some((fault.injected?, fault.recovered)))
+        .filter_map(|fault| {
+            let injected = fault.injected?;
+            Some((fault.begun.unwrap_or(injected), fault.recovered))
+        })
         .collect();
-    let injected = in_effect.iter().map(|(injected, _)| *injected).min()?;
+    let begun = in_effect.iter().map(|(begun, _)| *begun).min()?;
     let recovered: Option<Vec<Duration>> = in_effect.iter().map(|(_, end)| *end).collect();
     Some(FaultSpan {
-        injected: since_load(injected),
+        begun: since_load(begun),
         recovered: recovered
             .and_then(|ends| ends.into_iter().max())
             .map(since_load),

@@ -139,10 +139,15 @@ impl Story {
 
     /// A fault between two times since the start of the load.
     pub(crate) fn fault(&mut self, injected: f64, recovered: Option<f64>) {
+        self.slow_fault(injected, injected, recovered);
+    }
+
+    /// A fault whose injection takes from `begun` to `injected`.
+    pub(crate) fn slow_fault(&mut self, begun: f64, injected: f64, recovered: Option<f64>) {
         let fault = || "pay-gone".to_owned();
         let undo = "scale pay to 1".to_owned();
         self.tell(
-            SETUP + injected,
+            SETUP + begun,
             Event::UndoRecorded {
                 fault: fault(),
                 undo,

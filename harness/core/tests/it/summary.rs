@@ -3,6 +3,7 @@
 use holdfast_core::event::{Event, Tick};
 use holdfast_core::experiment::Phase;
 use holdfast_core::outcome::{Reason, Source};
+use holdfast_core::record::Record;
 use holdfast_core::summary::{Measured, Summary, summarize};
 
 use crate::run::{OUTAGE, Story, eventful, failed, ok, plan_with, secs};
@@ -85,6 +86,25 @@ fn a_fault_that_begins_and_ends_on_whole_seconds_owns_the_second_it_ends_in() {
         ]
     );
     assert_eq!(summary.recovery_time, Some(0.0));
+}
+
+#[test]
+fn seconds_in_which_a_fault_was_being_injected_are_no_baseline() {
+    let mut story = Story::new(plan_with(OUTAGE));
+    story.minute(|_| ok(100));
+    story.slow_fault(20.3, 23.6, Some(40.5));
+    story.end();
+    let mut record = story.record();
+    assert_eq!(record.faults[0].begun, Some(secs(22.8)));
+    let baseline = |record: &Record| spans(&summarize(record))[0];
+    assert_eq!(baseline(&record), (Phase::Baseline, 0.0, 20.0, 200));
+
+    // An older record does not say when the injection began.
+    let mut json = serde_json::to_value(&record).unwrap();
+    json["faults"][0].as_object_mut().unwrap().remove("begun");
+    record = serde_json::from_value(json).unwrap();
+    assert_eq!(record.faults[0].begun, None);
+    assert_eq!(baseline(&record), (Phase::Baseline, 0.0, 23.0, 230));
 }
 
 #[test]
