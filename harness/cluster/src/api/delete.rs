@@ -38,7 +38,7 @@ pub(super) fn parse(parameters: &Parameters, body: &[u8]) -> Result<Request, Api
     let body: Body = match body {
         [] => Body::default(),
         [b'k', b'8', b's', 0, ..] => {
-            return Err(ApiError::UnsupportedMediaType("application/json"));
+            return Err(ApiError::Protobuf("use kubectl delete"));
         }
         json => serde_json::from_slice(json).map_err(|error| {
             ApiError::BadRequest(format!("the body is no DeleteOptions: {error}"))
@@ -114,4 +114,16 @@ pub(super) fn many(
         "metadata": {"resourceVersion": revision.to_string()},
         "items": deleted.iter().map(Arc::as_ref).collect::<Vec<&Value>>(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_in_protobuf_are_refused() {
+        let outcome = parse(&Parameters::default(), b"k8s\0\n\x0f");
+        assert!(matches!(outcome, Err(ApiError::Protobuf(_))), "{outcome:?}");
+        assert!(parse(&Parameters::default(), b"{}").is_ok());
+    }
 }

@@ -25,10 +25,9 @@ pub(crate) enum ApiError {
     },
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(&'static str),
-    #[error(
-        "the local cluster does not read protobuf, in which this kubectl command sends its object: add --dry-run=client -o yaml to the command and pipe what it prints into kubectl apply -f -"
-    )]
-    Protobuf,
+    /// With what to do instead.
+    #[error("the local cluster does not read protobuf, which this kubectl command sends: {0}")]
+    Protobuf(&'static str),
     #[error("Apply failed with {} conflict(s): {}", causes.len(), join(causes))]
     ApplyConflict { causes: Vec<Cause> },
     #[error("the provided continue parameter is too old to display a consistent list result: {0}")]
@@ -131,7 +130,7 @@ impl ApiError {
             Self::Invalid { .. } | Self::Store(StoreError::NameRequired { .. }) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
             }
-            Self::UnsupportedMediaType(_) | Self::Protobuf => {
+            Self::UnsupportedMediaType(_) | Self::Protobuf(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
             }
             Self::ApplyConflict { .. } | Self::Store(StoreError::Conflict { .. }) => {
@@ -183,7 +182,7 @@ impl ApiError {
             | Self::NoSuchPath
             | Self::MethodNotAllowed(_)
             | Self::UnsupportedMediaType(_)
-            | Self::Protobuf
+            | Self::Protobuf(_)
             | Self::ContinueExpired(_) => json!({}),
         }
     }

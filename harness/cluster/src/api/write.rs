@@ -48,7 +48,9 @@ pub(super) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiE
     match media_type(headers) {
         "application/json" | "" => from_json(body),
         "application/yaml" => from_yaml(body),
-        PROTOBUF => Err(ApiError::Protobuf),
+        PROTOBUF => Err(ApiError::Protobuf(
+            "add --dry-run=client -o yaml to the command and pipe what it prints into kubectl apply -f -",
+        )),
         _ => Err(ApiError::UnsupportedMediaType(BODY_TYPES)),
     }
 }
