@@ -34,10 +34,7 @@ impl Folder {
         }
         loop {
             let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-            let lock = File::open(directory.path())?;
-            lock.lock()?;
-            // Between making and locking, another cluster may have taken it for left behind.
-            if directory.path().exists() {
+            if let Some(lock) = lock_if_present(directory.path())? {
                 return Ok(Self { directory, lock });
             }
         }
@@ -54,6 +51,17 @@ impl Folder {
         drop(lock);
         closed
     }
+}
+
+/// Locks a new folder, unless another cluster has taken it for left behind before that.
+fn lock_if_present(folder: &Path) -> io::Result<Option<File>> {
+    let lock = match File::open(folder) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    lock.lock()?;
+    Ok(folder.exists().then_some(lock))
 }
 
 fn remove_if_left_behind(folder: &Path) {
