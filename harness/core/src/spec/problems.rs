@@ -12,6 +12,11 @@ use crate::duration;
 /// Longer than any run, and far from what a sum of durations could overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// From one in a quarter of an hour to more than any network carries.
+const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
+
+const RATE_FORM: &str = "allowed: a number per second, 0/s or 0.001/s to 100000/s, such as 25/s";
+
 const DURATION_FORM: &str =
     "allowed: a number and one of us, ms, s, m, h, such as 30s or 610ms, up to 24h";
 
@@ -423,17 +428,13 @@ impl Problems {
     pub(super) fn rate(&mut self, node: &Node, what: &str) -> Option<f64> {
         let text = self.text(node, what)?;
         let number = text.trim().strip_suffix("/s").map(str::parse::<f64>);
-        match number {
-            Some(Ok(rate)) if rate.is_finite() && rate >= 0.0 => Some(rate),
-            _ => {
-                self.report(
-                    &node.at,
-                    format!("`{what}` is not a rate: `{text}`"),
-                    "allowed: a number per second, such as 25/s",
-                );
-                None
-            }
-        }
+        let message = match number {
+            Some(Ok(rate)) if rate == 0.0 || RATES.contains(&rate) => return Some(rate),
+            Some(Ok(_)) => format!("`{what}` cannot be {text}"),
+            Some(Err(_)) | None => format!("`{what}` is not a rate: `{text}`"),
+        };
+        self.report(&node.at, message, RATE_FORM);
+        None
     }
 }
 
