@@ -107,6 +107,18 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     }
 }
 
+/// A command line that runs `program` below the shim, for other programs than pods that must not
+/// outlive this process: `prefix` starts the shim. Give one end of a socket pair as its standard
+/// input and keep the other: when that is closed, by whatever means, the program and its process
+/// group are killed.
+pub fn guarded(prefix: &[OsString], program: &OsStr) -> Vec<OsString> {
+    let mut line = prefix.to_vec();
+    line.push(Verb::Run.name().into());
+    line.push(Isolation::ProcessGroup.name().into());
+    line.push(program.to_owned());
+    line
+}
+
 /// Whether the program gets an isolation of its own or enters that of a running one.
 #[derive(Clone, Copy, Debug)]
 enum Place {

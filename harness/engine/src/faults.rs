@@ -84,19 +84,30 @@ pub(crate) async fn recover(
     false
 }
 
+/// What is not as before. A driver that cannot tell leaves that as residue: nobody knows.
+pub(crate) async fn residue(driver: Arc<dyn FaultDriver>) -> Vec<String> {
+    let check = guarded(async move { Ok(driver.residue().await) });
+    check.await.unwrap_or_else(|error| {
+        vec![format!(
+            "whether everything is as before could not be checked: {error}"
+        )]
+    })
+}
+
 /// Runs a driver call in a task of its own, so that neither a panic nor a hang in it can keep the
 /// loop from undoing what was done.
-async fn guarded(
-    call: impl Future<Output = Result<String, FaultDriverError>> + Send + 'static,
-) -> Result<String, String> {
-    let task = tokio::spawn(call);
-    let abort = task.abort_handle();
-    match tokio::time::timeout(ACTION_TIMEOUT, task).await {
-        Ok(Ok(Ok(text))) => Ok(text),
+async fn guarded<T: Send + 'static>(
+    call: impl Future<Output = Result<T, FaultDriverError>> + Send + 'static,
+) -> Result<T, String> {
+    let mut task = tokio::spawn(call);
+    match tokio::time::timeout(ACTION_TIMEOUT, &mut task).await {
+        Ok(Ok(Ok(value))) => Ok(value),
         Ok(Ok(Err(error))) => Err(error.to_string()),
         Ok(Err(_panic)) => Err("the fault driver panicked".to_owned()),
         Err(_elapsed) => {
-            abort.abort();
+            task.abort();
+            // Until it has ended it might still act after its undo.
+            drop(task.await);
             Err(format!("no answer within {} s", ACTION_TIMEOUT.as_secs()))
         }
     }

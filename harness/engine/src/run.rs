@@ -76,7 +76,7 @@ pub async fn run(
     while let Ok(event) = incoming.try_recv() {
         run.take(event);
     }
-    let residue = drivers.faults.residue().await;
+    let residue = faults::residue(Arc::clone(&drivers.faults)).await;
     run.take(Event::RunFinished { residue });
     run.record
 }
@@ -128,7 +128,9 @@ struct Run<'a> {
     began: Instant,
     load_began: Option<Instant>,
     load_stop: CancellationToken,
-    /// Set by a stop condition: when the recovery window has been observed.
+    /// A stop condition ended the run: the load goes on through the recovery window.
+    observe_recovery: bool,
+    /// Set once a stop condition's faults are undone: when the recovery window has been observed.
     stop_load_at: Option<Instant>,
     faults: Vec<FaultState>,
     /// Indices of faults in the order in which their injection began.
@@ -157,6 +159,7 @@ impl<'a> Run<'a> {
             began: Instant::now(),
             load_began: None,
             load_stop: CancellationToken::new(),
+            observe_recovery: false,
             stop_load_at: None,
             faults: vec![FaultState::Planned; plan.faults.len()],
             injected: Vec::new(),
@@ -210,12 +213,10 @@ impl<'a> Run<'a> {
     /// Ends the run early: no further fault, undo those in effect, and end the load, at once or
     /// after the recovery window.
     fn stop(&mut self, cause: StopCause) {
-        let keep_load = matches!(cause, StopCause::StopCondition(_));
+        self.observe_recovery = matches!(cause, StopCause::StopCondition(_));
         self.take(Event::Stopped(cause));
         self.reverting = true;
-        if keep_load {
-            self.stop_load_at = Some(Instant::now() + self.plan.windows.recovery);
-        } else {
+        if !self.observe_recovery {
             self.end_load();
         }
         self.start_due_actions();
@@ -289,8 +290,12 @@ impl<'a> Run<'a> {
         }
         let latest = self.injected.iter().rev().copied();
         let mut holding = latest.filter(|index| self.faults[*index] == FaultState::Holding);
-        if let Some(index) = holding.next() {
-            self.begin_recover(index);
+        match holding.next() {
+            Some(index) => self.begin_recover(index),
+            None if self.observe_recovery && self.stop_load_at.is_none() => {
+                self.stop_load_at = Some(Instant::now() + self.plan.windows.recovery);
+            }
+            None => {}
         }
     }
 

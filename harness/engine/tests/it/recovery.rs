@@ -134,6 +134,19 @@ async fn a_panicking_load_driver_does_not_keep_faults_in_place() {
     assert!(finished.record.residue.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_or_hangs_is_residue_and_the_run_still_ends() {
+    for behaviour in [Behaviour::Panic, Behaviour::Hang] {
+        let script = Script {
+            residue: behaviour,
+            ..Script::default()
+        };
+        let finished = start(plan(3, Vec::new()), script).finish().await;
+        assert!(finished.record.finished, "{behaviour:?}");
+        assert_eq!(finished.record.residue.len(), 1, "{behaviour:?}");
+    }
+}
+
 fn behaviours() -> impl Strategy<Value = Behaviour> {
     prop_oneof![
         4 => Just(Behaviour::Succeed),

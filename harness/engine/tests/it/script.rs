@@ -49,6 +49,7 @@ pub(crate) struct Script {
     /// The first recoveries behave like this, one entry per call; then they succeed.
     pub(crate) recover: Vec<Behaviour>,
     pub(crate) inject_takes: Duration,
+    pub(crate) residue: Behaviour,
 }
 
 impl Default for Script {
@@ -59,6 +60,7 @@ impl Default for Script {
             inject: Behaviour::Succeed,
             recover: Vec::new(),
             inject_takes: Duration::ZERO,
+            residue: Behaviour::Succeed,
         }
     }
 }
@@ -135,6 +137,9 @@ impl FaultDriver for ScriptedFaults {
     }
 
     async fn residue(&self) -> Vec<String> {
+        if let Err(error) = behave(self.script.residue, "residue").await {
+            return vec![error.to_string()];
+        }
         self.in_effect.lock().unwrap().keys().cloned().collect()
     }
 }
