@@ -275,7 +275,7 @@ pub struct Safety {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StopCondition {
-    /// Length of the rolling window.
+    /// Length of the rolling window; whole seconds, at least one.
     #[serde(with = "seconds")]
     pub over: Duration,
     /// Trips when the users' strict availability over the window is below this percentage.

@@ -107,7 +107,8 @@ fn read(
     let windows = method::windows(spec.get("windows"), problems);
     let method = method::steps(spec.get("method"), problems);
     let objectives = objectives::read(spec.get("steadyState"), problems);
-    let safety = safety::limits(spec.get("safety"), problems);
+    let think_time = load.as_ref().map(|load| load.think_time);
+    let safety = safety::limits(spec.get("safety"), think_time, problems);
     let reference = spec
         .get("reference")
         .map(|node| safety::reference(node, problems));

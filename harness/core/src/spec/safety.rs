@@ -1,17 +1,24 @@
 //! `spec.safety`, the limits on the damage, and `spec.reference`, the figures to print beside ours.
 
+use std::time::Duration;
+
 use super::problems::Problems;
 use super::tree::Node;
 use crate::experiment::{Reference, Safety, SafetyNet, StopCondition};
 
-pub(super) fn limits(node: Option<&Node>, problems: &mut Problems) -> Option<Safety> {
+/// `think_time` is the pause of the load's users; `None` when it could not be read.
+pub(super) fn limits(
+    node: Option<&Node>,
+    think_time: Option<Duration>,
+    problems: &mut Problems,
+) -> Option<Safety> {
     let Some(node) = node else {
         return Some(Safety::default());
     };
     let known = ["stopConditions", "allow"];
     let fields = problems.fields(node, "safety", &known, &["cluster"])?;
     let stop_conditions = match fields.get("stopConditions") {
-        Some(node) => stop_conditions(node, problems),
+        Some(node) => stop_conditions(node, think_time, problems),
         None => Some(Vec::new()),
     };
     let allow = match fields.get("allow") {
@@ -24,13 +31,23 @@ pub(super) fn limits(node: Option<&Node>, problems: &mut Problems) -> Option<Saf
     })
 }
 
-fn stop_conditions(node: &Node, problems: &mut Problems) -> Option<Vec<StopCondition>> {
+fn stop_conditions(
+    node: &Node,
+    think_time: Option<Duration>,
+    problems: &mut Problems,
+) -> Option<Vec<StopCondition>> {
     let items = problems.list(node, "stopConditions")?;
-    let read = items.iter().map(|item| stop_condition(item, problems));
+    let read = items
+        .iter()
+        .map(|item| stop_condition(item, think_time, problems));
     read.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn stop_condition(node: &Node, problems: &mut Problems) -> Option<StopCondition> {
+fn stop_condition(
+    node: &Node,
+    think_time: Option<Duration>,
+    problems: &mut Problems,
+) -> Option<StopCondition> {
     let known = ["metric", "over", "min"];
     let fields = problems.fields(node, "stop condition", &known, &[])?;
     let metric = fields.required("metric", problems).and_then(|node| {
@@ -39,7 +56,7 @@ fn stop_condition(node: &Node, problems: &mut Problems) -> Option<StopCondition>
     });
     let over = fields
         .required("over", problems)
-        .and_then(|node| problems.positive_duration(node, "over"));
+        .and_then(|node| over(node, think_time.unwrap_or_default(), problems));
     let min = fields
         .required("min", problems)
         .and_then(|node| problems.percent(node, "min"));
@@ -48,6 +65,29 @@ fn stop_condition(node: &Node, problems: &mut Problems) -> Option<StopCondition>
         over: over?,
         min_availability: min?,
     })
+}
+
+/// The length of a rolling window: whole seconds, because load is counted by the second, and longer
+/// than the users' pause, because a window without any request trips.
+fn over(node: &Node, think_time: Duration, problems: &mut Problems) -> Option<Duration> {
+    let over = problems.positive_duration(node, "over")?;
+    if over.subsec_nanos() != 0 {
+        problems.report(
+            &node.at,
+            format!("`over` is not a number of whole seconds: {over:?}"),
+            "allowed: whole seconds from 1s on",
+        );
+        return None;
+    }
+    if over <= think_time {
+        problems.report(
+            &node.at,
+            format!("`over` is not longer than the users' `thinkTime`: {over:?}"),
+            format!("allowed: whole seconds above {think_time:?}; a window without requests trips"),
+        );
+        return None;
+    }
+    Some(over)
 }
 
 fn safety_nets(node: &Node, problems: &mut Problems) -> Option<Vec<SafetyNet>> {
