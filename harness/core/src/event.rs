@@ -226,6 +226,14 @@ impl Tick {
     pub fn unexpected_total(&self) -> u64 {
         self.unexpected.values().sum()
     }
+
+    /// Of these, requests that the generator itself made fail.
+    #[must_use]
+    pub fn client_side_total(&self) -> u64 {
+        let client_side =
+            |(reason, count): (&Reason, &u64)| reason.is_client_side().then_some(*count);
+        self.unexpected.iter().filter_map(client_side).sum()
+    }
 }
 
 /// The load's own account at its end.

@@ -25,8 +25,6 @@ pub enum Reason {
     ConnectRefused,
     /// No answer to the connection attempt before the deadline.
     ConnectTimeout,
-    /// The TLS handshake failed.
-    Tls,
     /// The connection ended before any response header.
     ResetBeforeHeaders,
     /// The connection ended after the headers, or the body was not valid HTTP.
@@ -59,8 +57,6 @@ pub enum Reason {
     PoolExhausted,
     /// Shed under load (`x-refusal-reason: shed`).
     Shed,
-    /// The response did not satisfy a check of the experiment.
-    Assertion,
     /// This machine had no local port left. The generator's fault, never the service's.
     NoPort,
     /// This process had no file descriptor left. The generator's fault, never the service's.
@@ -97,7 +93,6 @@ impl Reason {
             Self::Dns => "name not resolved",
             Self::ConnectRefused => "connection refused",
             Self::ConnectTimeout => "connect timeout",
-            Self::Tls => "TLS failure",
             Self::ResetBeforeHeaders => "reset before headers",
             Self::ResetAfterHeaders => "reset after headers",
             Self::HeaderTimeout => "header timeout",
@@ -114,7 +109,6 @@ impl Reason {
             Self::DependencyError => "dependency error",
             Self::PoolExhausted => "pool exhausted",
             Self::Shed => "shed",
-            Self::Assertion => "check failed",
             Self::NoPort => "no local port (generator)",
             Self::NoDescriptor => "no file descriptor (generator)",
         }

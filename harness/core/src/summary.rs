@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Tick;
 use crate::experiment::Phase;
 use crate::outcome::{Reason, Source};
 use crate::record::Record;
@@ -133,12 +132,6 @@ fn cut_off(record: &Record, source: Source) -> u64 {
     let load = record.load.as_ref();
     load.and_then(|load| load.cut_off.get(&source).copied())
         .unwrap_or(0)
-}
-
-/// Requests of a tick that the generator itself made fail.
-fn client_side_failures(tick: &Tick) -> u64 {
-    let client_side = |(reason, count): (&Reason, &u64)| reason.is_client_side().then_some(*count);
-    tick.unexpected.iter().filter_map(client_side).sum()
 }
 
 /// The figures of a run. Times in seconds, availabilities in percent; `None` where nothing was

@@ -114,7 +114,7 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
 /// The verdict in one sentence.
 pub(crate) fn outcome_sentence(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Passed => "The service held: every objective was met.",
+        Outcome::Passed => "Every objective of the experiment was met.",
         Outcome::Failed => "The service did not hold: an objective was missed.",
         Outcome::Inconclusive => "This run says nothing either way.",
         Outcome::Aborted => "A stop condition ended the run early.",

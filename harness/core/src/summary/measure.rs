@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::windows::Cuts;
-use super::{Measured, Percentiles, client_side_failures, cut_off};
+use super::{Measured, Percentiles, cut_off};
 use crate::experiment::Phase;
 use crate::histogram::Histogram;
 use crate::outcome::Source;
@@ -23,7 +23,7 @@ pub(crate) fn measure(record: &Record, cuts: &Cuts, phases: &[Phase], source: So
     for tick in
         ticks.filter(|tick| tick.source == source && phases.contains(&cuts.phase(tick.second)))
     {
-        measured.requests += tick.expected + tick.unexpected_total() - client_side_failures(tick);
+        measured.requests += tick.expected + tick.unexpected_total() - tick.client_side_total();
         measured.expected += tick.expected;
         for (reason, count) in &tick.unexpected {
             *measured.unexpected.entry(*reason).or_default() += count;
@@ -39,7 +39,10 @@ pub(crate) fn measure(record: &Record, cuts: &Cuts, phases: &[Phase], source: So
         measured.requests += measured.cut_off;
     }
     let spans = phases.iter().filter_map(|phase| cuts.span(*phase));
-    measured.seconds = spans.map(|(start, end)| end - start).sum();
+    // Not `sum`: that of nothing is minus zero.
+    measured.seconds = spans
+        .map(|(start, end)| end - start)
+        .fold(0.0, |sum, span| sum + span);
     measured.availability = percentage(measured.expected, measured.requests);
     measured.availability_interval = wilson(measured.expected, measured.requests);
     measured.goodput =

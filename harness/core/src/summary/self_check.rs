@@ -1,7 +1,7 @@
 //! What the load generator says about itself: whether the figures can be the service's.
 
 use super::windows::load_length;
-use super::{SelfCheck, client_side_failures, cut_off};
+use super::{SelfCheck, cut_off};
 use crate::event::{LoadFinished, Tick};
 use crate::outcome::Source;
 use crate::record::Record;
@@ -20,7 +20,7 @@ pub(super) fn self_check(record: &Record) -> SelfCheck {
     let load_seconds = load_length(record).as_secs_f64();
     let mut check = SelfCheck {
         load_seconds,
-        client_side_failures: record.ticks.iter().map(client_side_failures).sum(),
+        client_side_failures: record.ticks.iter().map(Tick::client_side_total).sum(),
         ..SelfCheck::default()
     };
     if check.client_side_failures > 0 {

@@ -1,7 +1,7 @@
 //! Why siege's availability and the strict one differ: the requests that only one of them counts.
 
 use holdfast_core::event::Tick;
-use holdfast_core::outcome::{Reason, Source};
+use holdfast_core::outcome::Source;
 
 use crate::Report;
 use crate::words;
@@ -78,7 +78,7 @@ pub(crate) fn line(report: &Report<'_>) -> String {
 fn differences(ticks: &[Tick]) -> Differences {
     let mut sum = Differences::default();
     for tick in ticks.iter().filter(|tick| tick.source == Source::Users) {
-        let client_side = client_side(tick);
+        let client_side = tick.client_side_total();
         if tick.draining {
             sum.drained_expected += tick.expected;
             sum.drained_unexpected += tick.unexpected_total() - client_side;
@@ -88,10 +88,4 @@ fn differences(ticks: &[Tick]) -> Differences {
         }
     }
     sum
-}
-
-fn client_side(tick: &Tick) -> u64 {
-    let unexpected = tick.unexpected.iter();
-    let own = unexpected.filter(|(reason, _)| Reason::is_client_side(**reason));
-    own.map(|(_, count)| count).sum()
 }

@@ -78,7 +78,7 @@ pub(crate) fn failed() -> Run {
             (_, 0.06..0.2) => (slow + 0.2, (Some(503), Some(Reason::BulkheadFull))),
             (_, 0.2..0.22) => (9.2, (None, Some(Reason::ResetBeforeHeaders))),
             (_, 0.22..0.24) => (0.02, (Some(429), Some(Reason::Status429))),
-            (_, 0.24..0.25) => (1.3, (Some(200), Some(Reason::Assertion))),
+            (_, 0.24..0.25) => (1.3, (Some(302), Some(Reason::StatusOther))),
             (_, 0.25..0.26) => (5.0, (Some(500), Some(Reason::Status5xx))),
             (_, 0.26..0.265) => (0.004, (None, Some(Reason::ConnectRefused))),
             _ => (slow, OK),
