@@ -101,26 +101,26 @@ impl ContainerTask {
             task: self,
         };
         let (left, ()) = tokio::join!(run.stay(&mut exit, started_at), keeping);
-        let Left {
-            exit_code,
-            finished_at,
-            exited,
-            offence,
-        } = left;
-        let reason = match (&offence, exit_code) {
+        let exited = left.exited;
+        (left.ended(number, started_at), exited)
+    }
+}
+
+impl Left {
+    fn ended(self, run: u32, started_at: Timestamp) -> Ended {
+        let reason = match (&self.offence, self.exit_code) {
             (Some(_), _) => "WildcardListener",
             (None, 0) => "Completed",
             (None, _) => "Error",
         };
-        let ended = Ended {
-            run: number,
-            exit_code,
+        Ended {
+            run,
+            exit_code: self.exit_code,
             reason,
-            message: offence,
+            message: self.offence,
             started_at,
-            finished_at,
-        };
-        (ended, exited)
+            finished_at: self.finished_at,
+        }
     }
 }
 
