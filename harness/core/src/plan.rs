@@ -10,8 +10,8 @@ use crate::experiment::{
 };
 use crate::fault::Fault;
 
-/// The longest anybody waits, after Ctrl-C or at a regular end, for a service that does not
-/// answer. It is above every answer of a service that merely queues.
+/// The longest anybody waits, after Ctrl-C or at a regular end, for requests in flight. A service
+/// may take longer, up to the timeout: what it has not answered by then is counted as cut off.
 const LONGEST_DRAIN: Duration = Duration::from_secs(15);
 
 /// Lays an experiment out on one timeline. Faults are ordered by start; those that start
@@ -40,7 +40,7 @@ pub fn plan(experiment: &Experiment) -> Plan {
             duration: load.stages.iter().map(|stage| stage.duration).sum(),
             think_time: load.think_time,
             timeout: load.timeout,
-            // A request has ended by its own deadline: longer would wait for nothing.
+            // A request has ended by its own deadline: to wait longer would be in vain.
             drain_limit: load.timeout.min(LONGEST_DRAIN),
             prober: load.prober,
             requests: load.requests.clone(),
