@@ -30,6 +30,9 @@ pub struct KubeObserver {
 /// `ip:port` of each listed endpoint, by pod name, with its readiness.
 type Endpoints = BTreeMap<String, (String, bool)>;
 
+/// The state of each breaker, by pod and by breaker name.
+type Breakers = BTreeMap<String, BTreeMap<String, String>>;
+
 impl std::fmt::Debug for KubeObserver {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -46,7 +49,7 @@ impl KubeObserver {
     pub fn new(client: Client, namespace: &str, services: Vec<String>) -> Self {
         Self {
             client,
-            http: reqwest::Client::new(),
+            http: direct_client(),
             namespace: namespace.to_owned(),
             services,
         }
@@ -89,24 +92,23 @@ impl KubeObserver {
     async fn scrape(&self, shared: &Mutex<Endpoints>, events: &Events) {
         let mut interval = tokio::time::interval(SCRAPE_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last: BTreeMap<(String, String), String> = BTreeMap::new();
+        let listed = || {
+            let endpoints = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            endpoints.clone()
+        };
+        let mut known = Breakers::new();
         loop {
             interval.tick().await;
-            let endpoints = shared
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+            let endpoints = listed();
+            known.retain(|pod, _| endpoints.contains_key(pod));
             for (pod, (address, _)) in endpoints {
-                for (breaker, state) in self.breakers(&address).await {
-                    let key = (pod.clone(), breaker.clone());
-                    if last.get(&key) != Some(&state) {
-                        last.insert(key, state.clone());
-                        events.send(Event::Observed(Observation::Breaker {
-                            pod: pod.clone(),
-                            breaker,
-                            state,
-                        }));
-                    }
+                let found = self.breakers(&address).await;
+                // The pod may have gone, and its address to another, while it was asked.
+                if listed().get(&pod).is_none_or(|(now, _)| *now != address) {
+                    continue;
+                }
+                for observation in changes(&mut known, &pod, found) {
+                    events.send(Event::Observed(observation));
                 }
             }
         }
@@ -123,6 +125,30 @@ impl KubeObserver {
         };
         parse_breakers(&response.text().await.unwrap_or_default())
     }
+}
+
+/// Pods are asked directly: the environment's proxy cannot reach them, or would answer for them.
+fn direct_client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client without TLS needs nothing from the system")
+}
+
+/// The breakers of a pod that are not in the state they were in, which is noted.
+fn changes(known: &mut Breakers, pod: &str, found: Vec<(String, String)>) -> Vec<Observation> {
+    let known = known.entry(pod.to_owned()).or_default();
+    let mut changes = Vec::new();
+    for (breaker, state) in found {
+        if known.insert(breaker.clone(), state.clone()).as_ref() != Some(&state) {
+            changes.push(Observation::Breaker {
+                pod: pod.to_owned(),
+                breaker,
+                state,
+            });
+        }
+    }
+    changes
 }
 
 #[async_trait]
@@ -220,5 +246,22 @@ mod tests {
             ]
         );
         assert!(parse_breakers("circuit_breaker_state{").is_empty());
+    }
+
+    #[test]
+    fn a_breaker_is_told_when_its_state_changes_and_anew_for_a_forgotten_pod() {
+        let open = || vec![("pay".to_owned(), "open".to_owned())];
+        let told = |state: &str| Observation::Breaker {
+            pod: "app-1".to_owned(),
+            breaker: "pay".to_owned(),
+            state: state.to_owned(),
+        };
+        let mut known = Breakers::new();
+        assert_eq!(changes(&mut known, "app-1", open()), [told("open")]);
+        assert_eq!(changes(&mut known, "app-1", open()), []);
+        let closed = vec![("pay".to_owned(), "closed".to_owned())];
+        assert_eq!(changes(&mut known, "app-1", closed), [told("closed")]);
+        known.remove("app-1");
+        assert_eq!(changes(&mut known, "app-1", open()), [told("open")]);
     }
 }
