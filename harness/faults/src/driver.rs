@@ -10,53 +10,13 @@ use holdfast_engine::{FaultDriver, FaultDriverError};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
+use crate::error::{FaultError, one_line};
 use crate::kinds::scale;
-use crate::ledger::{Entry, Ledger, LedgerError};
+use crate::ledger::{Entry, Ledger, Undo};
 
 /// The label that a namespace must carry, with the value `allowed`, before anything in it is
 /// broken.
 pub const CHAOS_LABEL: &str = "holdfast.dev/chaos";
-
-/// Why a fault could not be carried out.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FaultError {
-    #[error(
-        "namespace {0} does not carry the label {CHAOS_LABEL}: allowed; to permit faults in it: kubectl label namespace {0} {CHAOS_LABEL}=allowed"
-    )]
-    NamespaceNotAllowed(String),
-    #[error("deployment {namespace}/{name} does not exist")]
-    NoSuchDeployment { namespace: String, name: String },
-    #[error("deployment {name} has no available pod, so there is nothing to break")]
-    NotAvailable { name: String },
-    #[error(
-        "{what} leaves {left} of {ready} ready pods; more than half, or the last one, needs safety.allow: [blastRadius] in the experiment"
-    )]
-    BlastRadius { what: String, left: u32, ready: u32 },
-    #[error("{0}")]
-    Ledger(#[from] LedgerError),
-    #[error("{action}: {source}")]
-    Kubernetes {
-        action: String,
-        source: Box<kube::Error>,
-    },
-}
-
-impl FaultError {
-    /// Wraps an API error with what was attempted on which object.
-    pub(crate) fn during(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
-        let action = action.into();
-        |source| Self::Kubernetes {
-            action,
-            source: Box::new(source),
-        }
-    }
-}
-
-impl From<FaultError> for FaultDriverError {
-    fn from(error: FaultError) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// Injects faults into one namespace, on behalf of one run.
 pub struct KubeFaults {
@@ -112,6 +72,14 @@ impl KubeFaults {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+
+    fn written_for(&self, fault: &PlannedFault) -> Option<Entry> {
+        let written = self.written();
+        written
+            .iter()
+            .find(|entry| entry.fault == fault.name)
+            .cloned()
+    }
 }
 
 #[async_trait]
@@ -138,29 +106,34 @@ impl FaultDriver for KubeFaults {
             fault: fault.name.clone(),
             undo,
         };
-        let place = self.ledger.write(&entry).await.map_err(FaultError::from)?;
+        let (entry, place) = self.ledger.write(entry).await.map_err(FaultError::from)?;
         let line = format!("{} (recorded in {place})", entry.undo.describe());
         self.written().push(entry);
         Ok(line)
     }
 
     async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        Ok(match &fault.fault {
-            Fault::Scale(scale) => scale::inject(&self.client, &self.namespace, scale).await?,
+        let Some(entry) = self.written_for(fault) else {
+            return Err(FaultError::NotPrepared(fault.name.clone()).into());
+        };
+        Ok(match (&fault.fault, &entry.undo) {
+            (Fault::Scale(scale), Undo::Scale(original)) => {
+                scale::inject(&self.client, &self.namespace, scale, original).await?
+            }
         })
     }
 
     async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        let Some(entry) = self
-            .ledger
-            .read(&fault.name)
-            .await
+        let recorded = self.ledger.read(&fault.name).await;
+        // Whoever deletes the record does not undo the fault with it: this run still knows.
+        let known = recorded
             .map_err(FaultError::from)?
-        else {
+            .or_else(|| self.written_for(fault));
+        let Some(entry) = known else {
             return Ok("nothing was recorded, so nothing was changed".to_owned());
         };
         let evidence = match &entry.undo {
-            crate::ledger::Undo::Scale(original) => {
+            Undo::Scale(original) => {
                 scale::recover(&self.client, &self.namespace, original).await?
             }
         };
@@ -173,24 +146,28 @@ impl FaultDriver for KubeFaults {
     }
 
     async fn residue(&self) -> Vec<String> {
+        let written = self.written().clone();
+        // A run that changed nothing leaves nothing, whether or not the cluster still answers.
+        if written.is_empty() {
+            return Vec::new();
+        }
         let mut residue = match self.ledger.left_over().await {
             Ok(entries) => entries
                 .iter()
                 .map(|entry| format!("{}: not undone: {}", entry.fault, entry.undo.describe()))
                 .collect(),
-            Err(error) => vec![format!("the undo ledger cannot be read: {error}")],
+            Err(error) => vec![one_line(&error)],
         };
-        let written = self.written().clone();
         for entry in written {
             let difference = match &entry.undo {
-                crate::ledger::Undo::Scale(original) => {
+                Undo::Scale(original) => {
                     scale::difference(&self.client, &self.namespace, original).await
                 }
             };
             match difference {
                 Ok(None) => {}
                 Ok(Some(text)) => residue.push(format!("{}: {text}", entry.fault)),
-                Err(error) => residue.push(format!("{}: {error}", entry.fault)),
+                Err(error) => residue.push(format!("{}: {}", entry.fault, one_line(&error))),
             }
         }
         residue.sort();

@@ -8,6 +8,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
 
+use crate::error::said;
 use crate::kinds::scale;
 
 const FAULT_LABEL: &str = "holdfast.dev/fault-injection";
@@ -42,14 +43,19 @@ pub(crate) struct Entry {
 /// Why the ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
-    #[error("{action} the undo record {name}: {source}")]
+    #[error("cannot {action} the undo record {name}")]
     Kubernetes {
         action: &'static str,
         name: String,
-        source: Box<kube::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("the undo record {name} is not readable ({reason}); undo by hand and delete it")]
-    Unreadable { name: String, reason: String },
+    #[error("the undo record {name} has no key {KEY}; undo by hand and delete it")]
+    Empty { name: String },
+    #[error("the undo record {name} is not readable; undo by hand and delete it")]
+    Unreadable {
+        name: String,
+        source: serde_json::Error,
+    },
 }
 
 /// The ledger of one run.
@@ -80,14 +86,11 @@ impl Ledger {
         format!("holdfast-{}-{fault}", self.run_id).to_lowercase()
     }
 
-    /// Stores an entry; returns where. An entry of the same fault is kept: it holds the values
-    /// from before the first attempt.
-    pub(crate) async fn write(&self, entry: &Entry) -> Result<String, LedgerError> {
+    /// Stores an entry; returns what is stored, and where. An entry of the same fault is kept: it
+    /// holds the values from before the first attempt.
+    pub(crate) async fn write(&self, entry: Entry) -> Result<(Entry, String), LedgerError> {
         let name = self.name(&entry.fault);
-        let text = serde_json::to_string(entry).map_err(|error| LedgerError::Unreadable {
-            name: name.clone(),
-            reason: error.to_string(),
-        })?;
+        let text = serde_json::to_string(&entry).expect("an entry is plain data");
         let mut map = ConfigMap::default();
         map.metadata.name = Some(name.clone());
         map.metadata.labels = Some(
@@ -99,19 +102,22 @@ impl Ledger {
             .into(),
         );
         map.data = Some([(KEY.to_owned(), text)].into());
-        match self.api.create(&PostParams::default(), &map).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            Err(source) => return Err(failed("write", &name, source)),
-        }
-        Ok(format!("configmap/{name}"))
+        let stored = match self.api.create(&PostParams::default(), &map).await {
+            Ok(_) => entry,
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let kept = self.api.get(&name).await;
+                parse(&kept.map_err(|error| failed("read", &name, error))?)?
+            }
+            Err(error) => return Err(failed("write", &name, error)),
+        };
+        Ok((stored, format!("configmap/{name}")))
     }
 
     /// The entry of a fault, if it was stored.
     pub(crate) async fn read(&self, fault: &str) -> Result<Option<Entry>, LedgerError> {
         let name = self.name(fault);
         let found = self.api.get_opt(&name).await;
-        match found.map_err(|source| failed("read", &name, source))? {
+        match found.map_err(|error| failed("read", &name, error))? {
             Some(map) => parse(&map).map(Some),
             None => Ok(None),
         }
@@ -123,7 +129,7 @@ impl Ledger {
         match self.api.delete(&name, &DeleteParams::default()).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(source) => Err(failed("delete", &name, source)),
+            Err(error) => Err(failed("delete", &name, error)),
         }
     }
 
@@ -135,25 +141,26 @@ impl Ledger {
             .api
             .list(&ListParams::default().labels(&selector))
             .await;
-        let maps = maps.map_err(|source| failed("list", &run, source))?;
+        let run = format!("of run {run}");
+        let maps = maps.map_err(|error| failed("list", &run, error))?;
         maps.items.iter().map(parse).collect()
     }
 }
 
-fn failed(action: &'static str, name: &str, source: kube::Error) -> LedgerError {
+fn failed(action: &'static str, name: &str, error: kube::Error) -> LedgerError {
     LedgerError::Kubernetes {
         action,
         name: name.to_owned(),
-        source: Box::new(source),
+        source: said(error),
     }
 }
 
 fn parse(map: &ConfigMap) -> Result<Entry, LedgerError> {
-    let unreadable = |reason: String| LedgerError::Unreadable {
-        name: map.metadata.name.clone().unwrap_or_default(),
-        reason,
-    };
+    let name = || map.metadata.name.clone().unwrap_or_default();
     let text = map.data.as_ref().and_then(|data| data.get(KEY));
-    let text = text.ok_or_else(|| unreadable(format!("it has no key {KEY}")))?;
-    serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))
+    let text = text.ok_or_else(|| LedgerError::Empty { name: name() })?;
+    serde_json::from_str(text).map_err(|source| LedgerError::Unreadable {
+        name: name(),
+        source,
+    })
 }

@@ -6,6 +6,7 @@
 //! * [`KubeObserver`] reports endpoints and circuit breakers of the target Service.
 
 mod driver;
+mod error;
 mod kinds;
 mod ledger;
 mod observer;

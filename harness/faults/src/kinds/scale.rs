@@ -1,4 +1,8 @@
-//! `scale`: set a Deployment's replicas through its scale subresource, and set them back.
+//! `scale`: set a Deployment's replicas, and set them back.
+//!
+//! A request that got no answer cannot be recalled: it may still arrive after the fault has been
+//! undone. Hence an injection holds for one version of the Deployment only, and undoing makes a
+//! new version always, even of a Deployment that looks untouched.
 
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Scale;
@@ -6,10 +10,18 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::driver::FaultError;
+use crate::error::FaultError;
 use crate::ledger::Undo;
+
+/// How often an injection is tried when something else, such as the Deployment's controller,
+/// changes the Deployment at the same time.
+const INJECT_ATTEMPTS: u32 = 10;
+
+/// Makes a new version of a Deployment. The value is the version that was found, so it is never
+/// there already. A label, because annotations are copied to ReplicaSets and stay there.
+const REVERTED_LABEL: &str = "holdfast.dev/reverted-from";
 
 /// What a Deployment looked like before it was scaled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,23 +70,32 @@ fn replicas(deployment: &Deployment) -> i32 {
     asked.unwrap_or(1)
 }
 
-async fn set(
+/// Merges `change` into a Deployment.
+async fn patch(
     client: &Client,
     namespace: &str,
     name: &str,
-    replicas: i64,
-) -> Result<(), FaultError> {
+    change: &Value,
+) -> Result<Deployment, FaultError> {
     Api::<Deployment>::namespaced(client.clone(), namespace)
-        .patch_scale(
-            name,
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": {"replicas": replicas}})),
-        )
+        .patch(name, &PatchParams::default(), &Patch::Merge(change))
         .await
         .map_err(FaultError::during(format!(
-            "scale deployment {namespace}/{name} to {replicas}"
-        )))?;
-    Ok(())
+            "scale deployment {namespace}/{name} back"
+        )))
+}
+
+/// The API's answer says what it stored, which need not be what it was asked for.
+fn confirm(name: &str, wanted: i64, found: i32) -> Result<(), FaultError> {
+    let found = i64::from(found);
+    if found == wanted {
+        return Ok(());
+    }
+    Err(FaultError::NotAsAsked {
+        name: name.to_owned(),
+        wanted,
+        found,
+    })
 }
 
 /// The Deployment exists, has available pods, and enough of them stay.
@@ -125,19 +146,43 @@ pub(crate) async fn inject(
     client: &Client,
     namespace: &str,
     scale: &Scale,
+    original: &Original,
 ) -> Result<String, FaultError> {
-    let before = replicas(&get_existing(client, namespace, &scale.deployment).await?);
-    set(
-        client,
-        namespace,
-        &scale.deployment,
-        i64::from(scale.replicas),
-    )
-    .await?;
-    Ok(format!(
-        "deployment {} scaled from {before} to {}",
-        scale.deployment, scale.replicas
-    ))
+    let name = &scale.deployment;
+    let api = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let mut attempt = 1;
+    loop {
+        let found = get_existing(client, namespace, name).await?;
+        if found.uid().unwrap_or_default() != original.uid {
+            return Err(FaultError::Replaced { name: name.clone() });
+        }
+        let change = json!({
+            "metadata": {"resourceVersion": found.resource_version()},
+            "spec": {"replicas": scale.replicas},
+        });
+        let answer = api
+            .patch_scale(name, &PatchParams::default(), &Patch::Merge(change))
+            .await;
+        match answer {
+            Ok(scaled) => {
+                // A Scale leaves zero out.
+                let after = scaled.spec.and_then(|spec| spec.replicas).unwrap_or(0);
+                confirm(name, i64::from(scale.replicas), after)?;
+                let before = replicas(&found);
+                return Ok(format!(
+                    "deployment {name} scaled from {before} to {}",
+                    scale.replicas
+                ));
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() && attempt < INJECT_ATTEMPTS => {
+                attempt += 1;
+            }
+            Err(error) => {
+                let action = format!("scale deployment {namespace}/{name} to {}", scale.replicas);
+                return Err(FaultError::during(action)(error));
+            }
+        }
+    }
 }
 
 /// Scales back. A Deployment that is gone, or another one of the same name, is left alone.
@@ -157,15 +202,30 @@ pub(crate) async fn recover(
             "deployment {name} was replaced; the new one is left alone"
         ));
     }
+    // One request for both: an injection that arrives before it is overwritten, and one that
+    // arrives after it holds for a former version. The UID refuses another object of this name.
+    let back = json!({
+        "metadata": {
+            "uid": original.uid,
+            "labels": {REVERTED_LABEL: deployment.resource_version()},
+        },
+        "spec": {"replicas": original.replicas},
+    });
+    let scaled = patch(client, namespace, name, &back).await?;
+    confirm(name, i64::from(original.replicas), replicas(&scaled))?;
+    let without_label = json!({
+        "metadata": {"uid": original.uid, "labels": {REVERTED_LABEL: null}},
+    });
+    patch(client, namespace, name, &without_label).await?;
     let found = replicas(&deployment);
-    if found == original.replicas {
-        return Ok(format!("deployment {name} already has {found} replicas"));
-    }
-    set(client, namespace, name, i64::from(original.replicas)).await?;
-    Ok(format!(
-        "deployment {name} scaled back from {found} to {}",
-        original.replicas
-    ))
+    Ok(if found == original.replicas {
+        format!("deployment {name} has {found} replicas, as before")
+    } else {
+        format!(
+            "deployment {name} scaled back from {found} to {}",
+            original.replicas
+        )
+    })
 }
 
 /// What is not as before, if anything.
@@ -186,4 +246,19 @@ pub(crate) async fn difference(
             original.replicas, original.replicas
         )
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_differs_from_what_was_asked_is_an_error() {
+        confirm("pay", 2, 2).unwrap();
+        let error = confirm("pay", 0, 3).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "deployment pay has 3 replicas after a request for 0; an admission webhook may have changed it"
+        );
+    }
 }
