@@ -1,0 +1,186 @@
+//! A cluster whose pods never start, with a namespace in which faults are allowed.
+
+use std::time::Duration;
+
+use holdfast_cluster::{LocalCluster, Options};
+use holdfast_core::fault::{Fault, Scale};
+use holdfast_core::plan::PlannedFault;
+use holdfast_faults::{CHAOS_LABEL, KubeFaults};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Config, ResourceExt};
+use serde_json::{Value, json};
+
+/// Faults are allowed here.
+pub(crate) const NAMESPACE: &str = "default";
+/// The run of all faults.
+pub(crate) const RUN: &str = "Run-1";
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) struct TestCluster {
+    pub(crate) client: Client,
+    cluster: LocalCluster,
+}
+
+impl TestCluster {
+    pub(crate) async fn start() -> Self {
+        let cluster = LocalCluster::start(Options::default()).await.unwrap();
+        let kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig()).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let client = Client::try_from(config.unwrap()).unwrap();
+        let allowed = json!({"metadata": {"labels": {CHAOS_LABEL: "allowed"}}});
+        Api::<Namespace>::all(client.clone())
+            .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(allowed))
+            .await
+            .unwrap();
+        Self { client, cluster }
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.cluster.shutdown().await;
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    pub(crate) fn faults(&self) -> KubeFaults {
+        KubeFaults::new(self.client.clone(), NAMESPACE, RUN)
+    }
+
+    pub(crate) async fn create<K>(&self, object: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let object: K = serde_json::from_value(object).unwrap();
+        let created = self.api().create(&PostParams::default(), &object).await;
+        created.unwrap();
+    }
+
+    pub(crate) async fn create_deployment(&self, name: &str, replicas: i32) {
+        self.create::<Deployment>(json!({
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [{"name": "main", "image": "pay:1"}]},
+                },
+            },
+        }))
+        .await;
+    }
+
+    /// Waits for the Deployment's pods, marks them ready, and waits until its status says so.
+    pub(crate) async fn make_ready(&self, name: &str, replicas: i32) {
+        self.wait_until(name, |deployment| {
+            deployment
+                .status
+                .as_ref()
+                .and_then(|status| status.replicas)
+                == Some(replicas)
+        })
+        .await;
+        let pods: Api<Pod> = self.api();
+        let labelled = ListParams::default().labels(&format!("app={name}"));
+        for pod in pods.list(&labelled).await.unwrap() {
+            let ready = json!({"status": {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            }});
+            pods.patch_status(
+                &pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(ready),
+            )
+            .await
+            .unwrap();
+        }
+        self.wait_until(name, |deployment| {
+            let status = deployment.status.as_ref();
+            status.and_then(|status| status.ready_replicas) == Some(replicas)
+        })
+        .await;
+    }
+
+    async fn wait_until(&self, name: &str, wanted: impl Fn(&Deployment) -> bool) {
+        let condition = |found: Option<&Deployment>| found.is_some_and(&wanted);
+        let waiting = await_condition(self.api::<Deployment>(), name, condition);
+        let reached = tokio::time::timeout(DEADLINE, waiting).await;
+        reached
+            .expect("the deployment did not get there in time")
+            .unwrap();
+    }
+
+    /// Scales as a person would.
+    pub(crate) async fn set_replicas(&self, name: &str, replicas: i32) {
+        let change = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        self.api::<Deployment>()
+            .patch(name, &PatchParams::default(), &change)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn replicas(&self, name: &str) -> i32 {
+        let deployment = self.api::<Deployment>().get(name).await.unwrap();
+        deployment.spec.unwrap().replicas.unwrap()
+    }
+
+    pub(crate) async fn delete_deployment(&self, name: &str) {
+        let deployments: Api<Deployment> = self.api();
+        let uid = deployments.get(name).await.unwrap().uid().unwrap();
+        let parameters = DeleteParams::background();
+        deployments.delete(name, &parameters).await.unwrap();
+        let gone = await_condition(
+            deployments,
+            name,
+            kube::runtime::conditions::is_deleted(&uid),
+        );
+        let gone = tokio::time::timeout(DEADLINE, gone).await;
+        gone.expect("the deployment stays").unwrap();
+    }
+
+    /// The names of the undo records.
+    pub(crate) async fn records(&self) -> Vec<String> {
+        let maps = self.api::<ConfigMap>().list(&ListParams::default()).await;
+        let maps = maps.unwrap();
+        let names = maps.iter().map(ResourceExt::name_any);
+        names.filter(|name| name.starts_with("holdfast-")).collect()
+    }
+}
+
+/// The fault `outage`: scale the Deployment `pay`.
+pub(crate) fn outage(replicas: u32) -> PlannedFault {
+    PlannedFault {
+        name: "outage".to_owned(),
+        start: Duration::from_secs(1),
+        end: Duration::from_secs(2),
+        fault: Fault::Scale(Scale {
+            deployment: "pay".to_owned(),
+            replicas,
+        }),
+    }
+}
+
+/// The result within the deadline.
+pub(crate) async fn in_time<T>(result: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, result)
+        .await
+        .expect("it did not happen in time")
+}

@@ -1,0 +1,8 @@
+//! Faults and observation against a cluster without a node: the tests play the kubelet.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+mod cluster;
+mod observer;
+mod safety;
+mod scale;
