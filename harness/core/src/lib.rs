@@ -19,3 +19,4 @@ pub mod siege;
 pub mod spec;
 pub mod summary;
 pub mod verdict;
+pub mod words;

@@ -1,10 +1,11 @@
 //! One objective against what was measured, and the line that says so.
 
 use super::Judged;
-use crate::experiment::{Metric, Objective, Phase, Unit};
+use crate::experiment::{Metric, Objective, Phase};
 use crate::outcome::Source;
 use crate::record::Record;
 use crate::summary::{Cuts, Measured, Summary, measure};
+use crate::words;
 
 /// A metric's value and what it rests on.
 struct Value {
@@ -92,17 +93,10 @@ fn plain(measured: &Measured, figure: fn(&Measured) -> Option<f64>) -> Value {
     }
 }
 
-/// `availability in fault: 63.55 % (95 % interval 61.17 to 65.87, n = 1613), asked: at least 99.9 %`
+/// `availability in fault: 63.55 % (95 % interval 61.17 to 65.87, n = 1613), asked: ≥ 99.90 %`
 fn text(objective: &Objective, value: &Value) -> String {
-    let unit = objective.metric.unit();
-    let windows = if objective.during.is_empty() {
-        String::new()
-    } else {
-        let names: Vec<&str> = objective.during.iter().map(|phase| phase.name()).collect();
-        format!(" in {}", names.join(" + "))
-    };
     let found = match value.measured {
-        Some(measured) => in_unit(measured, unit),
+        Some(measured) => words::metric_value(objective.metric, measured),
         None if value.never => "did not recover".to_owned(),
         None => "not measured".to_owned(),
     };
@@ -110,38 +104,15 @@ fn text(objective: &Objective, value: &Value) -> String {
         Some((low, high)) => format!("95 % interval {low:.2} to {high:.2}, "),
         None => String::new(),
     };
-    let asked = match (objective.min, objective.max) {
-        (Some(min), Some(max)) => format!("{min} to {max}{}", symbol(unit)),
-        (Some(min), None) => format!("at least {min}{}", symbol(unit)),
-        (None, Some(max)) => format!("at most {max}{}", symbol(unit)),
-        (None, None) => "nothing".to_owned(),
-    };
     let too_few = if value.requests < objective.min_requests {
         format!(", from at least {} requests", objective.min_requests)
     } else {
         String::new()
     };
     format!(
-        "{}{windows}: {found} ({interval}n = {}), asked: {asked}{too_few}",
-        objective.metric.name(),
+        "{}: {found} ({interval}n = {}), asked: {}{too_few}",
+        words::objective(objective),
         value.requests,
+        words::bounds(objective),
     )
-}
-
-fn in_unit(value: f64, unit: Unit) -> String {
-    let symbol = symbol(unit);
-    match unit {
-        // One failure in a hundred thousand must not read as 100.00 %.
-        Unit::Percent if (99.995..100.0).contains(&value) => format!("{value:.5}{symbol}"),
-        Unit::Percent | Unit::PerSecond => format!("{value:.2}{symbol}"),
-        Unit::Seconds => format!("{value:.3}{symbol}"),
-    }
-}
-
-fn symbol(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Percent => " %",
-        Unit::Seconds => " s",
-        Unit::PerSecond => "/s",
-    }
 }

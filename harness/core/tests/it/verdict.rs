@@ -47,8 +47,8 @@ fn an_objective_that_is_met_passes_and_says_why() {
     ));
     assert_eq!(verdict.outcome, Outcome::Passed);
     insta::assert_snapshot!(verdict.reasons.join("\n"), @r#"
-    availability: 80.00 % (95 % interval 76.61 to 83.01, n = 600), asked: at least 50 %
-    p99: 0.100 s (n = 600), asked: at most 1 s
+    availability: 80.00 % (95 % interval 76.61 to 83.01, n = 600), asked: ≥ 50.00 %
+    p99: 100 ms (n = 600), asked: ≤ 1.00 s
     "#);
 }
 
@@ -61,7 +61,7 @@ fn an_objective_that_is_not_met_fails_with_value_bound_interval_and_count() {
     assert_eq!(verdict.outcome, Outcome::Failed);
     assert_eq!(verdict.objectives[0].met, Some(true));
     assert_eq!(verdict.objectives[1].met, Some(false));
-    insta::assert_snapshot!(verdict.reasons.join("\n"), @"availability: 80.00 % (95 % interval 76.61 to 83.01, n = 600), asked: at least 99.9 %");
+    insta::assert_snapshot!(verdict.reasons.join("\n"), @"availability: 80.00 % (95 % interval 76.61 to 83.01, n = 600), asked: ≥ 99.90 %");
 }
 
 #[test]
@@ -84,14 +84,14 @@ fn every_metric_is_judged_in_its_unit() {
     let lines = verdict.objectives.iter();
     let lines: Vec<String> = lines.map(|j| format!("{:?}: {}", j.met, j.text)).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    Some(true): availability in fault + recovery: 0.00 % (95 % interval 0.00 to 1.88, n = 200), asked: at most 10 %
-    Some(true): siegeAvailability: 66.67 % (n = 600), asked: at least 60 %
-    Some(true): proberAvailability in after: 100.00 % (95 % interval 98.12 to 100.00, n = 200), asked: at least 100 %
-    Some(true): p50: 0.100 s (n = 600), asked: at most 0.15 s
-    Some(false): p95: 0.100 s (n = 600), asked: at most 0.01 s
-    Some(true): p99 in baseline: 0.100 s (n = 200), asked: 0.05 to 1 s
-    Some(true): goodput in baseline + after: 10.00/s (n = 400), asked: at least 9.5/s
-    Some(true): recoveryTime: 0.000 s (n = 400), asked: at most 5 s
+    Some(true): availability in fault + recovery: 0.00 % (95 % interval 0.00 to 1.88, n = 200), asked: ≤ 10.00 %
+    Some(true): siegeAvailability: 66.67 % (n = 600), asked: ≥ 60.00 %
+    Some(true): proberAvailability in after: 100.00 % (95 % interval 98.12 to 100.00, n = 200), asked: ≥ 100.00 %
+    Some(true): p50: 100 ms (n = 600), asked: ≤ 150 ms
+    Some(false): p95: 100 ms (n = 600), asked: ≤ 10 ms
+    Some(true): p99 in baseline: 100 ms (n = 200), asked: ≥ 50 ms and ≤ 1.00 s
+    Some(true): goodput in baseline + after: 10.00/s (n = 400), asked: ≥ 9.50/s
+    Some(true): recoveryTime: 0 s (n = 400), asked: ≤ 5.00 s
     "#);
 }
 
@@ -107,7 +107,7 @@ fn one_failure_in_many_does_not_read_as_all() {
     story.end();
     let verdict = verdict(&story);
     assert_eq!(verdict.outcome, Outcome::Failed);
-    insta::assert_snapshot!(verdict.reasons[0], @"availability: 99.99900 % (95 % interval 99.99 to 100.00, n = 100000), asked: at least 100 %");
+    insta::assert_snapshot!(verdict.reasons[0], @"availability: 99.99900 % (95 % interval 99.99 to 100.00, n = 100000), asked: ≥ 100.00 %");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn too_few_requests_are_inconclusive_but_a_failed_objective_fails() {
     let verdict_of = |objectives: &str| verdict(&steady(objectives, 12));
     let open = verdict_of(&format!("[{few}]"));
     assert_eq!(open.outcome, Outcome::Inconclusive);
-    insta::assert_snapshot!(open.reasons[0], @"availability: 80.00 % (95 % interval 76.61 to 83.01, n = 600), asked: at least 1 %, from at least 1000 requests");
+    insta::assert_snapshot!(open.reasons[0], @"availability: 80.00 % (95 % interval 76.61 to 83.01, n = 600), asked: ≥ 1.00 %, from at least 1000 requests");
     let both = verdict_of(&format!("[{few}, {{metric: availability, min: 90}}]"));
     assert_eq!(both.outcome, Outcome::Failed);
     assert_eq!(both.reasons.len(), 2);
@@ -156,7 +156,7 @@ fn a_service_that_does_not_recover_fails_its_recovery_time() {
     story.end();
     let verdict = verdict(&story);
     assert_eq!(verdict.outcome, Outcome::Failed);
-    insta::assert_snapshot!(verdict.reasons[0], @"recoveryTime: did not recover (n = 400), asked: at most 5 s");
+    insta::assert_snapshot!(verdict.reasons[0], @"recoveryTime: did not recover (n = 400), asked: ≤ 5.00 s");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! What was promised, and whether the figures can be trusted: objectives, accounting, self-check.
 
-use holdfast_core::experiment::Objective;
 use holdfast_core::summary::{Accounting, SelfCheck};
 use holdfast_core::verdict::{Judged, Verdict};
 
@@ -22,8 +21,8 @@ pub(crate) fn objectives_table(verdict: &Verdict) -> Table {
             .map(|value| words::metric_value(judged.objective.metric, value));
         table.rows.push(vec![
             result(judged).to_owned(),
-            name(&judged.objective),
-            bound(&judged.objective),
+            words::objective(&judged.objective),
+            words::bounds(&judged.objective),
             measured.unwrap_or_else(|| words::NOT_MEASURED.to_owned()),
             judged.requests.to_string(),
         ]);
@@ -52,25 +51,6 @@ pub(crate) fn other_reasons(verdict: &Verdict) -> impl Iterator<Item = &String> 
         .reasons
         .iter()
         .filter(move |reason| !of_objective(reason))
-}
-
-fn name(objective: &Objective) -> String {
-    let metric = objective.metric.name();
-    let phases: Vec<&str> = objective.during.iter().map(|phase| phase.name()).collect();
-    if phases.is_empty() {
-        metric.to_owned()
-    } else {
-        format!("{metric} in {}", phases.join(" + "))
-    }
-}
-
-fn bound(objective: &Objective) -> String {
-    let worded = |sign: &str, bound: Option<f64>| {
-        bound.map(|value| format!("{sign} {}", words::metric_value(objective.metric, value)))
-    };
-    let bounds = [worded("≥", objective.min), worded("≤", objective.max)];
-    let bounds: Vec<String> = bounds.into_iter().flatten().collect();
-    bounds.join(" and ")
 }
 
 /// The accounting identity as two equations.
