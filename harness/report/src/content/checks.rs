@@ -88,8 +88,11 @@ pub(crate) fn self_check_rows(check: &SelfCheck) -> Vec<(&'static str, String)> 
     vec![
         ("scheduling lag, p99", words::seconds_or_none(check.lag_p99)),
         (
-            "processor time of the generator",
-            words::percent_or_none(check.cpu_percent),
+            "processor time of this process",
+            check.cpu_percent.map_or_else(
+                || words::NOT_MEASURED.to_owned(),
+                |share| format!("{} (generator and local cluster)", words::percent(share)),
+            ),
         ),
         (
             "failures caused by the generator",
