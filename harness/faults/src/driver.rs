@@ -124,11 +124,16 @@ impl FaultDriver for KubeFaults {
     }
 
     async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        let recorded = self.ledger.read(&fault.name).await;
-        // Whoever deletes the record does not undo the fault with it: this run still knows.
-        let known = recorded
-            .map_err(FaultError::from)?
-            .or_else(|| self.written_for(fault));
+        // Whoever deletes or spoils the record does not undo the fault with it: this run still
+        // knows. Only the record knows of a write whose answer was lost.
+        let known = match self.written_for(fault) {
+            Some(entry) => Some(entry),
+            None => self
+                .ledger
+                .read(&fault.name)
+                .await
+                .map_err(FaultError::from)?,
+        };
         let Some(entry) = known else {
             return Ok("nothing was recorded, so nothing was changed".to_owned());
         };

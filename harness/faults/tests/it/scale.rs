@@ -104,6 +104,46 @@ async fn a_record_deleted_by_hand_does_not_keep_the_run_from_recovering() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_record_does_not_keep_the_run_from_recovering() {
+    let test = TestCluster::start().await;
+    test.create_deployment("pay", 3).await;
+    let faults = test.faults();
+    faults.prepare(&outage(1)).await.unwrap();
+    faults.inject(&outage(1)).await.unwrap();
+    let spoilt = Patch::Merge(json!({"data": {"undo.json": "{"}}));
+    let maps = test.api::<ConfigMap>();
+    let parameters = PatchParams::default();
+    maps.patch(RECORD, &parameters, &spoilt).await.unwrap();
+
+    // Another process knows nothing but the record.
+    let refused = test.faults().recover(&outage(1)).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        format!(
+            "the undo record {RECORD} is not readable; undo by hand and delete it: EOF while parsing an object at line 1 column 1"
+        )
+    );
+    faults.recover(&outage(1)).await.unwrap();
+    assert_eq!(test.replicas("pay").await, 3);
+    assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_recovers_from_the_record() {
+    let test = TestCluster::start().await;
+    test.create_deployment("pay", 3).await;
+    let faults = test.faults();
+    faults.prepare(&outage(1)).await.unwrap();
+    faults.inject(&outage(1)).await.unwrap();
+    drop(faults);
+    let evidence = test.faults().recover(&outage(1)).await.unwrap();
+    assert_eq!(evidence, "deployment pay scaled back from 1 to 3");
+    assert_eq!(test.records().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fault_that_was_never_prepared_changes_nothing() {
     let test = TestCluster::start().await;
     test.create_deployment("pay", 3).await;
