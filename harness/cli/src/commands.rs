@@ -1,6 +1,7 @@
 //! The subcommands: one file each.
 
 use crate::failure::Failure;
+use crate::interrupts;
 
 mod run;
 mod up;
@@ -16,8 +17,10 @@ pub(crate) enum Command {
 
 /// Carries a command out; returns the exit code.
 pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
+    interrupts::hold()?;
     // Before anything listens for Ctrl-C: Goose would take it over otherwise.
     holdfast_load::claim_process().map_err(|error| Failure::carrying_out(error.to_string()))?;
+    warn_on_standard_error();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -28,4 +31,18 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
             Command::Up(arguments) => up::up(arguments).await,
         }
     })
+}
+
+/// What a part of the tool has to say beside its results goes to standard error; `HOLDFAST_LOG`
+/// asks for more, e.g. `HOLDFAST_LOG=holdfast_cluster=debug`.
+fn warn_on_standard_error() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("HOLDFAST_LOG")
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(crate::terminal::wants_colour())
+        .init();
 }

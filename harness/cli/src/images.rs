@@ -9,18 +9,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use holdfast_cluster::{ImageMap, Program};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use holdfast_cluster::{ImageMap, Program, pod_shim};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::failure::Failure;
-use crate::terminal;
+use crate::{cluster, terminal};
 
 /// The file's name, next to a manifest folder or in it.
 const FILE_NAME: &str = "images.yaml";
@@ -40,17 +42,25 @@ enum Source {
     Command(Vec<String>),
 }
 
-/// Finds a program for each of `wanted`, building where necessary. Images without an entry are
-/// left out: the cluster reports them as it reports any image that cannot be pulled.
+/// Finds a program for each of `wanted`, building where necessary. An image without one is refused:
+/// no pod of it could ever start.
 pub(crate) async fn resolve(
     wanted: &BTreeSet<String>,
     manifests: &[PathBuf],
 ) -> Result<ImageMap, Failure> {
     let mut images = ImageMap::default();
-    let Some(path) = find(manifests) else {
+    let path = find(manifests);
+    let file = path.as_deref().map(read).transpose()?;
+    let known = file.as_ref().map(|file| &file.images);
+    if let Some(image) = wanted
+        .iter()
+        .find(|image| !known.is_some_and(|known| known.contains_key(*image)))
+    {
+        return Err(unknown_image(image, path.as_deref(), known));
+    }
+    let (Some(path), Some(file)) = (path, file) else {
         return Ok(images);
     };
-    let file = read(&path)?;
     let mut packages: BTreeMap<&str, &str> = BTreeMap::new();
     for (image, source) in &file.images {
         if !wanted.contains(image) {
@@ -98,13 +108,34 @@ pub(crate) async fn resolve(
     Ok(images)
 }
 
-/// `images.yaml` in a manifest folder, or in the folder above it.
+/// The first `images.yaml` beside the manifests or in one of the two folders above.
 fn find(manifests: &[PathBuf]) -> Option<PathBuf> {
     manifests
         .iter()
         .flat_map(|path| path.ancestors().take(3))
         .map(|folder| folder.join(FILE_NAME))
         .find(|candidate| candidate.is_file())
+}
+
+fn unknown_image(
+    image: &str,
+    path: Option<&Path>,
+    known: Option<&BTreeMap<String, Source>>,
+) -> Failure {
+    let failure = Failure::input(format!("no local program is known for image {image}"));
+    match path {
+        None => failure.hint(format!(
+            "write {FILE_NAME} beside the manifests: images: {{\"{image}\": {{command: [/path/to/program]}}}}"
+        )),
+        Some(path) => {
+            let known: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            failure.hint(format!(
+                "add it to {}, which knows {}",
+                path.display(),
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            ))
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<ImagesFile, Failure> {
@@ -114,16 +145,63 @@ fn read(path: &Path) -> Result<ImagesFile, Failure> {
         .map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 
-/// A cargo process group that does not outlive the wait for it.
-struct CargoGroup(Child);
+/// A cargo that does not outlive this process, nor the wait for it: it runs below the pod shim,
+/// which kills it and its compilers when the lifeline is closed.
+struct Cargo {
+    shim: Child,
+    lifeline: Option<UnixStream>,
+}
 
-impl Drop for CargoGroup {
+/// Killing a process group takes milliseconds; longer than this means that something is stuck.
+const KILL_WITHIN: Duration = Duration::from_secs(2);
+
+impl Cargo {
+    fn start(folder: &Path, packages: &BTreeSet<&str>) -> Result<Self, Failure> {
+        let cannot = |error| Failure::carrying_out(format!("cannot start cargo: {error}"));
+        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let line = pod_shim::guarded(&cluster::pod_shim()?, &program);
+        let (lifeline, far_end) = UnixStream::pair().map_err(cannot)?;
+        let mut command = Command::new(&line[0]);
+        command
+            .args(&line[1..])
+            .arg("build")
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(folder)
+            .stdin(Stdio::from(OwnedFd::from(far_end)))
+            .stdout(Stdio::piped())
+            // Ctrl-C in a terminal goes to every process of its group: the shim must outlive it
+            // until it has killed the compilers.
+            .process_group(0);
+        // The services are built like the tool: a debug tool is a developer's, in a hurry.
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        let shim = command.spawn().map_err(cannot)?;
+        let lifeline = Some(lifeline);
+        Ok(Self { shim, lifeline })
+    }
+
+    /// What the shim says about a program it could not start.
+    fn words(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(lifeline) = &mut self.lifeline {
+            // The shim has ended: what it said is all there, or nothing is.
+            drop(lifeline.read_to_string(&mut text));
+        }
+        let failed = text.lines().find_map(|line| line.strip_prefix("failed "));
+        failed.unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Cargo {
     fn drop(&mut self) {
-        // `id` is none once the process has been waited for.
-        if let Some(pid) = self.0.id().and_then(|id| i32::try_from(id).ok())
-            && let Err(error) = killpg(Pid::from_raw(pid), Signal::SIGTERM)
-        {
-            terminal::say(&format!("cargo ({pid}) could not be ended: {error}"));
+        self.lifeline = None;
+        let deadline = Instant::now() + KILL_WITHIN;
+        while matches!(self.shim.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -134,43 +212,33 @@ async fn build(
     images_file: &Path,
     packages: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let folder = images_file.parent().unwrap_or(Path::new("."));
+    // The parent of a bare file name is empty, which is no folder to change to.
+    let folder = images_file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let list = packages.iter().copied().collect::<Vec<_>>().join(", ");
     terminal::say(&format!("building {list}"));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    command
-        .arg("build")
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .process_group(0);
-    // The services are built like the tool: a debug tool is a developer's, in a hurry.
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    let mut cargo = CargoGroup(command.spawn().map_err(|error| {
-        Failure::input(format!("cannot start {}: {error}", cargo.display()))
-            .hint("images that are cargo packages need the Rust toolchain in PATH")
-    })?);
-    let output = cargo.0.stdout.take().expect("standard output is piped");
+    let mut cargo = Cargo::start(folder.unwrap_or(Path::new(".")), packages)?;
+    let output = cargo.shim.stdout.take().expect("standard output is piped");
     let mut programs = BTreeMap::new();
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         programs.extend(executable(&line));
     }
-    let status = cargo.0.wait().await;
-    match status {
-        Ok(status) if status.success() => Ok(programs),
-        Ok(_) | Err(_) => Err(Failure::input(format!(
+    let status = cargo.shim.wait().await;
+    if status.is_ok_and(|status| status.success()) {
+        return Ok(programs);
+    }
+    let words = cargo.words();
+    if words.is_empty() {
+        Err(Failure::input(format!(
             "cargo could not build {list}, which images in {} name",
             images_file.display()
         ))
-        .hint("cargo's own words are above")),
+        .hint("cargo's own words are above"))
+    } else {
+        Err(Failure::input(format!("cannot start cargo: {words}"))
+            .hint("images that are cargo packages need the Rust toolchain in PATH"))
     }
 }
 
@@ -187,7 +255,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn commands_are_taken_as_they_are_and_unknown_images_left_out() {
+    async fn commands_are_taken_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let manifests = folder.path().join("services");
         std::fs::create_dir(&manifests).unwrap();
@@ -196,10 +264,21 @@ mod tests {
             "images:\n  \"a:1\": {command: [/bin/true, -x]}\n  \"b:1\": {command: [/bin/b]}\n",
         )
         .unwrap();
-        let wanted = ["a:1".to_owned(), "c:1".to_owned()].into();
-        let images = resolve(&wanted, &[manifests]).await.unwrap();
+        let images = resolve(&["a:1".to_owned()].into(), std::slice::from_ref(&manifests))
+            .await
+            .unwrap();
         assert_eq!(images.names().collect::<Vec<_>>(), ["a:1"]);
         assert_eq!(images.get("a:1").unwrap().arguments, ["-x"]);
+
+        let error = resolve(&["c:1".to_owned()].into(), &[manifests])
+            .await
+            .unwrap_err();
+        assert_eq!(error.code, 2);
+        let text = error.to_string();
+        assert!(
+            text.contains("c:1") && text.contains("knows a:1, b:1"),
+            "{text}"
+        );
     }
 
     #[tokio::test]

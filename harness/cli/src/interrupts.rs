@@ -1,21 +1,39 @@
 //! Ctrl-C and SIGTERM, as values that any part of a command can await.
 
 use holdfast_core::event::StopCause;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
+
+fn both() -> SigSet {
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM])
+}
+
+/// Keeps interruptions waiting until [`Interrupts::listen`]: one that comes while the process is
+/// being set up must neither be lost nor end it half-way.
+pub(crate) fn hold() -> Result<(), Failure> {
+    both()
+        .thread_block()
+        .map_err(|error| Failure::carrying_out(format!("cannot hold signals: {error}")))
+}
 
 /// The first interruption of this process, once there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupts(watch::Receiver<Option<StopCause>>);
 
 impl Interrupts {
-    /// Listens from now on.
+    /// Listens from now on. To be called on the thread that called [`hold`].
     pub(crate) fn listen() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
-        let cannot = |error| Failure::carrying_out(format!("cannot listen for signals: {error}"));
+        let cannot = |error: std::io::Error| {
+            Failure::carrying_out(format!("cannot listen for signals: {error}"))
+        };
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        both()
+            .thread_unblock()
+            .map_err(|error| cannot(error.into()))?;
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
             loop {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use holdfast_core::event::Stamped;
 
 use crate::failure::Failure;
+use crate::terminal;
 
 /// What a run needs at the least: its journal and reports are a few hundred kilobytes.
 const SPACE_NEEDED: usize = 8 << 20;
@@ -72,12 +73,11 @@ impl RunFolder {
             None => write_all(&self.path, files),
         };
         let Err((file, error)) = written else {
-            point_latest(&self.path).map_err(|error| {
-                Failure::carrying_out(format!(
-                    "the report is in {}, but latest cannot point to it: {error}",
-                    self.path.display()
-                ))
-            })?;
+            if let Err(error) = point_latest(&self.path) {
+                terminal::say(&format!(
+                    "warning: `latest` cannot point to this run: {error}"
+                ));
+            }
             return Ok(self.path);
         };
         let run = self.path.file_name().unwrap_or_default();
@@ -85,10 +85,7 @@ impl RunFolder {
         let rescued = fs::create_dir_all(&refuge).is_ok() && write_all(&refuge, files).is_ok();
         let failure = Failure::carrying_out(format!("cannot write {}: {error}", file.display()));
         Err(if rescued {
-            failure.hint(format!(
-                "the whole report was saved to {}",
-                refuge.display()
-            ))
+            failure.hint(format!("the report was saved to {}", refuge.display()))
         } else {
             failure.hint("free some space, or give another folder with --out DIR")
         })
@@ -112,8 +109,9 @@ fn remove(run: &Path) {
 fn check_space(folder: &Path) -> io::Result<()> {
     let probe = folder.join(".space");
     let written = fs::write(&probe, vec![0_u8; SPACE_NEEDED]);
-    fs::remove_file(&probe)?;
-    written
+    // A probe that could not be created cannot be removed; the first error is the one to tell.
+    let removed = fs::remove_file(&probe);
+    written.and(removed)
 }
 
 fn write_all(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), (PathBuf, io::Error)> {
@@ -136,7 +134,10 @@ fn point_latest(run: &Path) -> io::Result<()> {
     };
     let fresh = parent.join(format!(".latest-{}", name.display()));
     std::os::unix::fs::symlink(name, &fresh)?;
-    fs::rename(&fresh, parent.join("latest"))
+    fs::rename(&fresh, parent.join("latest")).inspect_err(|_| {
+        // The first error is the one to tell.
+        drop(fs::remove_file(&fresh));
+    })
 }
 
 #[cfg(test)]

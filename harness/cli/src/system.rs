@@ -6,13 +6,13 @@ use holdfast_faults::CHAOS_LABEL;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DynamicObject, ListParams, LogParams, Patch, PatchParams};
+use kube::api::{DynamicObject, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt, discovery};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::manifests;
 
 const FIELD_MANAGER: &str = "holdfast";
@@ -27,15 +27,8 @@ pub(crate) async fn apply(
     namespace: &str,
     objects: &[Value],
 ) -> Result<(), Failure> {
+    create_namespace(client, namespace).await?;
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let permitted = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": namespace, "labels": {CHAOS_LABEL: "allowed"}},
-    });
-    Api::<Namespace>::all(client.clone())
-        .patch(namespace, &parameters, &Patch::Apply(&permitted))
-        .await
-        .map_err(|error| refused(&format!("Namespace {namespace}"), &error))?;
     for object in in_creation_order(objects) {
         let what = manifests::describe(object);
         let word = |field: &str| object[field].as_str().unwrap_or_default();
@@ -43,13 +36,9 @@ pub(crate) async fn apply(
             .split_once('/')
             .unwrap_or(("", word("apiVersion")));
         let kind = GroupVersionKind::gvk(group, version, word("kind"));
-        let (resource, _) = discovery::pinned_kind(client, &kind).await.map_err(|_| {
-            Failure::input(format!(
-                "{what}: the cluster has no {}/{}",
-                word("apiVersion"),
-                word("kind")
-            ))
-        })?;
+        let (resource, _) = discovery::pinned_kind(client, &kind)
+            .await
+            .map_err(|error| no_such_kind(&what, &kind, &error))?;
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource)
             .patch(name, &parameters, &Patch::Apply(object))
@@ -57,6 +46,19 @@ pub(crate) async fn apply(
             .map_err(|error| refused(&what, &error))?;
     }
     Ok(())
+}
+
+/// A namespace that this run creates may be broken in; one that exists says for itself whether.
+async fn create_namespace(client: &Client, name: &str) -> Result<(), Failure> {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(name.to_owned());
+    namespace.metadata.labels = Some([(CHAOS_LABEL.to_owned(), "allowed".to_owned())].into());
+    let api = Api::<Namespace>::all(client.clone());
+    match api.create(&PostParams::default(), &namespace).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(error) => Err(refused(&format!("Namespace {name}"), &error)),
+    }
 }
 
 /// Services before what uses them: a container sees the addresses of the Services that exist when
@@ -71,12 +73,23 @@ fn in_creation_order(objects: &[Value]) -> Vec<&Value> {
     ordered
 }
 
+fn no_such_kind(what: &str, kind: &GroupVersionKind, error: &kube::Error) -> Failure {
+    match error {
+        kube::Error::Discovery(_) | kube::Error::Api(_) => Failure::input(format!(
+            "{what}: the cluster has no {} {}",
+            kind.api_version(),
+            kind.kind
+        )),
+        other => Failure::carrying_out(format!("cannot apply {what}: {}", chain(other))),
+    }
+}
+
 fn refused(what: &str, error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => {
             Failure::input(format!("the cluster refuses {what}: {}", status.message))
         }
-        other => Failure::carrying_out(format!("cannot apply {what}: {other}")),
+        other => Failure::carrying_out(format!("cannot apply {what}: {}", chain(other))),
     }
 }
 
@@ -169,7 +182,7 @@ fn state(pod: &Pod) -> String {
 }
 
 /// Waits until every Service with a ready endpoint accepts connections: a cluster's proxies hear
-/// of an endpoint a moment after the API has it. Services must have a cluster address.
+/// of an endpoint a moment after the API has it. Headless Services have no proxy.
 pub(crate) async fn wait_reachable(
     client: &Client,
     namespace: &str,
@@ -179,8 +192,9 @@ pub(crate) async fn wait_reachable(
         if !has_ready_endpoint(client, namespace, name).await? {
             continue;
         }
-        let url = service_url(client, namespace, name).await?;
-        let address = url.trim_start_matches("http://").to_owned();
+        let Some(address) = cluster_address(&get_service(client, namespace, name).await?) else {
+            continue;
+        };
         let attempts = async {
             while tokio::net::TcpStream::connect(&address).await.is_err() {
                 tokio::time::sleep(REACHABLE_RETRY).await;
@@ -212,38 +226,57 @@ async fn has_ready_endpoint(
     }))
 }
 
-/// `http://address:port` of a Service's first port.
+/// `http://address:port` of the first port of the Service that is the load's target.
 pub(crate) async fn service_url(
     client: &Client,
     namespace: &str,
     name: &str,
 ) -> Result<String, Failure> {
-    let api = Api::<Service>::namespaced(client.clone(), namespace);
-    let found = api.get_opt(name).await.map_err(|error| {
-        Failure::carrying_out(format!("cannot read service {namespace}/{name}: {error}"))
-    })?;
-    let Some(service) = found else {
-        let list = api
-            .list(&ListParams::default())
-            .await
-            .map(|list| list.items);
-        let names: Vec<_> = list
-            .unwrap_or_default()
-            .iter()
-            .map(ResourceExt::name_any)
-            .collect();
-        return Err(Failure::input(format!(
-            "load.target: there is no service {namespace}/{name}"
-        ))
-        .hint(format!("there are {}", names.join(", "))));
-    };
-    let spec = service.spec.unwrap_or_default();
-    let port = spec.ports.unwrap_or_default().first().map(|port| port.port);
-    match (spec.cluster_ip, port) {
-        (Some(address), Some(port)) if address != "None" => Ok(format!("http://{address}:{port}")),
-        _ => Err(Failure::input(format!(
+    let service = get_service(client, namespace, name).await?;
+    let address = cluster_address(&service).ok_or_else(|| {
+        Failure::input(format!(
             "load.target: service {namespace}/{name} has no cluster address"
         ))
-        .hint("target a Service with a clusterIP and a port, or give load.target.url")),
+        .hint("target a Service with a clusterIP and a port, or give load.target.url")
+    })?;
+    Ok(format!("http://{address}"))
+}
+
+async fn get_service(client: &Client, namespace: &str, name: &str) -> Result<Service, Failure> {
+    let api = Api::<Service>::namespaced(client.clone(), namespace);
+    let found = api.get_opt(name).await.map_err(|error| {
+        Failure::carrying_out(format!(
+            "cannot read service {namespace}/{name}: {}",
+            chain(&error)
+        ))
+    })?;
+    match found {
+        Some(service) => Ok(service),
+        None => {
+            let list = api
+                .list(&ListParams::default())
+                .await
+                .map(|list| list.items);
+            let names: Vec<_> = list
+                .unwrap_or_default()
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect();
+            Err(
+                Failure::input(format!("there is no service {namespace}/{name}"))
+                    .hint(format!("there are {}", names.join(", "))),
+            )
+        }
     }
+}
+
+/// `address:port` of a Service's first port, unless it is headless.
+fn cluster_address(service: &Service) -> Option<String> {
+    let spec = service.spec.as_ref()?;
+    let address = spec
+        .cluster_ip
+        .as_deref()
+        .filter(|address| *address != "None")?;
+    let port = spec.ports.as_ref()?.first()?.port;
+    Some(format!("{address}:{port}"))
 }

@@ -14,7 +14,7 @@ use holdfast_faults::{KubeFaults, KubeObserver};
 use holdfast_report::{Colours, Format, Report, SiegeFormat};
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::progress::{Progress, Verbosity};
 use crate::run_folder::RunFolder;
@@ -89,12 +89,23 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
+    let environment = interrupts
+        .unless(async { Ok(place.environment().await) })
+        .await;
+    let environment = match environment {
+        Ok(environment) => environment,
+        Err(failure) => {
+            place.end().await;
+            folder.discard();
+            return Err(failure);
+        }
+    };
     let started = RunStarted {
         run_id,
-        started_at: started_at.to_string(),
+        started_at: started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         source_file: arguments.experiment.display().to_string(),
         params: experiment.params.clone(),
-        environment: place.environment().await,
+        environment,
         plan,
     };
     let carried_out = carry_out(started, &place, &mut folder, verbosity, &interrupts).await;
@@ -239,7 +250,9 @@ async fn carry_out(
     interrupts: &Interrupts,
 ) -> Result<Record, Failure> {
     let drivers = place.drivers(&started.run_id)?;
-    check_faults(&started.plan, &drivers).await?;
+    interrupts
+        .unless(check_faults(&started.plan, &drivers))
+        .await?;
     let (stop, stopped) = unbounded_channel();
     let forward = tokio::spawn({
         let interrupts = interrupts.clone();
@@ -282,10 +295,11 @@ fn tell(record: &Record, folder: RunFolder, arguments: &Arguments) -> Result<u8,
         verdict: &verdict,
     };
     let siege_format = arguments.siege_format.into();
-    let unwritable = |error: &dyn std::fmt::Display| {
-        Failure::carrying_out(format!("cannot make the report: {error}"))
-    };
-    if !arguments.json {
+    let shown = folder.path().display().to_string();
+    if arguments.json {
+        let result = holdfast_report::result_json(&report, &shown);
+        terminal::result(&result.map_err(|error| unrendered(&error))?);
+    } else {
         let colours = if terminal::wants_colour() {
             Colours::Always
         } else {
@@ -297,21 +311,37 @@ fn tell(record: &Record, folder: RunFolder, arguments: &Arguments) -> Result<u8,
             colours,
         ));
     }
+    let code = verdict.outcome.exit_code();
+    match write(&report, siege_format, folder) {
+        Ok(path) if arguments.json => drop(path),
+        Ok(path) => terminal::say(&format!("report: {}", path.join("report.html").display())),
+        // What could not be put back, or was interrupted, is graver than a report that is missing.
+        Err(failure) if code >= GRAVE => {
+            terminal::say(&failure.to_string());
+        }
+        Err(failure) => return Err(failure),
+    }
+    Ok(code)
+}
+
+/// The least exit code that a failure to write the report does not replace.
+const GRAVE: u8 = 5;
+
+fn write(
+    report: &Report<'_>,
+    siege_format: SiegeFormat,
+    folder: RunFolder,
+) -> Result<PathBuf, Failure> {
     let mut files = Vec::new();
     for format in Format::ALL {
         let text = format
-            .render(&report, siege_format)
-            .map_err(|error| unwritable(&error))?;
+            .render(report, siege_format)
+            .map_err(|error| unrendered(&error))?;
         files.push((format.file_name(), text.into_bytes()));
     }
-    let shown = folder.path().display().to_string();
-    let result =
-        holdfast_report::result_json(&report, &shown).map_err(|error| unwritable(&error))?;
-    let path = folder.finish(&files)?;
-    if arguments.json {
-        terminal::result(&result);
-    } else {
-        terminal::say(&format!("report: {}", path.join("report.html").display()));
-    }
-    Ok(verdict.outcome.exit_code())
+    folder.finish(&files)
+}
+
+fn unrendered(error: &dyn std::error::Error) -> Failure {
+    Failure::carrying_out(format!("cannot make the report: {}", chain(error)))
 }

@@ -1,5 +1,7 @@
 //! `holdfast up`: the local cluster with services, in the foreground until Ctrl-C.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::experiment::System;
@@ -22,7 +24,7 @@ pub(crate) struct Arguments {
     /// The namespace they are applied to
     #[arg(long, short, default_value = "default")]
     namespace: String,
-    /// Also write the kubeconfig to this file (it is removed at the end)
+    /// Where to write the kubeconfig: a new file, removed at the end [default: in a temporary folder]
     #[arg(long, value_name = "FILE")]
     kubeconfig_out: Option<PathBuf>,
 }
@@ -70,9 +72,7 @@ pub(crate) async fn up(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 async fn show(site: &Site, namespace: &str, kubeconfig: &Path) -> Result<(), Failure> {
-    std::fs::write(kubeconfig, site.cluster.kubeconfig()).map_err(|error| {
-        Failure::input(format!("cannot write {}: {error}", kubeconfig.display()))
-    })?;
+    write_kubeconfig(kubeconfig, &site.cluster.kubeconfig())?;
     let services = Api::<Service>::namespaced(site.client.clone(), namespace)
         .list(&ListParams::default())
         .await
@@ -89,4 +89,18 @@ async fn show(site: &Site, namespace: &str, kubeconfig: &Path) -> Result<(), Fai
     ));
     terminal::say("Ctrl-C ends everything");
     Ok(())
+}
+
+/// Writes a new file that only this user can read: who has it can start programs.
+fn write_kubeconfig(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| {
+            Failure::input(format!("cannot write {}: {error}", path.display()))
+                .hint("give the name of a new file in a folder that exists")
+        })
 }

@@ -97,6 +97,25 @@ fn an_image_that_cannot_be_built() {
 }
 
 #[test]
+fn an_image_that_nobody_knows() {
+    let scenario = Scenario::new(&Parts::default());
+    let file = scenario.folder.path().join("scenario.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replace(
+            "- name: pay\n",
+            "- name: pay\n                    image: pay:other\n",
+        ),
+    )
+    .unwrap();
+    refused(
+        &finish(&mut scenario.run()),
+        &["pay:other", "images.yaml", "holdfast/pay:dev"],
+    );
+}
+
+#[test]
 fn a_report_folder_that_cannot_be_written() {
     let scenario = Scenario::new(&Parts::default());
     fs::write(scenario.reports(), "a file, not a folder").unwrap();

@@ -2,21 +2,27 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::MutexGuard;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::holdfast::{eventually, holdfast, processes_of, tool, workspace};
+use crate::holdfast::{
+    eventually, holdfast, images_are_built, processes_of, the_machine, tool, workspace,
+};
 
 /// A running `holdfast up`, ended and checked when the test is done.
 pub(crate) struct Up {
     child: Child,
     kubeconfig: tempfile::TempDir,
+    _machine: MutexGuard<'static, ()>,
 }
 
 impl Up {
     /// Starts it with the given manifests and waits until it says that all is ready.
     pub(crate) fn start(marker: &str, manifests: &std::path::Path) -> Self {
+        images_are_built();
+        let machine = the_machine();
         let kubeconfig = tempfile::tempdir().unwrap();
         let mut child = holdfast(marker)
             .arg("up")
@@ -31,7 +37,11 @@ impl Up {
             let ready = line.starts_with("Ctrl-C");
             said.push(line);
             if ready {
-                return Self { child, kubeconfig };
+                return Self {
+                    child,
+                    kubeconfig,
+                    _machine: machine,
+                };
             }
         }
         child.wait().unwrap();
@@ -104,7 +114,7 @@ fn kubectl_sees_changes_and_the_seeds_siege_command_works() {
     let watched = Command::new("kubectl")
         .arg("--kubeconfig")
         .arg(up.kubeconfig.path().join("config"))
-        .args(["get", "deploy", "pay", "-w"])
+        .args(["get", "deploy", "pay", "-w", "--request-timeout=60s"])
         .stdout(Stdio::piped())
         .spawn();
     let mut watch = watched.unwrap();

@@ -123,3 +123,39 @@ fn an_interrupt_during_the_preparation_leaves_nothing() {
         });
     }
 }
+
+/// A `cargo` that never ends and has a child, as a compiler at work.
+fn endless_cargo(scenario: &Scenario) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = scenario.folder.path().join("cargo");
+    let marker = &scenario.marker;
+    let text = format!("#!/bin/sh\nHOLDFAST_TEST_MARKER={marker} sleep 600 &\nsleep 600\n");
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+#[test]
+fn a_build_ends_with_the_tool() {
+    for (signal, code) in [(Signal::SIGINT, Some(130)), (Signal::SIGKILL, None)] {
+        let scenario = long();
+        let mut command = scenario.run();
+        let child = command
+            .env("CARGO", endless_cargo(&scenario))
+            .spawn()
+            .unwrap();
+        eventually("the compiler is at work", || {
+            processes_of(&scenario.marker)
+                .iter()
+                .filter(|line| line.contains("sleep"))
+                .count()
+                == 2
+        });
+        kill(pid(&child), signal).unwrap();
+        assert_eq!(wait(child).status.code(), code);
+        eventually("no process is left", || {
+            processes_of(&scenario.marker).is_empty()
+        });
+        assert!(!scenario.reports().join("scenario").exists() || code.is_none());
+    }
+}

@@ -1,14 +1,16 @@
 //! A small experiment on the reference services, written to a temporary folder.
 
 use std::path::PathBuf;
+use std::sync::MutexGuard;
 
-use crate::holdfast::{holdfast, workspace};
+use crate::holdfast::{holdfast, images_are_built, the_machine, workspace};
 
 /// An experiment file of one test, with its report folder.
 pub(crate) struct Scenario {
     pub(crate) folder: tempfile::TempDir,
     /// In the environment of every process of the run.
     pub(crate) marker: String,
+    _machine: MutexGuard<'static, ()>,
 }
 
 /// What the variable parts of the file are.
@@ -31,9 +33,12 @@ impl Default for Parts {
 
 impl Scenario {
     pub(crate) fn new(parts: &Parts) -> Self {
+        images_are_built();
         let folder = tempfile::tempdir().unwrap();
         let marker = format!("marker-{}", folder.path().file_name().unwrap().display());
-        let environment = format!("[{{name: HOLDFAST_TEST_MARKER, value: {marker}}}]");
+        let environment = format!(
+            "[{{name: HOLDFAST_TEST_MARKER, value: {marker}}}, {{name: PAY_BREAKER_SLEEP, value: 1s}}]"
+        );
         let text = format!(
             "apiVersion: holdfast.dev/v1alpha1
 kind: Experiment
@@ -73,7 +78,11 @@ spec:
             rest = parts.rest,
         );
         std::fs::write(folder.path().join("scenario.yaml"), text).unwrap();
-        Self { folder, marker }
+        Self {
+            folder,
+            marker,
+            _machine: the_machine(),
+        }
     }
 
     /// `holdfast run` of this scenario with its own report folder.
