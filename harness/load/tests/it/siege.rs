@@ -53,10 +53,10 @@ async fn the_figures_are_sieges_own() {
     };
     close(ours.availability, "availability", 0.005);
     close(ours.data_transferred, "data_transferred", 0.005);
-    // siege's clock ticks every 10 ms, and this machine may be busy.
-    close(ours.response_time, "response_time", 0.05);
-    close(ours.concurrency, "concurrency", 0.1);
-    close(ours.shortest, "shortest_transaction", 0.05);
+    // Two live runs on a machine that may be busy: the same unit and definition, not the same time.
+    close(ours.response_time, "response_time", 0.2);
+    close(ours.concurrency, "concurrency", 0.5);
+    close(ours.shortest, "shortest_transaction", 0.2);
     assert!(ours.longest >= DELAY.as_secs_f64() && number("longest_transaction") >= 0.09);
 }
 
