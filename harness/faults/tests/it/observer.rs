@@ -104,3 +104,19 @@ async fn tells_endpoints_and_breakers_and_forgets_pods_that_are_gone() {
     metrics.abort();
     test.shutdown().await;
 }
+
+/// In a process of its own, because the environment belongs to all tests of this one.
+#[test]
+fn asks_pods_directly_whatever_the_proxy_variables_say() {
+    let nobody_listens = "http://127.0.0.1:1";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .arg("--exact")
+        .arg("observer::tells_endpoints_and_breakers_and_forgets_pods_that_are_gone")
+        .env("ALL_PROXY", nobody_listens)
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{said}");
+}

@@ -203,15 +203,33 @@ async fn residue_names_records_and_differences() {
 #[tokio::test(flavor = "multi_thread")]
 async fn residue_asks_nothing_of_a_cluster_in_which_nothing_was_written() {
     let test = TestCluster::start().await;
-    let (idle, busy) = (test.faults(), test.faults());
     test.create_deployment("pay", 3).await;
+    let (client, down) = (test.client.clone(), Arc::new(AtomicBool::new(false)));
+    let is_down = Arc::clone(&down);
+    let failing = tower::service_fn(move |request: Request<Body>| {
+        let (client, is_down) = (client.clone(), Arc::clone(&is_down));
+        async move {
+            if is_down.load(Ordering::SeqCst) {
+                return Err(tower::BoxError::from("connection refused"));
+            }
+            Ok(client.send(request).await?)
+        }
+    });
+    let client = Client::new(failing, NAMESPACE);
+    let idle = KubeFaults::new(client.clone(), NAMESPACE, RUN);
+    let busy = KubeFaults::new(client, NAMESPACE, RUN);
     busy.prepare(&outage(0)).await.unwrap();
-    test.shutdown().await;
+
+    down.store(true, Ordering::SeqCst);
     assert_eq!(idle.residue().await, Vec::<String>::new());
-    let unreadable = busy.residue().await;
-    assert_eq!(unreadable.len(), 2, "{unreadable:?}");
-    let reason = "Connection refused";
-    assert!(unreadable[0].contains(reason), "{unreadable:?}");
+    assert_eq!(
+        busy.residue().await,
+        [
+            "cannot list the undo record of run run-1: ServiceError: connection refused",
+            "outage: cannot read deployment default/pay: ServiceError: connection refused",
+        ]
+    );
+    test.shutdown().await;
 }
 
 fn is_injection(request: &Request<Body>) -> bool {
