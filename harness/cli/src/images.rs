@@ -176,8 +176,11 @@ impl Cargo {
         if !cfg!(debug_assertions) {
             command.arg("--release");
         }
+        // The whole workspace chooses the features, as it did for the tool itself: what they share
+        // is not compiled twice.
+        command.arg("--workspace");
         for package in packages {
-            command.args(["--package", package]);
+            command.args(["--bin", package]);
         }
         let shim = command.spawn().map_err(cannot)?;
         let lifeline = Some(lifeline);

@@ -23,7 +23,7 @@ pub(crate) fn images_are_built() {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
             .current_dir(workspace())
-            .args(["build", "--package", "app", "--package", "pay"])
+            .args(["build", "--workspace", "--bin", "app", "--bin", "pay"])
             .status();
         assert!(
             built.is_ok_and(|status| status.success()),
