@@ -43,6 +43,6 @@ fn warn_on_standard_error() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(crate::terminal::wants_colour())
+        .with_ansi(false)
         .init();
 }
