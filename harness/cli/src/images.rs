@@ -22,7 +22,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::failure::Failure;
-use crate::{cluster, terminal};
+use crate::{cluster, manifests, terminal};
 
 /// The file's name, next to a manifest folder or in it.
 const FILE_NAME: &str = "images.yaml";
@@ -46,17 +46,19 @@ enum Source {
 /// no pod of it could ever start.
 pub(crate) async fn resolve(
     wanted: &BTreeSet<String>,
-    manifests: &[PathBuf],
+    folders: &[PathBuf],
 ) -> Result<ImageMap, Failure> {
     let mut images = ImageMap::default();
-    let path = find(manifests);
+    let path = find(folders);
     let file = path.as_deref().map(read).transpose()?;
     let known = file.as_ref().map(|file| &file.images);
     if let Some(image) = wanted
         .iter()
         .find(|image| !known.is_some_and(|known| known.contains_key(*image)))
     {
-        return Err(unknown_image(image, path.as_deref(), known));
+        let place = manifests::place_of_image(folders, image);
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        return Err(unknown_image(&place, image, path.as_deref(), known));
     }
     let (Some(path), Some(file)) = (path, file) else {
         return Ok(images);
@@ -118,11 +120,14 @@ fn find(manifests: &[PathBuf]) -> Option<PathBuf> {
 }
 
 fn unknown_image(
+    place: &str,
     image: &str,
     path: Option<&Path>,
     known: Option<&BTreeMap<String, Source>>,
 ) -> Failure {
-    let failure = Failure::input(format!("no local program is known for image {image}"));
+    let failure = Failure::input(format!(
+        "{place}no local program is known for image {image}"
+    ));
     match path {
         None => failure.hint(format!(
             "write {FILE_NAME} beside the manifests: images: {{\"{image}\": {{command: [/path/to/program]}}}}"

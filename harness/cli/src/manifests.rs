@@ -126,6 +126,21 @@ pub(crate) fn images(objects: &[Value]) -> BTreeSet<String> {
     images
 }
 
+/// `file:line:column` of the first mention of an image in the manifests' text; none when it comes
+/// from a patch.
+pub(crate) fn place_of_image(paths: &[PathBuf], image: &str) -> Option<String> {
+    let files = paths.iter().filter_map(|path| files(path).ok()).flatten();
+    files.into_iter().find_map(|file| {
+        let text = std::fs::read_to_string(&file).ok()?;
+        let mut lines = text.lines().enumerate();
+        lines.find_map(|(index, line)| {
+            let column = line.contains("image:").then(|| line.find(image))??;
+            let column = line[..column].chars().count() + 1;
+            Some(format!("{}:{}:{column}", file.display(), index + 1))
+        })
+    })
+}
+
 /// The names of all objects of a kind.
 pub(crate) fn names(objects: &[Value], kind: &str) -> Vec<String> {
     objects
@@ -183,6 +198,9 @@ metadata: {name: app}
         assert_eq!(objects[1]["metadata"]["namespace"], "shop");
         assert_eq!(images(&objects), ["app:1".to_owned()].into());
         assert_eq!(names(&objects, "Service"), ["app"]);
+        let place = place_of_image(&paths, "app:1").unwrap();
+        assert!(place.ends_with("app.yaml:8:31"), "{place}");
+        assert_eq!(place_of_image(&paths, "pay:1"), None);
     }
 
     #[test]
