@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, SqliteConnection, pool::PoolConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, pool::PoolConnection};
 use tempfile::TempDir;
 
 use crate::env::Env;
@@ -119,9 +119,7 @@ impl Database {
                 SqliteConnectOptions::new().filename(made.path().join("service.db"))
             }
         };
-        let pool = open_pool(options, config).await.map_err(open_failed)?;
-        sqlx::raw_sql(schema)
-            .execute(&pool)
+        let pool = open_pool(options, config, schema)
             .await
             .map_err(open_failed)?;
         Ok(Self {
@@ -162,14 +160,23 @@ impl Lease {
 async fn open_pool(
     options: SqliteConnectOptions,
     config: &DatabaseConfig,
+    schema: &'static str,
 ) -> Result<SqlitePool, sqlx::Error> {
     // WAL lets readers go on while one connection writes. With it, `Normal` loses nothing when the
     // process is killed, only (and at most the last transactions) when the machine is.
     let options = options
         .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(10));
+    // SQLite does not wait for other connections when it changes the journal mode (`SQLITE_BUSY`
+    // in spite of the timeout), and the file keeps the mode: one connection changes it, alone.
+    let mut first = options
+        .clone()
+        .journal_mode(SqliteJournalMode::Wal)
+        .connect()
+        .await?;
+    sqlx::raw_sql(schema).execute(&mut first).await?;
+    first.close().await?;
     // Waiting for a connection is the gate's business: whoever holds a slot finds one here.
     SqlitePoolOptions::new()
         .min_connections(config.connections)
