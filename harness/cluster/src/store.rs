@@ -383,7 +383,9 @@ impl State {
         if resource.namespaced() {
             metadata["namespace"] = key.1.clone().into();
         }
-        metadata["uid"] = random_uid().into();
+        if metadata["uid"].is_null() {
+            metadata["uid"] = random_uid().into();
+        }
         metadata["creationTimestamp"] = clock::rfc3339(clock::now()).into();
         if resource.description().has_generation {
             metadata["generation"] = 1.into();
@@ -671,7 +673,7 @@ fn is_deletable(resource: Resource, object: &Value) -> bool {
 }
 
 /// A random (version 4) UUID.
-fn random_uid() -> String {
+pub(crate) fn random_uid() -> String {
     let bits: u128 = rand::rng().random();
     let bits = bits & !(0xf << 76) & !(0b11 << 62) | (0x4 << 76) | (0b10 << 62);
     let hex = format!("{bits:032x}");

@@ -4,6 +4,7 @@
 //! Everything here is a function over values.
 
 mod defaults;
+mod job;
 mod pod_checks;
 mod warnings;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::error::{ApiError, Cause, CauseReason};
 use crate::object;
-use crate::store::Resource;
+use crate::store::{Resource, random_uid};
 pub(super) use defaults::set_defaults;
 pub(super) use warnings::warnings;
 
@@ -28,6 +29,7 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
         Resource::Services => Some(json!({"loadBalancer": {}})),
         Resource::Deployments => Some(json!({})),
         Resource::ReplicaSets => Some(json!({"replicas": 0})),
+        Resource::Jobs => Some(json!({})),
         Resource::Nodes
         | Resource::ConfigMaps
         | Resource::Events
@@ -36,6 +38,13 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
     };
     if let Some(status) = initial_status {
         new["status"] = status;
+    }
+    if let Some(metadata) = new["metadata"].as_object_mut() {
+        metadata.remove("uid");
+    }
+    if resource == Resource::Jobs {
+        object::map_at(new, "metadata")["uid"] = random_uid().into();
+        job::generate_selector(new);
     }
     if resource == Resource::Namespaces {
         let name = object::name(new).to_owned();
@@ -58,6 +67,7 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         }
         Resource::Deployments => check_deployment(new, old, &mut causes),
         Resource::ReplicaSets => check_workload(new, old, &mut causes),
+        Resource::Jobs => job::check(new, old, &mut causes),
         Resource::Services => check_service(new, old, &mut causes),
         Resource::Namespaces
         | Resource::Nodes

@@ -1,6 +1,7 @@
 //! From a request body to an object: formats, types, unknown fields.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -31,6 +32,7 @@ pub(super) fn decode(resource: Resource, object: Value) -> Result<Decoded, ApiEr
         Resource::EndpointSlices => through::<EndpointSlice>(object),
         Resource::Deployments => through::<Deployment>(object),
         Resource::ReplicaSets => through::<ReplicaSet>(object),
+        Resource::Jobs => through::<Job>(object),
         Resource::Leases => through::<Lease>(object),
     };
     decoded.map_err(|error| {

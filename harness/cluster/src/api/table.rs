@@ -84,6 +84,10 @@ fn columns(resource: Resource) -> Vec<Column> {
                 wide("Name"),
             ],
         ),
+        Resource::Jobs => with(
+            &["Name", "Status", "Completions", "Duration", "Age"],
+            WORKLOAD_DETAILS.into(),
+        ),
         Resource::Leases => with(&["Name", "Holder", "Age"], vec![]),
         Resource::Namespaces => with(&["Name", "Status", "Age"], vec![]),
         Resource::ConfigMaps => with(&["Name", "Data", "Age"], vec![]),

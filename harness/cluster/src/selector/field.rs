@@ -93,6 +93,7 @@ fn is_supported(resource: Resource, field: &str) -> bool {
         Resource::Namespaces => &["status.phase"],
         Resource::ReplicaSets => &["status.replicas"],
         Resource::Services => &["spec.clusterIP", "spec.type"],
+        Resource::Jobs => &["status.successful"],
         Resource::ConfigMaps
         | Resource::EndpointSlices
         | Resource::Deployments

@@ -16,6 +16,7 @@ pub(crate) enum Resource {
     EndpointSlices,
     Deployments,
     ReplicaSets,
+    Jobs,
     Leases,
 }
 
@@ -147,6 +148,16 @@ const REPLICA_SETS: Description = Description {
     short_names: &["rs"],
     ..APPS
 };
+const JOBS: Description = Description {
+    group: "batch",
+    kind: "Job",
+    plural: "jobs",
+    singular: "job",
+    categories: &["all"],
+    subresources: &[Subresource::Status],
+    has_generation: true,
+    ..CORE
+};
 const LEASES: Description = Description {
     group: "coordination.k8s.io",
     kind: "Lease",
@@ -157,7 +168,7 @@ const LEASES: Description = Description {
 
 impl Resource {
     /// All kinds, in the order in which discovery shows them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Namespaces,
         Self::Nodes,
         Self::Pods,
@@ -167,6 +178,7 @@ impl Resource {
         Self::EndpointSlices,
         Self::Deployments,
         Self::ReplicaSets,
+        Self::Jobs,
         Self::Leases,
     ];
 
@@ -181,6 +193,7 @@ impl Resource {
             Self::EndpointSlices => &ENDPOINT_SLICES,
             Self::Deployments => &DEPLOYMENTS,
             Self::ReplicaSets => &REPLICA_SETS,
+            Self::Jobs => &JOBS,
             Self::Leases => &LEASES,
         }
     }

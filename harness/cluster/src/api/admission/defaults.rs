@@ -11,6 +11,7 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
         Resource::Pods => pod_spec(object::map_at(object, "spec")),
         Resource::Deployments => deployment(object::map_at(object, "spec")),
         Resource::ReplicaSets => replica_set(object::map_at(object, "spec")),
+        Resource::Jobs => super::job::set_defaults(object),
         Resource::Services => service(object::map_at(object, "spec")),
         Resource::Namespaces
         | Resource::Nodes
@@ -22,7 +23,7 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
 }
 
 /// Sets a field which is absent.
-fn default(object: &mut Value, field: &str, value: impl Into<Value>) {
+pub(super) fn default(object: &mut Value, field: &str, value: impl Into<Value>) {
     if object[field].is_null() {
         object[field] = value.into();
     }
@@ -71,7 +72,7 @@ fn service(spec: &mut Value) {
     }
 }
 
-fn pod_spec(spec: &mut Value) {
+pub(super) fn pod_spec(spec: &mut Value) {
     default(spec, "restartPolicy", "Always");
     default(spec, "terminationGracePeriodSeconds", 30);
     default(spec, "dnsPolicy", "ClusterFirst");

@@ -11,7 +11,7 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
     let mut warnings = BTreeSet::new();
     match resource {
         Resource::Pods => of_pod_spec(&object["spec"], "spec", &mut warnings),
-        Resource::Deployments | Resource::ReplicaSets => {
+        Resource::Deployments | Resource::ReplicaSets | Resource::Jobs => {
             let spec = &object["spec"]["template"]["spec"];
             of_pod_spec(spec, "spec.template.spec", &mut warnings);
         }

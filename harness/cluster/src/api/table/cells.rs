@@ -1,5 +1,7 @@
 //! The cells of each kind.
 
+mod job;
+
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -20,6 +22,7 @@ pub(super) fn cells(resource: Resource, object: &Value, now: Timestamp) -> Vec<S
         Resource::Pods => pod(object, name, age, now),
         Resource::Deployments => deployment(object, name, age),
         Resource::ReplicaSets => replica_set(object, name, age),
+        Resource::Jobs => job::cells(object, name, age, now),
         Resource::Services => service(object, name, age),
         Resource::EndpointSlices => endpoint_slice(object, name, age),
         Resource::Nodes => node(object, name, age),
