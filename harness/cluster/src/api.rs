@@ -121,19 +121,22 @@ impl Parts {
 }
 
 async fn openapi_index(State(api): State<Api>) -> Response {
-    document(&discovery::openapi_index(&api.0.path()))
+    document(&discovery::openapi_index(
+        &api.0.store.served(),
+        &api.0.path(),
+    ))
 }
 
-async fn core_discovery(headers: HeaderMap) -> Response {
-    typed_document(discovery::core(&headers))
+async fn core_discovery(State(api): State<Api>, headers: HeaderMap) -> Response {
+    typed_document(discovery::core(&api.0.store.served(), &headers))
 }
 
-async fn group_discovery(headers: HeaderMap) -> Response {
-    typed_document(discovery::apis(&headers))
+async fn group_discovery(State(api): State<Api>, headers: HeaderMap) -> Response {
+    typed_document(discovery::apis(&api.0.store.served(), &headers))
 }
 
-async fn group(Path(group): Path<String>) -> Result<Response, ApiError> {
-    found(discovery::group(&group))
+async fn group(State(api): State<Api>, Path(group): Path<String>) -> Result<Response, ApiError> {
+    found(discovery::group(&api.0.store.served(), &group))
 }
 
 fn document(document: &Value) -> Response {
@@ -150,24 +153,36 @@ fn found(found: Option<Value>) -> Result<Response, ApiError> {
         .ok_or(ApiError::NoSuchPath)
 }
 
-async fn core_openapi(Path(version): Path<String>) -> Result<Response, ApiError> {
-    found(discovery::openapi("", &version))
+async fn core_openapi(
+    State(api): State<Api>,
+    Path(version): Path<String>,
+) -> Result<Response, ApiError> {
+    found(discovery::openapi(&api.0.store.served(), "", &version))
 }
 
 async fn group_openapi(
+    State(api): State<Api>,
     Path((group, version)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    found(discovery::openapi(&group, &version))
+    found(discovery::openapi(&api.0.store.served(), &group, &version))
 }
 
-async fn core_resources(Path(version): Path<String>) -> Result<Response, ApiError> {
-    found(discovery::resources("", &version))
+async fn core_resources(
+    State(api): State<Api>,
+    Path(version): Path<String>,
+) -> Result<Response, ApiError> {
+    found(discovery::resources(&api.0.store.served(), "", &version))
 }
 
 async fn group_resources(
+    State(api): State<Api>,
     Path((group, version)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    found(discovery::resources(&group, &version))
+    found(discovery::resources(
+        &api.0.store.served(),
+        &group,
+        &version,
+    ))
 }
 
 async fn core_objects(
@@ -178,7 +193,7 @@ async fn core_objects(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let target = Target::parse("", &version, &path)?;
+    let target = Target::parse(&api.0.store.served(), "", &version, &path)?;
     objects(&api.0, call(target, method, &uri, headers, body)?)
 }
 
@@ -190,7 +205,7 @@ async fn group_objects(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let target = Target::parse(&group, &version, &path)?;
+    let target = Target::parse(&api.0.store.served(), &group, &version, &path)?;
     objects(&api.0, call(target, method, &uri, headers, body)?)
 }
 

@@ -17,13 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::events::Recorder;
-use crate::store::{Resource, Store};
+use crate::store::{Kinds, Resource, Store};
 
 /// Starts all controllers; they end at `shutdown`.
 pub(crate) fn spawn(store: &Store, tasks: &TaskTracker, shutdown: &CancellationToken) {
-    let start = |watched: &'static [Resource],
-                 sync: fn(&Store, &Recorder) -> Option<Duration>,
-                 component| {
+    let start_for = |watched: Kinds, sync: fn(&Store, &Recorder) -> Option<Duration>, component| {
         let recorder = Recorder::new(store.clone(), component);
         tasks.spawn(run(
             store.clone(),
@@ -32,6 +30,9 @@ pub(crate) fn spawn(store: &Store, tasks: &TaskTracker, shutdown: &CancellationT
             sync,
             shutdown.clone(),
         ));
+    };
+    let start = |watched: &'static [Resource], sync, component| {
+        start_for(Kinds::Only(watched), sync, component);
     };
     start(
         &[Resource::Deployments, Resource::ReplicaSets, Resource::Pods],
@@ -48,15 +49,15 @@ pub(crate) fn spawn(store: &Store, tasks: &TaskTracker, shutdown: &CancellationT
         endpoint_slice::sync,
         "endpoint-slice-controller",
     );
-    start(&Resource::ALL, garbage::sync, "garbage-collector");
-    start(&Resource::ALL, namespace::sync, "namespace-controller");
+    start_for(Kinds::All, garbage::sync, "garbage-collector");
+    start_for(Kinds::All, namespace::sync, "namespace-controller");
 }
 
 /// Calls `sync` after each change of a watched kind, and again after the time
 /// it asks for.
 async fn run(
     store: Store,
-    watched: &'static [Resource],
+    watched: Kinds,
     recorder: Recorder,
     sync: fn(&Store, &Recorder) -> Option<Duration>,
     shutdown: CancellationToken,

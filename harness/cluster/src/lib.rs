@@ -7,6 +7,7 @@
 mod api;
 mod clock;
 mod controllers;
+mod custom;
 mod events;
 mod images;
 mod local_cluster;

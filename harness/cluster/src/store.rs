@@ -16,9 +16,10 @@ use k8s_openapi::jiff::SignedDuration;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
+use crate::custom::CustomResource;
 use crate::{clock, object};
 pub(crate) use resource::{Description, Resource, Subresource, api_version};
-pub(crate) use watch::{Changes, Event, EventKind, Expired, Watch};
+pub(crate) use watch::{Changes, Event, EventKind, Expired, Kinds, Watch};
 
 /// How many events a watch can look back. Older ones are forgotten, and a
 /// watch that asks for them is told to list again.
@@ -59,6 +60,8 @@ struct State {
     compacted: u64,
     /// Revision of the latest change of each kind.
     latest: BTreeMap<Resource, u64>,
+    /// The custom kinds which are served, by the names of their definitions.
+    custom: BTreeMap<String, CustomResource>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +149,7 @@ impl Store {
             history_limit,
             compacted: 0,
             latest: BTreeMap::new(),
+            custom: BTreeMap::new(),
         });
         for name in ["default", "kube-system"] {
             let namespace = json!({
@@ -172,6 +176,18 @@ impl Store {
     pub(crate) fn scratch_copy(&self) -> Self {
         let state = self.lock().clone();
         Self::from_state(state)
+    }
+
+    /// The kinds served at present: the built-in ones, then the custom ones.
+    pub(crate) fn served(&self) -> Vec<Resource> {
+        let custom = self
+            .lock()
+            .custom
+            .values()
+            .copied()
+            .map(Resource::Custom)
+            .collect::<Vec<_>>();
+        Resource::ALL.into_iter().chain(custom).collect()
     }
 
     /// One object. `namespace` is empty for kinds without namespaces.
@@ -269,16 +285,21 @@ impl Store {
     }
 
     /// Tells when any of these kinds changed, without telling what.
-    pub(crate) fn changes(&self, resources: &'static [Resource]) -> Changes {
-        Changes::new(self.clone(), resources, self.0.revision.subscribe())
+    pub(crate) fn changes(&self, kinds: Kinds) -> Changes {
+        Changes::new(self.clone(), kinds, self.0.revision.subscribe())
     }
 
-    fn latest_change(&self, resources: &[Resource]) -> u64 {
+    fn latest_change(&self, kinds: Kinds) -> u64 {
         let state = self.lock();
-        let latest = resources
-            .iter()
-            .filter_map(|resource| state.latest.get(resource));
-        latest.copied().max().unwrap_or_default()
+        match kinds {
+            Kinds::All => state.revision,
+            Kinds::Only(resources) => {
+                let latest = resources
+                    .iter()
+                    .filter_map(|resource| state.latest.get(resource));
+                latest.copied().max().unwrap_or_default()
+            }
+        }
     }
 
     /// The first event of a kind after `position`, and the position behind it;
@@ -453,7 +474,8 @@ impl State {
         if after == *before {
             return Ok(before);
         }
-        if resource.description().has_generation && desired_state_changed(&before, &after) {
+        if resource.description().has_generation && desired_state_changed(resource, &before, &after)
+        {
             let generation = before["metadata"]["generation"]
                 .as_u64()
                 .unwrap_or_default();
@@ -513,12 +535,27 @@ impl State {
             })
     }
 
+    /// Serves the kind which a definition defines from now on, or no longer.
+    fn serve_definition(&mut self, name: &str, kind: EventKind, definition: &Value) {
+        let defined = match kind {
+            EventKind::Added | EventKind::Modified => CustomResource::of_definition(definition),
+            EventKind::Deleted => None,
+        };
+        match defined {
+            Some(custom) => self.custom.insert(name.to_owned(), custom),
+            None => self.custom.remove(name),
+        };
+    }
+
     /// The only place where objects, revision and history change: together.
     fn commit(&mut self, key: Key, kind: EventKind, mut object: Value) -> Arc<Value> {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let object = Arc::new(object);
         let resource = key.0;
+        if resource == Resource::CustomResourceDefinitions {
+            self.serve_definition(&key.2, kind, &object);
+        }
         let previous = match kind {
             EventKind::Added | EventKind::Modified => self.objects.insert(key, Arc::clone(&object)),
             EventKind::Deleted => self.objects.remove(&key),
@@ -570,12 +607,19 @@ fn keep_server_fields(before: &Value, after: &mut Value) {
     }
 }
 
-/// Whether anything but metadata and status differs.
-fn desired_state_changed(before: &Value, after: &Value) -> bool {
+/// Whether anything but metadata and status differs. A status without a path of
+/// its own is a field like any other.
+fn desired_state_changed(resource: Resource, before: &Value, after: &Value) -> bool {
+    let subresources = resource.description().subresources;
+    let status_apart = subresources.contains(&Subresource::Status);
     let desired = |object: &Value| -> BTreeMap<String, Value> {
         let fields = object.as_object().into_iter().flatten();
         fields
-            .filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status"))
+            .filter(|(field, _)| match field.as_str() {
+                "metadata" => false,
+                "status" => !status_apart,
+                _ => true,
+            })
             .map(|(field, value)| (field.clone(), value.clone()))
             .collect()
     };

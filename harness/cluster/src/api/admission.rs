@@ -34,7 +34,9 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
-        | Resource::Leases => None,
+        | Resource::Leases
+        | Resource::CustomResourceDefinitions
+        | Resource::Custom(_) => None,
     };
     if let Some(status) = initial_status {
         new["status"] = status;
@@ -74,7 +76,9 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
-        | Resource::Leases => {}
+        | Resource::Leases
+        | Resource::CustomResourceDefinitions
+        | Resource::Custom(_) => {}
     }
     if causes.is_empty() {
         return Ok(());

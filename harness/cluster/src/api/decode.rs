@@ -5,6 +5,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -34,6 +36,8 @@ pub(super) fn decode(resource: Resource, object: Value) -> Result<Decoded, ApiEr
         Resource::ReplicaSets => through::<ReplicaSet>(object),
         Resource::Jobs => through::<Job>(object),
         Resource::Leases => through::<Lease>(object),
+        Resource::CustomResourceDefinitions => through::<CustomResourceDefinition>(object),
+        Resource::Custom(_) => with_typed_metadata(object),
     };
     decoded.map_err(|error| {
         let (kind, version) = (resource.kind(), resource.version());
@@ -68,6 +72,17 @@ fn through<T: DeserializeOwned + Serialize>(
     Ok(Decoded {
         object: serde_json::to_value(typed)?,
         unknown_fields,
+    })
+}
+
+/// A custom object: its metadata are typed, the rest is not.
+fn with_typed_metadata(mut object: Value) -> Result<Decoded, serde_json::Error> {
+    let metadata = through::<ObjectMeta>(object["metadata"].take())?;
+    object["metadata"] = metadata.object;
+    let unknown = metadata.unknown_fields.into_iter();
+    Ok(Decoded {
+        object,
+        unknown_fields: unknown.map(|field| format!("metadata.{field}")).collect(),
     })
 }
 

@@ -41,18 +41,18 @@ pub(super) fn version() -> Value {
 }
 
 /// The groups (without the core) with their version; each group has one.
-fn groups() -> BTreeMap<&'static str, &'static str> {
-    Resource::ALL
-        .into_iter()
+fn groups(served: &[Resource]) -> BTreeMap<&'static str, &'static str> {
+    served
+        .iter()
         .filter(|resource| !resource.group().is_empty())
         .map(|resource| (resource.group(), resource.version()))
         .collect()
 }
 
-fn descriptions(group: &str) -> impl Iterator<Item = &'static Description> {
-    Resource::ALL
-        .into_iter()
-        .map(Resource::description)
+fn descriptions(served: &[Resource], group: &str) -> impl Iterator<Item = &'static Description> {
+    served
+        .iter()
+        .map(|resource| resource.description())
         .filter(move |known| known.group == group)
 }
 
@@ -69,9 +69,9 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 }
 
 /// `/api`: content type and document.
-pub(super) fn core(headers: &HeaderMap) -> (&'static str, Value) {
+pub(super) fn core(served: &[Resource], headers: &HeaderMap) -> (&'static str, Value) {
     if wants_aggregated(headers) {
-        return (AGGREGATED, aggregated([("", "v1")]));
+        return (AGGREGATED, aggregated(served, [("", "v1")]));
     }
     let document = json!({
         "kind": "APIVersions",
@@ -82,11 +82,14 @@ pub(super) fn core(headers: &HeaderMap) -> (&'static str, Value) {
 }
 
 /// `/apis`: content type and document.
-pub(super) fn apis(headers: &HeaderMap) -> (&'static str, Value) {
+pub(super) fn apis(served: &[Resource], headers: &HeaderMap) -> (&'static str, Value) {
     if wants_aggregated(headers) {
-        return (AGGREGATED, aggregated(groups()));
+        return (AGGREGATED, aggregated(served, groups(served)));
     }
-    let groups: Vec<_> = groups().into_keys().filter_map(group).collect();
+    let groups: Vec<_> = groups(served)
+        .into_keys()
+        .filter_map(|name| group(served, name))
+        .collect();
     (
         "application/json",
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
@@ -94,8 +97,8 @@ pub(super) fn apis(headers: &HeaderMap) -> (&'static str, Value) {
 }
 
 /// `/apis/<group>`.
-pub(super) fn group(name: &str) -> Option<Value> {
-    let version = groups().get(name).copied()?;
+pub(super) fn group(served: &[Resource], name: &str) -> Option<Value> {
+    let version = groups(served).get(name).copied()?;
     let version = json!({"groupVersion": api_version(name, version), "version": version});
     Some(json!({
         "kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": [version], "preferredVersion": version,
@@ -103,8 +106,8 @@ pub(super) fn group(name: &str) -> Option<Value> {
 }
 
 /// `/api/v1` and `/apis/<group>/<version>`.
-pub(super) fn resources(group: &str, version: &str) -> Option<Value> {
-    let known: Vec<_> = descriptions(group)
+pub(super) fn resources(served: &[Resource], group: &str, version: &str) -> Option<Value> {
+    let known: Vec<_> = descriptions(served, group)
         .filter(|known| known.version == version)
         .collect();
     if known.is_empty() {
@@ -161,11 +164,16 @@ fn subresource_verbs(part: Subresource) -> &'static [&'static str] {
     }
 }
 
-fn aggregated(groups: impl IntoIterator<Item = (&'static str, &'static str)>) -> Value {
+fn aggregated(
+    served: &[Resource],
+    groups: impl IntoIterator<Item = (&'static str, &'static str)>,
+) -> Value {
     let items: Vec<_> = groups
         .into_iter()
         .map(|(group, version)| {
-            let resources: Vec<_> = descriptions(group).map(aggregated_resource).collect();
+            let resources: Vec<_> = descriptions(served, group)
+                .map(aggregated_resource)
+                .collect();
             json!({
                 "metadata": {"name": group, "creationTimestamp": null},
                 "versions": [{"version": version, "resources": resources, "freshness": "Current"}],
@@ -208,10 +216,10 @@ fn aggregated_resource(known: &'static Description) -> Value {
 
 /// `/openapi/v3`: where the document of each group and version is. `base` is the
 /// path below which everything is served.
-pub(super) fn openapi_index(base: &str) -> Value {
+pub(super) fn openapi_index(served: &[Resource], base: &str) -> Value {
     let mut paths = serde_json::Map::new();
     let core = std::iter::once(("", "v1"));
-    for (group, version) in core.chain(groups()) {
+    for (group, version) in core.chain(groups(served)) {
         let path = path_prefix(group, version);
         let url = format!("{base}/openapi/v3/{path}?hash={GIT_VERSION}");
         paths.insert(path, json!({"serverRelativeURL": url}));
@@ -230,8 +238,8 @@ fn path_prefix(group: &str, version: &str) -> String {
 /// The OpenAPI document of a group and version: no schemas, but for each kind
 /// the PATCH operation in which kubectl looks for `fieldValidation`. Strategic
 /// merge is not advertised, so that kubectl uses its built-in merge keys.
-pub(super) fn openapi(group: &str, version: &str) -> Option<Value> {
-    let known: Vec<_> = descriptions(group)
+pub(super) fn openapi(served: &[Resource], group: &str, version: &str) -> Option<Value> {
+    let known: Vec<_> = descriptions(served, group)
         .filter(|known| known.version == version)
         .collect();
     if known.is_empty() {

@@ -19,14 +19,19 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Parses the part of a path behind group and version:
+    /// Parses, for the kinds in `served`, the part of a path behind group and version:
     /// `[namespaces/<namespace>/]<plural>[/<name>[/<subresource>]]`.
-    pub(crate) fn parse(group: &str, version: &str, path: &str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(
+        served: &[Resource],
+        group: &str,
+        version: &str,
+        path: &str,
+    ) -> Result<Self, ApiError> {
         let segments: Vec<_> = path
             .split('/')
             .filter(|segment| !segment.is_empty())
             .collect();
-        let find = |plural| Resource::find(group, version, plural);
+        let find = |plural| Resource::find(served, group, version, plural);
         let (namespace, plural, rest) = match segments.as_slice() {
             ["namespaces", namespace, plural, rest @ ..]
                 if find(plural).is_some_and(Resource::namespaced) =>
@@ -234,7 +239,7 @@ mod tests {
     use super::*;
 
     fn parsed(path: &str) -> Option<Target> {
-        Target::parse("", "v1", path).ok()
+        Target::parse(&Resource::ALL, "", "v1", path).ok()
     }
 
     #[test]

@@ -91,6 +91,8 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Leases => with(&["Name", "Holder", "Age"], vec![]),
         Resource::Namespaces => with(&["Name", "Status", "Age"], vec![]),
         Resource::ConfigMaps => with(&["Name", "Data", "Age"], vec![]),
+        Resource::CustomResourceDefinitions => with(&["Name", "Created At"], vec![]),
+        Resource::Custom(_) => with(&["Name", "Age"], vec![]),
     }
 }
 

@@ -14,8 +14,10 @@ use crate::store::{
 };
 
 pub(super) fn sync(store: &Store, _recorder: &Recorder) -> Option<Duration> {
-    let objects: Vec<(Resource, Arc<Value>)> = Resource::ALL
-        .into_iter()
+    let served = store.served();
+    let objects: Vec<(Resource, Arc<Value>)> = served
+        .iter()
+        .copied()
         .flat_map(|resource| {
             store
                 .list(resource, None)
@@ -28,7 +30,7 @@ pub(super) fn sync(store: &Store, _recorder: &Recorder) -> Option<Duration> {
         let outcome = if object::is_deleting(object) {
             finish_deletion(store, *resource, object, &objects)
         } else {
-            delete_when_abandoned(store, *resource, object, &objects)
+            delete_when_abandoned(store, &served, *resource, object, &objects)
         };
         if let Err(error) = outcome {
             // The object changed meanwhile: that change wakes us again.
@@ -42,6 +44,7 @@ pub(super) fn sync(store: &Store, _recorder: &Recorder) -> Option<Duration> {
 /// unknown here cannot be judged and count as existing.
 fn delete_when_abandoned(
     store: &Store,
+    served: &[Resource],
     resource: Resource,
     object: &Value,
     all: &[(Resource, Arc<Value>)],
@@ -51,6 +54,7 @@ fn delete_when_abandoned(
         .collect();
     let unknown = |owner: &Value| {
         Resource::of_kind(
+            served,
             object::text(owner, "/apiVersion"),
             object::text(owner, "/kind"),
         )

@@ -25,7 +25,8 @@ pub(super) fn sync(store: &Store, _recorder: &Recorder) -> Option<Duration> {
 fn empty(store: &Store, namespace: &Value) -> Result<(), StoreError> {
     let name = object::name(namespace);
     let mut left = 0;
-    for resource in Resource::ALL
+    for resource in store
+        .served()
         .into_iter()
         .filter(|resource| resource.namespaced())
     {

@@ -97,7 +97,9 @@ fn is_supported(resource: Resource, field: &str) -> bool {
         Resource::ConfigMaps
         | Resource::EndpointSlices
         | Resource::Deployments
-        | Resource::Leases => &[],
+        | Resource::Leases
+        | Resource::CustomResourceDefinitions
+        | Resource::Custom(_) => &[],
     };
     field == "metadata.name"
         || field == "metadata.namespace" && resource.namespaced()

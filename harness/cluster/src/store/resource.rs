@@ -1,8 +1,11 @@
-//! The kinds of object this cluster knows: one table.
+//! The kinds of object this cluster knows by itself: one table.
 //!
 //! Everything that depends on a kind's name, group or scope (paths, discovery,
 //! the store's keys) reads it here. To add a kind, add a variant and its row;
-//! the compiler then asks for the rest.
+//! the compiler then asks for the rest. Which custom kinds are served besides
+//! these, the store knows: [`super::Store::served`].
+
+use crate::custom::CustomResource;
 
 /// A kind of object, named by its plural as in a request path.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
@@ -18,6 +21,9 @@ pub(crate) enum Resource {
     ReplicaSets,
     Jobs,
     Leases,
+    CustomResourceDefinitions,
+    /// A kind which a CustomResourceDefinition defines.
+    Custom(CustomResource),
 }
 
 /// What discovery says about a [`Resource`].
@@ -166,9 +172,22 @@ const LEASES: Description = Description {
     ..CORE
 };
 
+const CUSTOM_RESOURCE_DEFINITIONS: Description = Description {
+    group: "apiextensions.k8s.io",
+    kind: "CustomResourceDefinition",
+    plural: "customresourcedefinitions",
+    singular: "customresourcedefinition",
+    short_names: &["crd", "crds"],
+    categories: &["api-extensions"],
+    subresources: &[Subresource::Status],
+    namespaced: false,
+    has_generation: true,
+    ..CORE
+};
+
 impl Resource {
-    /// All kinds, in the order in which discovery shows them.
-    pub(crate) const ALL: [Self; 11] = [
+    /// All built-in kinds, in the order in which discovery shows them.
+    pub(crate) const ALL: [Self; 12] = [
         Self::Namespaces,
         Self::Nodes,
         Self::Pods,
@@ -180,6 +199,7 @@ impl Resource {
         Self::ReplicaSets,
         Self::Jobs,
         Self::Leases,
+        Self::CustomResourceDefinitions,
     ];
 
     pub(crate) const fn description(self) -> &'static Description {
@@ -195,6 +215,8 @@ impl Resource {
             Self::ReplicaSets => &REPLICA_SETS,
             Self::Jobs => &JOBS,
             Self::Leases => &LEASES,
+            Self::CustomResourceDefinitions => &CUSTOM_RESOURCE_DEFINITIONS,
+            Self::Custom(custom) => custom.description(),
         }
     }
 
@@ -231,18 +253,19 @@ impl Resource {
         }
     }
 
-    /// The kind with this plural name in this group and version.
-    pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|resource| {
+    /// The kind among `served` with this plural name in this group and version.
+    pub(crate) fn find(served: &[Self], group: &str, version: &str, plural: &str) -> Option<Self> {
+        served.iter().copied().find(|resource| {
             let known = resource.description();
             (known.group, known.version, known.plural) == (group, version, plural)
         })
     }
 
-    /// The kind which an `apiVersion` and `kind` in a reference name.
-    pub(crate) fn of_kind(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
+    /// The kind among `served` which an `apiVersion` and `kind` in a reference name.
+    pub(crate) fn of_kind(served: &[Self], api_version: &str, kind: &str) -> Option<Self> {
+        served
+            .iter()
+            .copied()
             .find(|resource| resource.kind() == kind && resource.api_version() == api_version)
     }
 }

@@ -100,24 +100,28 @@ impl Watch {
     }
 }
 
+/// Which kinds of object matter to someone.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Kinds {
+    /// All there are, the custom ones too.
+    All,
+    Only(&'static [Resource]),
+}
+
 /// Wakes a controller, which then looks at the present state.
 #[derive(Debug)]
 pub(crate) struct Changes {
     store: Store,
-    resources: &'static [Resource],
+    kinds: Kinds,
     seen: Option<u64>,
     changed: watch::Receiver<u64>,
 }
 
 impl Changes {
-    pub(super) fn new(
-        store: Store,
-        resources: &'static [Resource],
-        changed: watch::Receiver<u64>,
-    ) -> Self {
+    pub(super) fn new(store: Store, kinds: Kinds, changed: watch::Receiver<u64>) -> Self {
         Self {
             store,
-            resources,
+            kinds,
             seen: None,
             changed,
         }
@@ -127,7 +131,7 @@ impl Changes {
     /// returns at once. Many changes in between count as one.
     pub(crate) async fn next(&mut self) {
         loop {
-            let latest = Some(self.store.latest_change(self.resources));
+            let latest = Some(self.store.latest_change(self.kinds));
             if self.seen != latest {
                 self.seen = latest;
                 return;

@@ -18,7 +18,9 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
-        | Resource::Leases => {}
+        | Resource::Leases
+        | Resource::CustomResourceDefinitions
+        | Resource::Custom(_) => {}
     }
 }
 

@@ -21,7 +21,9 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
-        | Resource::Leases => {}
+        | Resource::Leases
+        | Resource::CustomResourceDefinitions
+        | Resource::Custom(_) => {}
     }
     warnings
 }

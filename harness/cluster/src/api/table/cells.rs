@@ -29,6 +29,10 @@ pub(super) fn cells(resource: Resource, object: &Value, now: Timestamp) -> Vec<S
         Resource::Events => event(object, name, now),
         Resource::Leases => vec![name, text(object, "/spec/holderIdentity").to_owned(), age],
         Resource::Namespaces => vec![name, text(object, "/status/phase").to_owned(), age],
+        Resource::CustomResourceDefinitions => {
+            vec![name, text(object, "/metadata/creationTimestamp").to_owned()]
+        }
+        Resource::Custom(_) => vec![name, age],
         Resource::ConfigMaps => {
             let entries = |field: &str| object[field].as_object().map_or(0, serde_json::Map::len);
             vec![
