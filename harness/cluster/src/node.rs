@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::events::{Recorder, Severity};
 use crate::images::ImageMap;
@@ -44,6 +45,7 @@ mod probe;
 mod process;
 mod schedule;
 pub(crate) mod status;
+mod vacated;
 
 use addresses::Addresses;
 use folder::Folder;
@@ -88,6 +90,9 @@ pub(crate) struct NodeContext {
     pub(crate) logs: Logs,
     pub(crate) relist: Relist,
     addresses: Addresses,
+    /// What goes on after a pod's end.
+    aftermaths: TaskTracker,
+    ending: CancellationToken,
     /// The pods' working directories are below it.
     directory: PathBuf,
 }
@@ -113,6 +118,16 @@ impl PodContext {
         seconds
             .and_then(|seconds| u64::try_from(seconds).ok())
             .unwrap_or(DEFAULT_GRACE_SECONDS)
+    }
+
+    /// The ports which the containers declare.
+    fn ports(&self) -> Vec<u16> {
+        let spec = self.pod.spec.iter();
+        let containers = spec.flat_map(|spec| &spec.containers);
+        let ports = containers.flat_map(|container| container.ports.iter().flatten());
+        ports
+            .filter_map(|port| u16::try_from(port.container_port).ok())
+            .collect()
     }
 }
 
@@ -190,10 +205,12 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
             origin: Instant::now(),
         },
         addresses: Addresses::new(options.subnet),
+        aftermaths: TaskTracker::new(),
+        ending: CancellationToken::new(),
         directory: folder.path().to_owned(),
     });
     schedule::register_node(&context);
-    let shutdown = CancellationToken::new();
+    let shutdown = context.ending.clone();
     let node = Node {
         context: Arc::clone(&context),
         pods: HashMap::new(),
@@ -250,6 +267,8 @@ impl Node {
             wish.send_replace(Wish::Vanish);
         }
         while self.workers.join_next().await.is_some() {}
+        self.context.aftermaths.close();
+        self.context.aftermaths.wait().await;
     }
 
     fn follow_pod(&mut self, event: &Event) {
@@ -297,7 +316,7 @@ impl Node {
         self.pods.insert(uid.clone(), wish);
         self.workers.spawn(async move {
             pod::run(Arc::clone(&context), wishes).await;
-            clean_up(&context);
+            clean_up(context);
             uid
         });
     }
@@ -367,10 +386,15 @@ fn deletion_grace(pod: &Value) -> Duration {
     Duration::from_secs(seconds.unwrap_or(DEFAULT_GRACE_SECONDS))
 }
 
-fn clean_up(pod: &PodContext) {
+fn clean_up(pod: Arc<PodContext>) {
     if let Err(error) = std::fs::remove_dir_all(&pod.directory) {
         tracing::warn!(%error, directory = %pod.directory.display(), "a pod's folder is left behind");
     }
     pod.node.logs.forget(&pod.owner);
-    pod.node.addresses.release(pod.address);
+    let node = Arc::clone(&pod.node);
+    let losing = vacated::lose_packets(pod.address, pod.ports(), node.ending.clone());
+    node.aftermaths.spawn(async move {
+        losing.await;
+        pod.node.addresses.release(pod.address);
+    });
 }

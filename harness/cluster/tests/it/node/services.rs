@@ -166,3 +166,31 @@ async fn counts_of(service: SocketAddr, connections: usize) -> BTreeMap<String, 
     }
     counts
 }
+
+#[tokio::test]
+async fn who_still_sends_to_a_pod_that_is_gone_gets_no_answer() {
+    let stage = Stage::new().await;
+    let listening = json!({
+        "ports": [{"containerPort": 8080}],
+        "readinessProbe": http_probe("/ready"),
+        "env": env(&[("ON_SIGTERM", "exit")]),
+    });
+    stage
+        .create::<Pod>(pod("app", &listening, &json!({})))
+        .await;
+    let address = super::stage::address(&stage.until("app", is_ready()).await);
+    stage.delete_pod("app").await;
+    let unanswered = async {
+        loop {
+            match timeout(RETRY, Connection::open(address)).await {
+                Err(_elapsed) => return,
+                // Refused until the address is given up.
+                Ok(_) => sleep(RETRY).await,
+            }
+        }
+    };
+    timeout(DEADLINE, unanswered)
+        .await
+        .expect("attempts to connect should last");
+    stage.shutdown().await;
+}
