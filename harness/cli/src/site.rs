@@ -1,9 +1,12 @@
 //! A place to run: the local cluster with the system under test applied and ready.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use holdfast_cluster::LocalCluster;
+use holdfast_cluster::{LocalCluster, ServiceRoutes};
 use holdfast_core::experiment::System;
+use holdfast_load::Connector;
 use kube::Client;
 
 use crate::failure::Failure;
@@ -11,12 +14,32 @@ use crate::interrupts::Interrupts;
 use crate::progress::{Step, Verbosity};
 use crate::{cluster, images, manifests, system};
 
+/// What [`Site::connector`] does, as reports say it.
+pub(crate) const DIALS_PODS: &str = "the load dials a pod for each connection, as kube-proxy would translate the address: no hop, and no endpoint is a refused connection";
+
 /// A running local cluster with the system in it.
 pub(crate) struct Site {
     pub(crate) cluster: LocalCluster,
     pub(crate) client: Client,
     /// The Services of the manifests.
     pub(crate) services: Vec<String>,
+}
+
+impl Site {
+    /// Lets the load dial pods as kube-proxy would, without the local proxy in between: that one
+    /// has to accept a connection before it knows whether the pod does.
+    pub(crate) fn connector(&self) -> Arc<dyn Connector> {
+        Arc::new(PodConnector(self.cluster.service_routes()))
+    }
+}
+
+#[derive(Debug)]
+struct PodConnector(ServiceRoutes);
+
+impl Connector for PodConnector {
+    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
+        self.0.endpoint(address)
+    }
 }
 
 /// Builds what the manifests need, starts a cluster, applies the system and waits until it is

@@ -23,3 +23,4 @@ mod subnet;
 pub use images::{ImageMap, Program};
 pub use local_cluster::{LocalCluster, Options, StartError};
 pub use patch::strategic_merge;
+pub use proxy::ServiceRoutes;

@@ -15,7 +15,7 @@ use crate::controllers;
 use crate::images::ImageMap;
 use crate::node::{self, NodeError, NodeHandle, NodeOptions};
 use crate::pod_shim::Isolation;
-use crate::proxy::{self, ProxyHandle, ProxyOptions};
+use crate::proxy::{self, ProxyHandle, ProxyOptions, ServiceRoutes};
 use crate::store::Store;
 use crate::subnet::{API_PORT, Subnet};
 
@@ -165,6 +165,11 @@ current-context: holdfast
         );
         let network = "no network namespaces and no cluster DNS: pods listen on $POD_IP and find services by environment variables";
         vec![pods.to_owned(), proxy, network.to_owned()]
+    }
+
+    /// Where connections to Services go, for a client that dials pods itself.
+    pub fn service_routes(&self) -> ServiceRoutes {
+        self.proxy.routes()
     }
 
     /// Ends every pod's processes, waits for them, and stops serving.

@@ -5,7 +5,7 @@
 //! change. It learns of changes as late as the real thing does: a watch takes a moment, and syncs
 //! keep a distance from each other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -94,6 +94,23 @@ impl OwnListeners {
     }
 }
 
+/// Where connections to Services go at this moment, as the proxy knows it: for clients which dial
+/// pods themselves, without the hop through the proxy. Clones follow the same proxy.
+#[derive(Clone, Debug)]
+pub struct ServiceRoutes(watch::Receiver<BTreeMap<SocketAddr, Vec<SocketAddr>>>);
+
+impl ServiceRoutes {
+    /// The address to which kube-proxy would translate that of a new connection: a random endpoint
+    /// of the Service at `address`, or `address` itself if no Service is there. `None` means that
+    /// the Service has no endpoint, and the connection is refused.
+    pub fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
+        match self.0.borrow().get(&address) {
+            Some(backends) => backends.choose(&mut rand::rng()).copied(),
+            None => Some(address),
+        }
+    }
+}
+
 /// The services of this moment.
 pub(crate) fn services(store: &Store) -> Vec<Service> {
     typed(store, Resource::Services)
@@ -153,9 +170,15 @@ pub(crate) struct ProxyHandle {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
     own: OwnListeners,
+    routes: ServiceRoutes,
 }
 
 impl ProxyHandle {
+    /// Where it sends new connections.
+    pub(crate) fn routes(&self) -> ServiceRoutes {
+        self.routes.clone()
+    }
+
     /// Where it listens.
     pub(crate) fn listeners(&self) -> OwnListeners {
         self.own.clone()
@@ -175,12 +198,14 @@ pub(crate) fn spawn(store: Store, options: ProxyOptions) -> ProxyHandle {
     raise_descriptor_limit();
     let shutdown = CancellationToken::new();
     let (listening, own) = watch::channel(HashSet::new());
+    let (routes, known_routes) = watch::channel(BTreeMap::new());
     let proxy = Proxy {
         recorder: Recorder::new(store.clone(), "kube-proxy"),
         store,
         options,
         listeners: HashMap::new(),
         listening,
+        routes,
         connections: TaskTracker::new(),
         shutdown: shutdown.clone(),
     };
@@ -189,6 +214,7 @@ pub(crate) fn spawn(store: Store, options: ProxyOptions) -> ProxyHandle {
         shutdown,
         task,
         own: OwnListeners(own),
+        routes: ServiceRoutes(known_routes),
     }
 }
 
@@ -208,6 +234,8 @@ struct Proxy {
     listeners: HashMap<SocketAddr, Listening>,
     /// Tells others the keys of `listeners`.
     listening: watch::Sender<HashSet<SocketAddr>>,
+    /// Tells others where connections go.
+    routes: watch::Sender<BTreeMap<SocketAddr, Vec<SocketAddr>>>,
     connections: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -260,6 +288,10 @@ impl Proxy {
         let services = typed(&self.store, Resource::Services);
         let slices = typed(&self.store, Resource::EndpointSlices);
         let mut wanted = routes(&services, &slices, self.options.publish_services);
+        let backends = wanted
+            .iter()
+            .map(|(listen, route)| (*listen, route.backends.clone()));
+        self.routes.send_replace(backends.collect());
         wanted.retain(|_, route| !route.backends.is_empty());
         let gone = self
             .listeners
@@ -372,6 +404,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_chosen_for_each_connection_to_a_service() {
+        let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        let endpoints = vec![at("127.9.128.1:80"), at("127.9.128.2:80")];
+        let table = [
+            (at("127.9.64.1:80"), endpoints),
+            (at("127.9.64.2:80"), vec![]),
+        ];
+        let routes = ServiceRoutes(watch::channel(BTreeMap::from(table)).1);
+        let chosen: HashSet<_> = (0..100)
+            .map(|_| routes.endpoint(at("127.9.64.1:80")).unwrap())
+            .collect();
+        assert_eq!(chosen.len(), 2, "{chosen:?}");
+        assert_eq!(routes.endpoint(at("127.9.64.2:80")), None);
+        let elsewhere = at("127.0.0.1:80");
+        assert_eq!(routes.endpoint(elsewhere), Some(elsewhere));
+    }
 
     #[test]
     fn a_port_that_is_taken_is_named() {

@@ -26,7 +26,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("keep-alive") => Connections::KeepAlive,
         _ => Connections::PerRequest,
     };
-    let load = driver(&start_server().await?, Options { connections })?;
+    let load = driver(
+        &start_server().await?,
+        Options {
+            connections,
+            ..Options::default()
+        },
+    )?;
     let (sender, mut events) = unbounded_channel();
     load.run(
         &plan(users, Duration::from_secs(seconds)),

@@ -220,7 +220,8 @@ impl Connection {
             .await
             .map_err(|error| Failure::of_resolution(&error))?;
         progress.step = Step::Connect;
-        let stream = TcpStream::connect(addresses.as_slice())
+        let stream = target
+            .connect(&addresses)
             .await
             .map_err(|error| Failure::of_connect(&error))?;
         stream

@@ -24,7 +24,7 @@ mod users;
 
 pub use process::{ProcessError, claim_process};
 pub use run::{DriverError, HttpLoad, Options, driver};
-pub use target::TargetError;
+pub use target::{Connector, TargetError};
 
 /// Whether a closed-loop user keeps its connection between requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

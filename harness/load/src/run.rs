@@ -23,7 +23,7 @@ use crate::process::{self, ProcessError, claim_process};
 use crate::recorder::{Collector, Recorder};
 use crate::requests::{self, RequestError};
 use crate::schedule::most_users;
-use crate::target::{Target, TargetError};
+use crate::target::{Connector, Target, TargetError};
 use crate::users::{self, Battery};
 
 /// How the driver sends, beyond what a plan says.
@@ -31,6 +31,8 @@ use crate::users::{self, Battery};
 pub struct Options {
     /// Whether users keep their connections. The prober never does.
     pub connections: Connections,
+    /// Chooses the endpoint of each new connection; without one the target's address is dialled.
+    pub connector: Option<Arc<dyn Connector>>,
 }
 
 /// Why there can be no driver.
@@ -52,7 +54,7 @@ pub enum DriverError {
 pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError> {
     claim_process()?;
     Ok(HttpLoad {
-        target: Arc::new(Target::parse(base_url)?),
+        target: Arc::new(Target::parse(base_url, options.connector.clone())?),
         options,
     })
 }

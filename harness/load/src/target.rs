@@ -1,11 +1,13 @@
 //! Where requests go: the base URL taken apart, and its name resolved for each new connection.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -36,6 +38,12 @@ pub enum TargetError {
     Scheme(String),
 }
 
+/// Chooses where new connections go, in the place of a Service's proxy.
+pub trait Connector: fmt::Debug + Send + Sync {
+    /// The address to dial for a connection to `address`; `None` if it shall count as refused.
+    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr>;
+}
+
 /// The target of a load.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -46,11 +54,15 @@ pub(crate) struct Target {
     /// Goes before each request's path; empty, or starts with `/` and does not end with it.
     pub(crate) prefix: String,
     resolved: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
+    connector: Option<Arc<dyn Connector>>,
 }
 
 impl Target {
     /// Takes a base URL apart. Nothing is resolved yet.
-    pub(crate) fn parse(url: &str) -> Result<Self, TargetError> {
+    pub(crate) fn parse(
+        url: &str,
+        connector: Option<Arc<dyn Connector>>,
+    ) -> Result<Self, TargetError> {
         let uri: Uri = url.parse().map_err(|source| TargetError::Invalid {
             url: url.to_owned(),
             source,
@@ -74,6 +86,7 @@ impl Target {
             authority,
             prefix: uri.path().trim_end_matches('/').to_owned(),
             resolved: Mutex::new(None),
+            connector,
         })
     }
 
@@ -92,6 +105,22 @@ impl Target {
         *resolved = Some((Instant::now(), addresses.clone()));
         Ok(addresses)
     }
+
+    /// Opens a connection to one of `addresses`, which [`Target::resolve`] gave.
+    pub(crate) async fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+        let Some(connector) = &self.connector else {
+            return TcpStream::connect(addresses).await;
+        };
+        let chosen = addresses.iter().map(|address| connector.endpoint(*address));
+        let endpoints: Vec<SocketAddr> = chosen.flatten().collect();
+        if endpoints.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "the service has no endpoint",
+            ));
+        }
+        TcpStream::connect(endpoints.as_slice()).await
+    }
 }
 
 #[cfg(test)]
@@ -100,17 +129,17 @@ mod tests {
 
     #[test]
     fn takes_a_base_url_apart() {
-        let target = Target::parse("http://127.0.0.1:8081/api/").unwrap();
+        let target = Target::parse("http://127.0.0.1:8081/api/", None).unwrap();
         assert_eq!(target.authority, "127.0.0.1:8081");
         assert_eq!(target.prefix, "/api");
-        let target = Target::parse("http://localhost").unwrap();
+        let target = Target::parse("http://localhost", None).unwrap();
         assert_eq!((target.authority.as_str(), target.port), ("localhost", 80));
         assert_eq!(target.prefix, "");
     }
 
     #[tokio::test]
     async fn resolves_a_bracketed_address() {
-        let target = Target::parse("http://[::1]:9000").unwrap();
+        let target = Target::parse("http://[::1]:9000", None).unwrap();
         assert_eq!(target.authority, "[::1]:9000");
         let addresses = target.resolve().await.unwrap();
         assert_eq!(addresses, ["[::1]:9000".parse().unwrap()]);
@@ -118,7 +147,7 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_speak() {
-        let error = |url| Target::parse(url).unwrap_err();
+        let error = |url| Target::parse(url, None).unwrap_err();
         assert!(matches!(error("https://localhost"), TargetError::Https(_)));
         assert!(matches!(error("ftp://localhost"), TargetError::Scheme(_)));
         assert!(matches!(error("localhost:80"), TargetError::NotAbsolute(_)));

@@ -205,12 +205,17 @@ impl Place {
             let version = site.client.apiserver_version().await;
             environment.cluster_version = version.map(|info| info.git_version).unwrap_or_default();
             environment.emulations = site.cluster.emulations();
+            environment.emulations.push(site::DIALS_PODS.to_owned());
         }
         environment
     }
 
     fn drivers(&self, run_id: &str) -> Result<Drivers, Failure> {
-        let load = holdfast_load::driver(&self.target_url, holdfast_load::Options::default())
+        let options = holdfast_load::Options {
+            connector: self.site.as_ref().map(Site::connector),
+            ..holdfast_load::Options::default()
+        };
+        let load = holdfast_load::driver(&self.target_url, options)
             .map_err(|error| Failure::input(error.to_string()))?;
         let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
             None => (Arc::new(NoFaults), Arc::new(NoObserver)),

@@ -244,7 +244,16 @@ fn the_account_balances_in_random_runs() {
             } else {
                 Connections::PerRequest
             };
-            run_until(&server.url(), &plan, Options { connections }, stop).await;
+            run_until(
+                &server.url(),
+                &plan,
+                Options {
+                    connections,
+                    ..Options::default()
+                },
+                stop,
+            )
+            .await;
         });
         Ok(())
     };

@@ -1,12 +1,14 @@
 //! Every way a request can end is counted under its real cause, as often as the server says.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::experiment::Request;
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{Connections, Options, driver};
+use holdfast_load::{Connections, Connector, Options, driver};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -214,6 +216,7 @@ async fn requests_are_sent_in_turn_under_the_base_path() {
 async fn kept_connections_are_used_again_and_replaced_when_closed() {
     let options = Options {
         connections: Connections::KeepAlive,
+        ..Options::default()
     };
     let mut plan = plan(2, SHORT);
     plan.think_time = Duration::from_millis(10);
@@ -253,4 +256,42 @@ async fn what_cannot_be_sent_is_refused_before_the_load() {
     assert!(path.starts_with("the path `/a b`"));
     let https = driver("https://127.0.0.1", Options::default()).unwrap_err();
     assert!(https.to_string().contains("https"));
+}
+
+/// Sends connections for one address to another, or refuses them.
+#[derive(Debug)]
+struct Detour {
+    from: SocketAddr,
+    to: Option<SocketAddr>,
+}
+
+impl Connector for Detour {
+    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
+        assert_eq!(address, self.from);
+        self.to
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_decides_where_connections_go() {
+    let server = Server::start(|_, _| Act::Created).await;
+    let service: SocketAddr = "127.99.64.1:80".parse().unwrap();
+    let mut plan = plan(2, SHORT);
+    plan.think_time = Duration::from_millis(30);
+    let told = |to| {
+        let connector = Arc::new(Detour { from: service, to });
+        let options = Options {
+            connector: Some(connector),
+            ..Options::default()
+        };
+        run("http://127.99.64.1", &plan, options)
+    };
+    let served = told(Some(server.address)).await;
+    assert!(served.reasons().is_empty());
+    assert_eq!(served.expected(), server.ledger().requests());
+    assert!(served.expected() >= 2);
+    let refused = told(None).await;
+    let reasons: Vec<_> = refused.reasons().into_keys().collect();
+    assert_eq!(reasons, [Reason::ConnectRefused]);
+    assert_eq!(refused.failed[0].detail, "the service has no endpoint");
 }
