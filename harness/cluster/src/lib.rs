@@ -5,6 +5,7 @@
 //! pod succeeds. It knows nothing of the rest of Holdfast.
 
 mod api;
+mod cause;
 mod clock;
 mod controllers;
 mod custom;

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
+pub(crate) use crate::cause::{Cause, CauseReason};
 use crate::store::{Expired, Resource, StoreError};
 
 /// A request that was refused, and why.
@@ -34,69 +35,6 @@ pub(crate) enum ApiError {
     ContinueExpired(#[source] Expired),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// One thing wrong with an object.
-#[derive(Clone, Eq, PartialEq, Debug)]
-pub(crate) struct Cause {
-    pub(crate) reason: CauseReason,
-    /// Path of the field: `spec.template.spec.containers[0].image`.
-    pub(crate) field: String,
-    pub(crate) message: String,
-}
-
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(crate) enum CauseReason {
-    Required,
-    Invalid,
-    Forbidden,
-    Duplicate,
-    ManagerConflict,
-}
-
-impl CauseReason {
-    fn code(self) -> &'static str {
-        match self {
-            Self::Required => "FieldValueRequired",
-            Self::Invalid => "FieldValueInvalid",
-            Self::Forbidden => "FieldValueForbidden",
-            Self::Duplicate => "FieldValueDuplicate",
-            Self::ManagerConflict => "FieldManagerConflict",
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Required => "Required value",
-            Self::Invalid => "Invalid value",
-            Self::Forbidden => "Forbidden",
-            Self::Duplicate => "Duplicate value",
-            Self::ManagerConflict => "conflict",
-        }
-    }
-}
-
-impl Cause {
-    pub(crate) fn new(
-        reason: CauseReason,
-        field: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            reason,
-            field: field.into(),
-            message: message.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.reason {
-            CauseReason::ManagerConflict => write!(f, "{}: {}", self.message, self.field),
-            reason => write!(f, "{}: {}: {}", self.field, reason.words(), self.message),
-        }
-    }
 }
 
 fn join(causes: &[Cause]) -> String {
