@@ -23,6 +23,7 @@ pub(crate) async fn start(
         pod_shim: pod_shim()?,
         log_directory: log_directory.to_owned(),
         publish_services,
+        ..Options::default()
     })
     .await
     .map_err(|error| {

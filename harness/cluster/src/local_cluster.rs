@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rand::Rng as _;
 use tokio::net::TcpListener;
@@ -13,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{Api, ServiceAddresses};
 use crate::controllers;
 use crate::images::ImageMap;
-use crate::node::{self, NodeError, NodeHandle, NodeOptions};
+use crate::node::{self, NodeError, NodeHandle, NodeOptions, RELIST_PERIOD};
 use crate::pod_shim::Isolation;
 use crate::proxy::{self, ProxyHandle, ProxyOptions, ServiceRoutes};
 use crate::store::Store;
@@ -32,6 +33,11 @@ pub struct Options {
     pub log_directory: PathBuf,
     /// Listen on `127.0.0.1:<port>` too for each port of each Service.
     pub publish_services: bool,
+    /// How the pods' processes are kept apart. `None`: in PID namespaces where that is permitted.
+    pub isolation: Option<Isolation>,
+    /// How often the node looks for containers that have started or ended. `None`: once a second,
+    /// like the kubelet.
+    pub relist_period: Option<Duration>,
 }
 
 /// A cluster which could not be started.
@@ -86,6 +92,8 @@ impl LocalCluster {
                 pod_shim: options.pod_shim,
                 log_directory: options.log_directory,
                 subnet,
+                isolation: options.isolation,
+                relist_period: options.relist_period.unwrap_or(RELIST_PERIOD),
             };
             Some(node::spawn(store.clone(), node).await?)
         };
@@ -155,7 +163,7 @@ current-context: holdfast
                 "pods are process trees in PID namespaces of their own: the kernel's PID-1 signal rule holds"
             }
             Some(Isolation::ProcessGroup) => {
-                "pods are process groups (PID namespaces are not permitted here): the PID-1 signal rule is emulated"
+                "pods are process groups (PID namespaces are not permitted here, or not wanted): the PID-1 signal rule is emulated"
             }
         };
         let ProxyOptions { watch_latency, .. } = ProxyOptions::default();
@@ -164,7 +172,16 @@ current-context: holdfast
             watch_latency.as_millis()
         );
         let network = "no network namespaces and no cluster DNS: pods listen on $POD_IP and find services by environment variables";
-        vec![pods.to_owned(), proxy, network.to_owned()]
+        let mut emulations = vec![pods.to_owned(), proxy, network.to_owned()];
+        let relist_period = self.node.as_ref().map(NodeHandle::relist_period);
+        if let Some(period) = relist_period.filter(|&period| period != RELIST_PERIOD) {
+            emulations.push(format!(
+                "containers that have started or ended are noticed every {} ms (every {} ms by the kubelet)",
+                period.as_millis(),
+                RELIST_PERIOD.as_millis()
+            ));
+        }
+        emulations
     }
 
     /// Where connections to Services go, for a client that dials pods itself.

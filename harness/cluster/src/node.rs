@@ -57,7 +57,10 @@ use process::{Shim, StartError};
 pub(crate) const NODE_NAME: &str = "local";
 
 /// How often the kubelet looks at its containers: starts and exits are noticed then.
-const RELIST_PERIOD: Duration = Duration::from_secs(1);
+pub(crate) const RELIST_PERIOD: Duration = Duration::from_secs(1);
+
+/// Tokio's timers are no finer.
+const SHORTEST_RELIST_PERIOD: Duration = Duration::from_millis(1);
 
 const DEFAULT_GRACE_SECONDS: u64 = 30;
 
@@ -69,6 +72,9 @@ pub(crate) struct NodeOptions {
     pub(crate) pod_shim: Vec<OsString>,
     pub(crate) log_directory: PathBuf,
     pub(crate) subnet: Subnet,
+    /// `None`: the best one that this machine permits.
+    pub(crate) isolation: Option<Isolation>,
+    pub(crate) relist_period: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -151,14 +157,16 @@ impl NodeContext {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Relist {
     origin: Instant,
+    period: Duration,
 }
 
 impl Relist {
     /// Waits for the next look.
     pub(crate) async fn next(self) {
-        let periods = self.origin.elapsed().as_millis() / RELIST_PERIOD.as_millis();
+        let period = self.period.max(SHORTEST_RELIST_PERIOD);
+        let periods = self.origin.elapsed().as_nanos() / period.as_nanos();
         let next = u32::try_from(periods + 1).unwrap_or(u32::MAX);
-        sleep_until(self.origin + RELIST_PERIOD * next).await;
+        sleep_until(self.origin + period * next).await;
     }
 }
 
@@ -174,6 +182,11 @@ impl NodeHandle {
     /// How the pods' processes are kept apart.
     pub(crate) fn isolation(&self) -> Isolation {
         self.context.shim.isolation()
+    }
+
+    /// How often the containers are looked at.
+    pub(crate) fn relist_period(&self) -> Duration {
+        self.context.relist.period
     }
 
     /// The containers' logs.
@@ -192,7 +205,7 @@ impl NodeHandle {
 
 /// Registers the node and starts to serve it.
 pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHandle, NodeError> {
-    let shim = Shim::new(options.pod_shim).await?;
+    let shim = Shim::new(options.pod_shim, options.isolation).await?;
     let folder = Folder::new().map_err(NodeError::Directory)?;
     let context = Arc::new(NodeContext {
         recorder: Recorder::new(store.clone(), "kubelet"),
@@ -203,6 +216,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
         logs: Logs::new(options.log_directory),
         relist: Relist {
             origin: Instant::now(),
+            period: options.relist_period,
         },
         addresses: Addresses::new(options.subnet),
         aftermaths: TaskTracker::new(),

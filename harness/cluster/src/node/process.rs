@@ -6,14 +6,26 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::Rng as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::time::sleep;
 
 use crate::pod_shim::{self, Isolation, Verb};
+
+/// The environment variable that tells a container's processes from others where they have no PID
+/// namespace.
+const CONTAINER_ID: &str = "HOLDFAST_CONTAINER_ID";
+
+/// How long killed processes get to disappear before they are killed once more.
+const BETWEEN_KILLS: Duration = Duration::from_millis(5);
 
 /// What to start, where.
 #[derive(Clone, Debug)]
@@ -33,6 +45,10 @@ pub(crate) enum StartError {
         program: OsString,
         source: io::Error,
     },
+    #[error(
+        "PID namespaces are not permitted here: they need root, or unprivileged user namespaces"
+    )]
+    NotPermitted,
     /// The program could not be executed; the text says why.
     #[error("{0}")]
     Program(String),
@@ -46,13 +62,20 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// Finds out which isolation this machine permits. `prefix` is the command line that ends in
-    /// [`pod_shim::main`].
-    pub(crate) async fn new(prefix: Vec<OsString>) -> Result<Self, StartError> {
+    /// Uses the `wanted` isolation, or finds out which is the best one that this machine permits.
+    /// `prefix` is the command line that ends in [`pod_shim::main`].
+    pub(crate) async fn new(
+        prefix: Vec<OsString>,
+        wanted: Option<Isolation>,
+    ) -> Result<Self, StartError> {
         let mut shim = Self {
             prefix,
             isolation: Isolation::PidNamespace,
         };
+        if wanted == Some(Isolation::ProcessGroup) {
+            shim.isolation = Isolation::ProcessGroup;
+            return Ok(shim);
+        }
         let mut check = shim.command(Verb::Check);
         check
             .stdin(Stdio::null())
@@ -64,6 +87,9 @@ impl Shim {
             .map_err(|source| shim.broken(source))?
             .success();
         if !permitted {
+            if wanted.is_some() {
+                return Err(StartError::NotPermitted);
+            }
             shim.isolation = Isolation::ProcessGroup;
         }
         Ok(shim)
@@ -75,7 +101,26 @@ impl Shim {
 
     /// Starts a container's program. Returns once it runs.
     pub(crate) async fn run(&self, launch: &Launch) -> Result<Running, StartError> {
-        self.start(self.command(Verb::Run), launch).await
+        let mut command = self.command(Verb::Run);
+        let mark = self.mark_of_container();
+        if let Some(mark) = &mark {
+            command.env(CONTAINER_ID, mark);
+        }
+        let mut running = self.start(command, launch).await?;
+        running.exit.orphans = mark.map(|mark| Orphans {
+            group: running.control.program(),
+            variable: format!("{CONTAINER_ID}={mark}"),
+        });
+        Ok(running)
+    }
+
+    /// By what the processes of a container can be told from others, where the kernel does not
+    /// keep them apart.
+    fn mark_of_container(&self) -> Option<String> {
+        match self.isolation {
+            Isolation::PidNamespace => None,
+            Isolation::ProcessGroup => Some(format!("{:032x}", rand::rng().random::<u128>())),
+        }
     }
 
     /// Starts a command inside the container of `container`.
@@ -92,6 +137,7 @@ impl Shim {
     fn command(&self, verb: Verb) -> Command {
         let mut command = Command::new(self.prefix.first().cloned().unwrap_or_default());
         command
+            .env_clear()
             .args(self.prefix.iter().skip(1))
             .arg(verb.name())
             .arg(self.isolation.name());
@@ -112,7 +158,6 @@ impl Shim {
         command
             .arg(&launch.program)
             .args(&launch.arguments)
-            .env_clear()
             .envs(&launch.environment)
             .current_dir(&launch.directory)
             // A Ctrl-C at the terminal is for the cluster, not for its pods.
@@ -134,7 +179,10 @@ impl Shim {
                 program,
                 socket: send,
             },
-            exit: Exit(child),
+            exit: Exit {
+                shim: child,
+                orphans: None,
+            },
             stdout,
             stderr,
         })
@@ -208,19 +256,53 @@ impl Control {
 
 /// The end of a process.
 #[derive(Debug)]
-pub(crate) struct Exit(Child);
+pub(crate) struct Exit {
+    shim: Child,
+    orphans: Option<Orphans>,
+}
+
+/// What a shim leaves behind that was killed itself, where no PID namespace ends it.
+#[derive(Debug)]
+struct Orphans {
+    group: u32,
+    /// An environment variable that nobody else has.
+    variable: String,
+}
+
+impl Orphans {
+    /// SIGKILLs them. Returns when none is left.
+    async fn kill(&self) {
+        loop {
+            let members = pod_shim::members(self.group, &self.variable);
+            if members.is_empty() {
+                return;
+            }
+            for pid in members {
+                match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+                    // It may have ended meanwhile.
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            sleep(BETWEEN_KILLS).await;
+        }
+    }
+}
 
 impl Exit {
     /// Waits for it. The exit code is the program's, or 128 + the signal that ended it. Dropping
     /// the future loses nothing.
     pub(crate) async fn code(&mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt as _;
-        let code =
-            |status: ExitStatus| status.code().or(status.signal().map(|signal| 128 + signal));
-        match self.0.wait().await {
-            Ok(status) => code(status).unwrap_or_default(),
+        let Ok(status) = self.shim.wait().await else {
             // Nobody else waits for it, so this cannot be told from a lost process.
-            Err(_) => 255,
+            return 255;
+        };
+        if let Some(signal) = status.signal() {
+            if let Some(orphans) = &self.orphans {
+                orphans.kill().await;
+            }
+            return 128 + signal;
         }
+        status.code().unwrap_or_default()
     }
 }

@@ -17,8 +17,11 @@ const RT_SIGTIMEDWAIT: &str = if cfg!(target_arch = "x86_64") {
 /// Every process that descends from `ancestor`, parents before children. Zombies are left out.
 pub(crate) fn descendants(ancestor: i32) -> Vec<i32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for (pid, parent) in living_processes() {
-        children.entry(parent).or_default().push(pid);
+    for process in living_processes() {
+        children
+            .entry(process.parent)
+            .or_default()
+            .push(process.pid);
     }
     let mut found = children.remove(&ancestor).unwrap_or_default();
     let mut next = 0;
@@ -29,26 +32,54 @@ pub(crate) fn descendants(ancestor: i32) -> Vec<i32> {
     found
 }
 
-/// (process, parent) pairs.
-fn living_processes() -> impl Iterator<Item = (i32, i32)> {
+/// Every process of a process group, and every one that carries `variable` (`NAME=value`) in its
+/// environment.
+pub(crate) fn members(group: u32, variable: &str) -> Vec<i32> {
+    let carries_variable = |pid: i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment
+            .split(|&byte| byte == 0)
+            .any(|carried| carried == variable.as_bytes())
+    };
+    living_processes()
+        .filter(|process| {
+            u32::try_from(process.group) == Ok(group) || carries_variable(process.pid)
+        })
+        .map(|process| process.pid)
+        .collect()
+}
+
+/// A line of `/proc/<pid>/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Process {
+    pid: i32,
+    parent: i32,
+    group: i32,
+}
+
+fn living_processes() -> impl Iterator<Item = Process> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| {
             let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            Some((pid, living_parent(&stat)?))
+            living_process(pid, &stat)
         })
 }
 
-/// The parent in a line of `/proc/<pid>/stat`; `None` for a zombie.
-fn living_parent(stat: &str) -> Option<i32> {
+/// A line of `/proc/<pid>/stat`; `None` for a zombie.
+fn living_process(pid: i32, stat: &str) -> Option<Process> {
     // The command name in parentheses may itself contain spaces and parentheses.
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
     let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(parent)
+    let process = Process {
+        pid,
+        parent: fields.next()?.parse().ok()?,
+        group: fields.next()?.parse().ok()?,
+    };
+    (!matches!(state, "Z" | "X")).then_some(process)
 }
 
 /// Whether SIGTERM would have an effect on this program if it were PID 1: it handles the signal,
@@ -84,12 +115,17 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_hide_the_parent() {
+        let expected = Process {
+            pid: 7,
+            parent: 3,
+            group: 6,
+        };
         assert_eq!(
-            living_parent("7 (a) b) S 3 7 7 0 -1"),
-            Some(3),
+            living_process(7, "7 (a) b) S 3 6 7 0 -1"),
+            Some(expected),
             "the last parenthesis ends the name"
         );
-        assert_eq!(living_parent("7 (sh) Z 3 7 7 0 -1"), None);
+        assert_eq!(living_process(7, "7 (sh) Z 3 6 7 0 -1"), None);
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// With these options in place of the defaults.
+    pub(super) async fn with(options: Options) -> Self {
         let logs = tempfile::tempdir().unwrap();
         let mut images = ImageMap::default();
         images.insert(
@@ -44,7 +49,7 @@ impl Stage {
             images,
             pod_shim: vec![env!("CARGO_BIN_EXE_holdfast-cluster-pod-shim").into()],
             log_directory: logs.path().to_owned(),
-            publish_services: false,
+            ..options
         })
         .await
         .unwrap();

@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use holdfast_cluster::Options;
+use holdfast_cluster::pod_shim::Isolation;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::PostParams;
@@ -14,7 +17,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::stage::{DEADLINE, Stage, client_for, env, is_ready, pod};
+use super::stage::{DEADLINE, Stage, client_for, env, exit_code, is_ready, phase, pod};
 
 const PODS: usize = 3;
 const MOMENTS: u32 = 10;
@@ -75,11 +78,12 @@ struct Runner {
 
 impl Runner {
     /// With `folder` for logs and for temporary files.
-    async fn new(folder: &Path) -> Self {
+    async fn new(folder: &Path, isolation: Option<&str>) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_holdfast-cluster-runner"))
             .arg(env!("CARGO_BIN_EXE_holdfast-cluster-pod-shim"))
             .arg(env!("CARGO_BIN_EXE_holdfast-cluster-victim"))
             .arg(folder)
+            .args(isolation)
             .env("TMPDIR", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -122,17 +126,29 @@ impl Runner {
     }
 }
 
-fn marker(moment: u32) -> String {
-    format!("holdfast-test-{}-{moment}", std::process::id())
+/// A word that no other process carries.
+fn marker() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("holdfast-test-{}-{number}-", std::process::id())
 }
 
 #[tokio::test]
 async fn killing_the_cluster_at_any_moment_leaves_no_process() {
+    kill_at_many_moments(None).await;
+}
+
+#[tokio::test]
+async fn nor_does_it_without_namespaces() {
+    kill_at_many_moments(Some("process-group")).await;
+}
+
+async fn kill_at_many_moments(isolation: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
     // How long a start takes decides which moments are interesting.
-    let runner = Runner::new(folder.path()).await;
+    let runner = Runner::new(folder.path(), isolation).await;
     let begun = Instant::now();
-    let whole = marker(MOMENTS);
+    let whole = marker();
     runner.create_pods(&whole).await;
     runner.until_running().await;
     let duration = begun.elapsed();
@@ -141,8 +157,8 @@ async fn killing_the_cluster_at_any_moment_leaves_no_process() {
     runner.kill().await;
     until_nobody_carries(&whole, AFTERLIFE).await;
     for moment in 0..MOMENTS {
-        let marker = marker(moment);
-        let runner = Runner::new(folder.path()).await;
+        let marker = marker();
+        let runner = Runner::new(folder.path(), isolation).await;
         // Each cluster removes what the one before left behind.
         assert_eq!(folders_of_pods(folder.path()), 1);
         let until = sleep(duration * moment / (MOMENTS - 1));
@@ -159,7 +175,7 @@ async fn killing_the_cluster_at_any_moment_leaves_no_process() {
 #[tokio::test]
 async fn an_orderly_shutdown_waits_until_every_process_has_ended() {
     let stage = Stage::new().await;
-    let marker = marker(MOMENTS + 1);
+    let marker = marker();
     stage
         .api::<Pod>()
         .create(&PostParams::default(), &stubborn("app", &marker))
@@ -169,4 +185,49 @@ async fn an_orderly_shutdown_waits_until_every_process_has_ended() {
     assert!(!carriers(&marker).is_empty());
     stage.shutdown().await;
     assert!(carriers(&marker).is_empty());
+}
+
+/// The supervisor of a pod: the parent of a process that carries the marker but is no shim.
+fn shims(marker: &str) -> Vec<i32> {
+    carriers(marker)
+        .iter()
+        .filter(|pid| {
+            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            program == Path::new(env!("CARGO_BIN_EXE_holdfast-cluster-pod-shim"))
+        })
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn killing_a_shim_ends_everything_that_its_container_started() {
+    for isolation in [None, Some(Isolation::ProcessGroup)] {
+        let stage = Stage::with(Options {
+            isolation,
+            ..Options::default()
+        })
+        .await;
+        let marker = marker();
+        // One child in the container's process group, and one in a session of its own.
+        let command = "sleep 1000000 & setsid sleep 1000000 & sleep 1; echo started; wait";
+        let container = json!({
+            "image": "shell",
+            "args": ["-c", command],
+            "env": env(&[("MARKER", &marker)]),
+        });
+        let spec = json!({"restartPolicy": "Never"});
+        stage.create::<Pod>(pod("app", &container, &spec)).await;
+        stage.log_line("app", "started").await;
+        let shims = shims(&marker);
+        assert_eq!(shims.len(), 1, "{shims:?}");
+        let killed = Command::new("kill")
+            .args(["-9", &shims[0].to_string()])
+            .status();
+        assert!(killed.await.unwrap().success());
+        let failed = |pod: Option<&Pod>| pod.is_some_and(|pod| phase(pod) == "Failed");
+        let pod = stage.until("app", failed).await;
+        assert_eq!(exit_code(&pod), Some(137));
+        until_nobody_carries(&marker, AFTERLIFE).await;
+        stage.shutdown().await;
+    }
 }
