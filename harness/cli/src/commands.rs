@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::interrupts;
 
+mod cluster;
 mod run;
 mod up;
 
@@ -13,6 +14,8 @@ pub(crate) enum Command {
     Run(run::Arguments),
     /// Start the local cluster with services in the foreground, until Ctrl-C.
     Up(up::Arguments),
+    /// Check whether a cluster, the local one or another, keeps to the rules of Kubernetes.
+    Cluster(cluster::Arguments),
 }
 
 /// Carries a command out; returns the exit code.
@@ -29,6 +32,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
         match command {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Up(arguments) => up::up(arguments).await,
+            Command::Cluster(arguments) => cluster::cluster(arguments).await,
         }
     })
 }

@@ -78,7 +78,8 @@ impl Interrupts {
     }
 }
 
-fn code(cause: &StopCause) -> u8 {
+/// The exit code of a command that was interrupted.
+pub(crate) fn code(cause: &StopCause) -> u8 {
     if *cause == StopCause::Terminated {
         143
     } else {

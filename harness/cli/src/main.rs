@@ -49,6 +49,13 @@ fn main() -> ExitCode {
     {
         return holdfast_cluster::pod_shim::main(&arguments[2..]);
     }
+    // The victim stands for a program that knows nothing of this one: it has no other signal
+    // handlers and no other threads than its script says.
+    if arguments.get(1).is_some_and(|word| word == cluster::VICTIM) {
+        let script = arguments[2..].iter();
+        let script: Vec<String> = script.map(|word| word.to_string_lossy().into()).collect();
+        return holdfast_conformance::victim::main(&script);
+    }
     let arguments = Arguments::parse();
     match commands::dispatch(arguments.command) {
         Ok(code) => ExitCode::from(code),

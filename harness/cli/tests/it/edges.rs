@@ -11,11 +11,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("holdfast-load", &["holdfast-core", "holdfast-engine"]),
     ("holdfast-faults", &["holdfast-core", "holdfast-engine"]),
     ("holdfast-cluster", &[]),
+    ("holdfast-conformance", &[]),
     ("holdfast-report", &["holdfast-core"]),
     (
         "holdfast",
         &[
             "holdfast-cluster",
+            "holdfast-conformance",
             "holdfast-core",
             "holdfast-engine",
             "holdfast-faults",
@@ -32,7 +34,10 @@ const EDGES: &[(&str, &[&str])] = &[
 const WRAPPERS: &[(&str, &[&str])] = &[
     ("goose", &["holdfast-load"]),
     ("indicatif", &["holdfast"]),
-    ("kube", &["holdfast", "holdfast-faults"]),
+    (
+        "kube",
+        &["holdfast", "holdfast-conformance", "holdfast-faults"],
+    ),
     ("clap", &["holdfast"]),
     (
         "serde-saphyr",

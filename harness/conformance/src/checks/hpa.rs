@@ -1,0 +1,5 @@
+//! Checks about HorizontalPodAutoscalers.
+
+use crate::check::Check;
+
+pub(super) const CHECKS: &[Check] = &[];

@@ -1,0 +1,5 @@
+//! Checks about Services.
+
+use crate::check::Check;
+
+pub(super) const CHECKS: &[Check] = &[];
