@@ -9,6 +9,7 @@ mod delete;
 mod discovery;
 mod error;
 mod log;
+mod protobuf;
 mod read;
 mod request;
 mod scale;
@@ -288,7 +289,7 @@ fn collection(api: &Parts, call: Call) -> Result<Response, ApiError> {
             ))
         }
         Method::DELETE => {
-            let request = delete::parse(&parameters, &body)?;
+            let request = delete::parse(&parameters, &headers, &body)?;
             let store = store_for(api, request.dry_run);
             Ok(document(&delete::many(
                 &store,
@@ -323,7 +324,7 @@ fn object(api: &Parts, call: &Call) -> Result<Response, ApiError> {
             ))
         }
         Method::DELETE => {
-            let request = delete::parse(&call.parameters, &call.body)?;
+            let request = delete::parse(&call.parameters, &call.headers, &call.body)?;
             let store = store_for(api, request.dry_run);
             Ok(document(&delete::one(&store, &call.target, &request)?))
         }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, deletion_status};
 use super::request::{Parameters, Target};
+use super::write::parse_body;
 use crate::object;
 use crate::store::{DeleteOptions, Deletion, Propagation, Store, StoreError};
 
@@ -34,13 +36,14 @@ pub(super) struct Request {
     pub(super) dry_run: bool,
 }
 
-pub(super) fn parse(parameters: &Parameters, body: &[u8]) -> Result<Request, ApiError> {
+pub(super) fn parse(
+    parameters: &Parameters,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Request, ApiError> {
     let body: Body = match body {
         [] => Body::default(),
-        [b'k', b'8', b's', 0, ..] => {
-            return Err(ApiError::Protobuf("use kubectl delete"));
-        }
-        json => serde_json::from_slice(json).map_err(|error| {
+        body => serde_json::from_value(parse_body(headers, body)?).map_err(|error| {
             ApiError::BadRequest(format!("the body is no DeleteOptions: {error}"))
         })?,
     };
@@ -114,16 +117,4 @@ pub(super) fn many(
         "metadata": {"resourceVersion": revision.to_string()},
         "items": deleted.iter().map(Arc::as_ref).collect::<Vec<&Value>>(),
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_in_protobuf_are_refused() {
-        let outcome = parse(&Parameters::default(), b"k8s\0\n\x0f");
-        assert!(matches!(outcome, Err(ApiError::Protobuf(_))), "{outcome:?}");
-        assert!(parse(&Parameters::default(), b"{}").is_ok());
-    }
 }

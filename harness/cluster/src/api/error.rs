@@ -26,9 +26,6 @@ pub(crate) enum ApiError {
     },
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(&'static str),
-    /// With what to do instead.
-    #[error("the local cluster does not read protobuf, which this kubectl command sends: {0}")]
-    Protobuf(&'static str),
     #[error("Apply failed with {} conflict(s): {}", causes.len(), join(causes))]
     ApplyConflict { causes: Vec<Cause> },
     #[error("the provided continue parameter is too old to display a consistent list result: {0}")]
@@ -68,7 +65,7 @@ impl ApiError {
             Self::Invalid { .. } | Self::Store(StoreError::NameRequired { .. }) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
             }
-            Self::UnsupportedMediaType(_) | Self::Protobuf(_) => {
+            Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
             }
             Self::ApplyConflict { .. } | Self::Store(StoreError::Conflict { .. }) => {
@@ -120,7 +117,6 @@ impl ApiError {
             | Self::NoSuchPath
             | Self::MethodNotAllowed(_)
             | Self::UnsupportedMediaType(_)
-            | Self::Protobuf(_)
             | Self::ContinueExpired(_) => json!({}),
         }
     }

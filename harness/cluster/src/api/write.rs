@@ -10,6 +10,7 @@ use super::admission;
 use super::apply::{self, Conflicts};
 use super::decode::decode;
 use super::error::ApiError;
+use super::protobuf;
 use super::request::{Parameters, Target};
 use super::scale;
 use super::service_address::{self, PortCheck, ServiceAddresses};
@@ -23,7 +24,7 @@ const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
-const BODY_TYPES: &str = "application/json, application/yaml";
+const BODY_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// A stored object, and what the client should know about it.
 #[derive(Debug)]
@@ -48,9 +49,8 @@ pub(super) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiE
     match media_type(headers) {
         "application/json" | "" => from_json(body),
         "application/yaml" => from_yaml(body),
-        PROTOBUF => Err(ApiError::Protobuf(
-            "add --dry-run=client -o yaml to the command and pipe what it prints into kubectl apply -f -",
-        )),
+        PROTOBUF => protobuf::decode(body)
+            .map_err(|error| ApiError::BadRequest(format!("the body in protobuf cannot be read: {error}"))),
         _ => Err(ApiError::UnsupportedMediaType(BODY_TYPES)),
     }
 }
