@@ -49,8 +49,9 @@ pub(super) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiE
     match media_type(headers) {
         "application/json" | "" => from_json(body),
         "application/yaml" => from_yaml(body),
-        PROTOBUF => protobuf::decode(body)
-            .map_err(|error| ApiError::BadRequest(format!("the body in protobuf cannot be read: {error}"))),
+        PROTOBUF => protobuf::decode(body).map_err(|error| {
+            ApiError::BadRequest(format!("the body in protobuf cannot be read: {error}"))
+        }),
         _ => Err(ApiError::UnsupportedMediaType(BODY_TYPES)),
     }
 }

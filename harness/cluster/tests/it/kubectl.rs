@@ -227,20 +227,35 @@ async fn what_has_no_effect_is_warned_of_and_what_cannot_be_done_is_refused() {
     test.cluster.shutdown().await;
 }
 
-/// Some commands send protobuf, which the cluster does not read.
+/// These commands send protobuf.
 #[tokio::test]
-async fn a_command_which_sends_protobuf_is_told_the_way_round() {
+async fn objects_are_created_from_the_command_line() {
     let Some((test, kubectl)) = applied().await else {
         return;
     };
-    let refused = kubectl.fail(&["create", "namespace", "x"]).await;
-    assert!(refused.contains("--dry-run=client -o yaml"), "{refused}");
-    let manifest = kubectl
-        .run(&["create", "namespace", "x", "--dry-run=client", "-o", "yaml"])
-        .await;
-    let file = test.write("namespace.yaml", &manifest);
-    let applied = kubectl.run(&["apply", "-f", file.to_str().unwrap()]).await;
-    assert_eq!(applied, "namespace/x created\n");
+    for (command, created) in [
+        ("namespace shop", "namespace/shop"),
+        (
+            "configmap settings --from-literal=a=1",
+            "configmap/settings",
+        ),
+        (
+            "deployment pay --image=pay:1 --replicas=2 --port=8080",
+            "deployment.apps/pay",
+        ),
+        ("job once --image=pay:1", "job.batch/once"),
+    ] {
+        let words: Vec<_> = ["create"].into_iter().chain(command.split(' ')).collect();
+        let printed = kubectl.run(&words).await;
+        assert_eq!(printed, format!("{created} created\n"));
+    }
+    let data = ["get", "cm", "settings", "-o", "jsonpath={.data.a}"];
+    assert_eq!(kubectl.run(&data).await, "1");
+    let port = "jsonpath={.spec.replicas} {..containers[0].image} {..containerPort}";
+    let deployment = ["get", "deploy", "pay", "-o", port];
+    assert_eq!(kubectl.run(&deployment).await, "2 pay:1 8080");
+    let again = kubectl.fail(&["create", "namespace", "shop"]).await;
+    assert!(again.contains("already exists"), "{again}");
     test.cluster.shutdown().await;
 }
 

@@ -59,7 +59,9 @@ fn full(message: &Message) -> Vec<u8> {
 
 #[test]
 fn every_field_of_the_table_is_a_field_of_the_kind() {
-    for resource in Resource::ALL {
+    // Definitions come from files only, and kubectl sends those as JSON.
+    let in_protobuf = |resource: &Resource| *resource != Resource::CustomResourceDefinitions;
+    for resource in Resource::ALL.into_iter().filter(in_protobuf) {
         let (api_version, kind) = (resource.api_version(), resource.kind());
         let Some(message) = schema::message(&format!("{api_version}.{kind}")) else {
             panic!("{api_version} {kind} is not in the table");
