@@ -7,6 +7,7 @@
 mod deployment;
 mod endpoint_slice;
 mod garbage;
+mod job;
 mod namespace;
 mod ownership;
 mod replica_set;
@@ -49,6 +50,14 @@ pub(crate) fn spawn(store: &Store, tasks: &TaskTracker, shutdown: &CancellationT
         endpoint_slice::sync,
         "endpoint-slice-controller",
     );
+    let mut memory = job::Memory::default();
+    tasks.spawn(run(
+        store.clone(),
+        Kinds::Only(&[Resource::Jobs, Resource::Pods]),
+        Recorder::new(store.clone(), "job-controller"),
+        move |store, recorder| job::sync(store, recorder, &mut memory),
+        shutdown.clone(),
+    ));
     start_for(Kinds::All, garbage::sync, "garbage-collector");
     start_for(Kinds::All, namespace::sync, "namespace-controller");
 }
@@ -59,7 +68,7 @@ async fn run(
     store: Store,
     watched: Kinds,
     recorder: Recorder,
-    sync: fn(&Store, &Recorder) -> Option<Duration>,
+    mut sync: impl FnMut(&Store, &Recorder) -> Option<Duration>,
     shutdown: CancellationToken,
 ) {
     let mut changes = store.changes(watched);

@@ -1,6 +1,6 @@
 //! ReplicaSets: as many pods as asked for.
 
-mod victims;
+pub(super) mod victims;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use crate::clock;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The names of the `count` pods whose loss costs least.
-pub(super) fn choose(pods: &[&Pod], count: usize, now: Timestamp) -> Vec<String> {
+pub(in crate::controllers) fn choose(pods: &[&Pod], count: usize, now: Timestamp) -> Vec<String> {
     let mut ordered = pods.to_vec();
     ordered.sort_by(|one, other| order(one, other, now));
     ordered
