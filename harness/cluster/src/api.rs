@@ -9,12 +9,14 @@ mod delete;
 mod discovery;
 mod error;
 mod log;
+mod measured;
 mod protobuf;
 mod read;
 mod request;
 mod scale;
 mod service_address;
 mod table;
+mod versions;
 mod watch;
 mod write;
 
@@ -29,6 +31,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
 use crate::node::logs::Logs;
 use crate::store::{Store, Subresource};
 use error::ApiError;
@@ -51,10 +54,12 @@ struct Parts {
     addresses: ServiceAddresses,
     /// The logs of the node, if there is one.
     logs: Option<Logs>,
+    metrics: Metrics,
     shutdown: CancellationToken,
 }
 
 /// One request for objects, taken apart.
+#[derive(Debug)]
 struct Call {
     method: Method,
     target: Target,
@@ -64,6 +69,24 @@ struct Call {
     body: Bytes,
 }
 
+impl Call {
+    /// What the request does, as discovery names it.
+    fn verb(&self) -> &'static str {
+        let named = self.target.name.is_some();
+        match self.method {
+            Method::GET if named => "get",
+            Method::GET if self.parameters.watch() => "watch",
+            Method::GET => "list",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE if named => "delete",
+            Method::DELETE => "deletecollection",
+            _ => "",
+        }
+    }
+}
+
 impl Api {
     /// An API over `store`, for those who know `token`. Watches end at `shutdown`.
     pub(crate) fn new(
@@ -71,6 +94,7 @@ impl Api {
         addresses: ServiceAddresses,
         token: String,
         logs: Option<Logs>,
+        metrics: Metrics,
         shutdown: CancellationToken,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -78,6 +102,7 @@ impl Api {
             token,
             addresses,
             logs,
+            metrics,
             shutdown,
         }))
     }
@@ -244,6 +269,18 @@ fn program(headers: &HeaderMap) -> &str {
 }
 
 fn objects(api: &Parts, call: Call) -> Result<Response, ApiError> {
+    if !call
+        .target
+        .resource
+        .description()
+        .verbs
+        .contains(&call.verb())
+    {
+        return Err(not_allowed(&call.method, &call.target));
+    }
+    if measured::is_measured(call.target.resource) {
+        return measured::answer(&api.store, &api.metrics, &call);
+    }
     match (call.target.name.is_some(), call.target.subresource) {
         (false, _) => collection(api, call),
         (true, None) => object(api, &call),
@@ -307,7 +344,7 @@ fn object(api: &Parts, call: &Call) -> Result<Response, ApiError> {
         Method::GET => {
             let found = read::existing(&api.store, &call.target)?;
             Ok(document(&read::rendered(
-                call.target.resource,
+                &call.target,
                 &found,
                 call.view,
                 &call.parameters,
@@ -341,7 +378,7 @@ fn subresource(api: &Parts, call: &Call, part: Subresource) -> Result<Response, 
     Ok(match part {
         Subresource::Scale => document(&scale::of(&object)),
         Subresource::Status | Subresource::Log => document(&read::rendered(
-            call.target.resource,
+            &call.target,
             &object,
             call.view,
             &call.parameters,
@@ -370,6 +407,14 @@ fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), Api
     let change = match call.method {
         Method::PUT => Change::Replace(write::parse_body(&call.headers, &call.body)?),
         _ => write::parse_patch(&call.headers, &call.body)?,
+    };
+    // Who manages which field is known of the stored version only.
+    let (change, target) = match change {
+        Change::Apply(applied) => (
+            Change::Apply(versions::to_stored(target, applied)?),
+            &target.as_stored(),
+        ),
+        change => (change, target),
     };
     let store = store_for(api, parameters.dry_run());
     match (&change, read::existing(&store, target)) {
@@ -401,7 +446,7 @@ fn written_response(
     view: View,
     written: &write::Written,
 ) -> Response {
-    let body = read::rendered(target.resource, &written.object, view, parameters);
+    let body = read::rendered(target, &written.object, view, parameters);
     let mut response = (code, document(&body)).into_response();
     for warning in &written.warnings {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");

@@ -7,10 +7,13 @@
 mod deployment;
 mod endpoint_slice;
 mod garbage;
+mod horizontal_pod_autoscaler;
 mod job;
 mod namespace;
 mod ownership;
 mod replica_set;
+
+pub use horizontal_pod_autoscaler::AutoscalingOptions;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use crate::object::{self, text};
-use crate::store::{Description, Subresource};
+use crate::store::{Description, Subresource, VERBS};
 
 /// A kind which a definition makes known. Its identity is its group and plural:
 /// what a changed definition says about the kind applies to the same objects.
@@ -63,6 +63,7 @@ impl Kind {
             description: Description {
                 group: leaked(text(spec, "/group")),
                 version: leaked(text(version, "/name")),
+                other_versions: &[],
                 kind: leaked(text(names, "/kind")),
                 plural: leaked(text(names, "/plural")),
                 singular: leaked(text(names, "/singular")),
@@ -74,6 +75,7 @@ impl Kind {
                     .map(leaked)
                     .collect::<Vec<_>>()
                     .leak(),
+                verbs: VERBS,
                 subresources: parts
                     .filter(|part| has(part.name()))
                     .collect::<Vec<_>>()

@@ -12,15 +12,18 @@ mod custom;
 mod events;
 mod images;
 mod local_cluster;
+mod metrics;
 mod node;
 mod object;
 mod patch;
 pub mod pod_shim;
 mod proxy;
+mod quantity;
 mod selector;
 mod store;
 mod subnet;
 
+pub use controllers::AutoscalingOptions;
 pub use images::{ImageMap, Program};
 pub use local_cluster::{LocalCluster, Options, StartError};
 pub use patch::strategic_merge;

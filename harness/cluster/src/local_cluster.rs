@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, ServiceAddresses};
-use crate::controllers;
+use crate::controllers::{self, AutoscalingOptions};
 use crate::images::ImageMap;
+use crate::metrics::Metrics;
 use crate::node::{self, NodeError, NodeHandle, NodeOptions, RELIST_PERIOD};
 use crate::pod_shim::Isolation;
 use crate::proxy::{self, ProxyHandle, ProxyOptions, ServiceRoutes};
@@ -38,6 +39,8 @@ pub struct Options {
     /// How often the node looks for containers that have started or ended. `None`: once a second,
     /// like the kubelet.
     pub relist_period: Option<Duration>,
+    /// How often pods are measured and autoscalers decide.
+    pub autoscaling: AutoscalingOptions,
 }
 
 /// A cluster which could not be started.
@@ -74,6 +77,7 @@ pub struct LocalCluster {
     proxy: ProxyHandle,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    autoscaling_deviations: Vec<String>,
 }
 
 impl LocalCluster {
@@ -84,6 +88,7 @@ impl LocalCluster {
         let store = Store::new();
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let metrics = Metrics::new(options.autoscaling.metric_resolution);
         let node = if options.pod_shim.is_empty() {
             None
         } else {
@@ -94,9 +99,13 @@ impl LocalCluster {
                 subnet,
                 isolation: options.isolation,
                 relist_period: options.relist_period.unwrap_or(RELIST_PERIOD),
+                metrics: metrics.clone(),
             };
             Some(node::spawn(store.clone(), node).await?)
         };
+        if node.is_some() {
+            tasks.spawn(metrics.clone().run(shutdown.clone()));
+        }
         let proxy_options = ProxyOptions {
             publish_services: options.publish_services,
             ..ProxyOptions::default()
@@ -106,7 +115,14 @@ impl LocalCluster {
         let token = random_token();
         let logs = node.as_ref().map(|node| node.logs().clone());
         let addresses = ServiceAddresses::new(subnet, options.publish_services, proxy.listeners());
-        let api = Api::new(store, addresses, token.clone(), logs, shutdown.clone());
+        let api = Api::new(
+            store,
+            addresses,
+            token.clone(),
+            logs,
+            metrics,
+            shutdown.clone(),
+        );
         let stopped = shutdown.clone().cancelled_owned();
         let server = axum::serve(listener, api.router()).with_graceful_shutdown(stopped);
         tasks.spawn(async move {
@@ -121,6 +137,7 @@ impl LocalCluster {
             proxy,
             tasks,
             shutdown,
+            autoscaling_deviations: options.autoscaling.deviations(),
         })
     }
 
@@ -180,6 +197,10 @@ current-context: holdfast
                 period.as_millis(),
                 RELIST_PERIOD.as_millis()
             ));
+        }
+        if !self.autoscaling_deviations.is_empty() {
+            let deviations = self.autoscaling_deviations.join(", ");
+            emulations.push(format!("autoscaling is set up differently: {deviations}"));
         }
         emulations
     }

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::events::{Recorder, Severity};
 use crate::images::ImageMap;
+use crate::metrics::Metrics;
 use crate::object;
 use crate::pod_shim::Isolation;
 use crate::store::{Event, EventKind, Resource, Store, Watch};
@@ -75,6 +76,7 @@ pub(crate) struct NodeOptions {
     /// `None`: the best one that this machine permits.
     pub(crate) isolation: Option<Isolation>,
     pub(crate) relist_period: Duration,
+    pub(crate) metrics: Metrics,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +96,7 @@ pub(crate) struct NodeContext {
     pub(crate) images: ImageMap,
     pub(crate) shim: Shim,
     pub(crate) logs: Logs,
+    pub(crate) metrics: Metrics,
     pub(crate) relist: Relist,
     addresses: Addresses,
     /// What goes on after a pod's end.
@@ -214,6 +217,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
         images: options.images,
         shim,
         logs: Logs::new(options.log_directory),
+        metrics: options.metrics,
         relist: Relist {
             origin: Instant::now(),
             period: options.relist_period,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::custom::CustomResource;
 use crate::{clock, object};
-pub(crate) use resource::{Description, Resource, Subresource, api_version};
+pub(crate) use resource::{Description, Resource, Subresource, VERBS, api_version};
 pub(crate) use watch::{Changes, Event, EventKind, Expired, Kinds, Watch};
 
 /// How many events a watch can look back. Older ones are forgotten, and a

@@ -3,6 +3,7 @@
 //!
 //! Everything here is a function over values.
 
+mod autoscaler;
 mod defaults;
 mod job;
 mod pod_checks;
@@ -30,11 +31,14 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
         Resource::Deployments => Some(json!({})),
         Resource::ReplicaSets => Some(json!({"replicas": 0})),
         Resource::Jobs => Some(json!({})),
+        Resource::HorizontalPodAutoscalers => Some(json!({"desiredReplicas": 0})),
         Resource::Nodes
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
         | Resource::Leases
+        | Resource::PodMetrics
+        | Resource::NodeMetrics
         | Resource::CustomResourceDefinitions
         | Resource::Custom(_) => None,
     };
@@ -70,6 +74,7 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         Resource::Deployments => check_deployment(new, old, &mut causes),
         Resource::ReplicaSets => check_workload(new, old, &mut causes),
         Resource::Jobs => job::check(new, old, &mut causes),
+        Resource::HorizontalPodAutoscalers => autoscaler::check(&new["spec"], &mut causes),
         Resource::Services => check_service(new, old, &mut causes),
         Resource::Namespaces
         | Resource::Nodes
@@ -77,6 +82,8 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         | Resource::Events
         | Resource::EndpointSlices
         | Resource::Leases
+        | Resource::PodMetrics
+        | Resource::NodeMetrics
         | Resource::CustomResourceDefinitions
         | Resource::Custom(_) => {}
     }

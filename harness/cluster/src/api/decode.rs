@@ -1,6 +1,7 @@
 //! From a request body to an object: formats, types, unknown fields.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service};
@@ -11,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::error::ApiError;
-use crate::store::Resource;
+use crate::store::{Resource, api_version as api_version_of};
 
 /// An object as its type describes it, and the fields which the type does not know.
 #[derive(Debug)]
@@ -21,9 +22,13 @@ pub(super) struct Decoded {
     pub(super) unknown_fields: Vec<String>,
 }
 
-/// Checks that an object has the types of its kind and drops the rest.
-pub(super) fn decode(resource: Resource, object: Value) -> Result<Decoded, ApiError> {
-    check_kind(resource, &object)?;
+/// Checks that an object has the types of its kind in this version and drops the rest.
+pub(super) fn decode(
+    resource: Resource,
+    version: &str,
+    object: Value,
+) -> Result<Decoded, ApiError> {
+    check_kind(resource, version, &object)?;
     let decoded = match resource {
         Resource::Namespaces => through::<Namespace>(object),
         Resource::Nodes => through::<Node>(object),
@@ -35,22 +40,30 @@ pub(super) fn decode(resource: Resource, object: Value) -> Result<Decoded, ApiEr
         Resource::Deployments => through::<Deployment>(object),
         Resource::ReplicaSets => through::<ReplicaSet>(object),
         Resource::Jobs => through::<Job>(object),
+        Resource::HorizontalPodAutoscalers if version == "v1" => {
+            through::<autoscaling::v1::HorizontalPodAutoscaler>(object)
+        }
+        Resource::HorizontalPodAutoscalers => {
+            through::<autoscaling::v2::HorizontalPodAutoscaler>(object)
+        }
         Resource::Leases => through::<Lease>(object),
+        // Nobody can write them.
+        Resource::PodMetrics | Resource::NodeMetrics => with_typed_metadata(object),
         Resource::CustomResourceDefinitions => through::<CustomResourceDefinition>(object),
         Resource::Custom(_) => with_typed_metadata(object),
     };
     decoded.map_err(|error| {
-        let (kind, version) = (resource.kind(), resource.version());
+        let kind = resource.kind();
         ApiError::BadRequest(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
         ))
     })
 }
 
-fn check_kind(resource: Resource, object: &Value) -> Result<(), ApiError> {
+fn check_kind(resource: Resource, version: &str, object: &Value) -> Result<(), ApiError> {
     let kind = crate::object::text(object, "/kind");
     let api_version = crate::object::text(object, "/apiVersion");
-    let expected = (resource.api_version(), resource.kind());
+    let expected = (api_version_of(resource.group(), version), resource.kind());
     let absent_or = |given: &str, expected: &str| given.is_empty() || given == expected;
     if absent_or(api_version, &expected.0) && absent_or(kind, expected.1) {
         return Ok(());
@@ -99,6 +112,15 @@ fn quantities_to_text(object: &mut Value) {
                             .for_each(number_to_text);
                     }
                     Value::Number(_) if name == "sizeLimit" => number_to_text(value),
+                    Value::Object(target) if name == "target" => {
+                        for quantity in ["value", "averageValue"] {
+                            target
+                                .get_mut(quantity)
+                                .filter(|value| value.is_number())
+                                .into_iter()
+                                .for_each(number_to_text);
+                        }
+                    }
                     value => quantities_to_text(value),
                 }
             }
@@ -142,7 +164,7 @@ mod tests {
             "selector": {},
             "template": {"spec": {"containers": [{"name": "c", "imag": "x", "resources": {"limits": {"cpu": 1}}}]}},
         }});
-        let decoded = decode(Resource::Deployments, object).unwrap();
+        let decoded = decode(Resource::Deployments, "v1", object).unwrap();
         assert_eq!(
             decoded.unknown_fields,
             ["spec.replcas", "spec.template.spec.containers[0].imag"]
@@ -154,7 +176,14 @@ mod tests {
 
     #[test]
     fn another_kind_or_type_is_refused() {
-        assert!(decode(Resource::Pods, json!({"kind": "Service"})).is_err());
-        assert!(decode(Resource::Deployments, json!({"spec": {"replicas": "two"}})).is_err());
+        assert!(decode(Resource::Pods, "v1", json!({"kind": "Service"})).is_err());
+        assert!(
+            decode(
+                Resource::Deployments,
+                "v1",
+                json!({"spec": {"replicas": "two"}})
+            )
+            .is_err()
+        );
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::error::{ApiError, deletion_status};
 use super::request::{Parameters, Target};
+use super::versions;
 use super::write::parse_body;
 use crate::object;
 use crate::store::{DeleteOptions, Deletion, Propagation, Store, StoreError};
@@ -86,7 +87,7 @@ pub(super) fn one(store: &Store, target: &Target, request: &Request) -> Result<V
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let name = target.name.as_deref().unwrap_or_default();
     let answer = match store.delete(target.resource, namespace, name, &request.options)? {
-        Deletion::Pending(object) => Value::clone(&object),
+        Deletion::Pending(object) => versions::to_served(target, &object).into_owned(),
         Deletion::Removed(object) => deletion_status(target.resource, name, object::uid(&object)),
     };
     Ok(answer)
@@ -113,8 +114,8 @@ pub(super) fn many(
     }
     Ok(json!({
         "kind": format!("{}List", target.resource.kind()),
-        "apiVersion": target.resource.api_version(),
+        "apiVersion": target.api_version(),
         "metadata": {"resourceVersion": revision.to_string()},
-        "items": deleted.iter().map(Arc::as_ref).collect::<Vec<&Value>>(),
+        "items": deleted.iter().map(|object| versions::to_served(target, object)).collect::<Vec<_>>(),
     }))
 }

@@ -15,16 +15,6 @@ const MINOR: &str = "33";
 pub(super) const GIT_VERSION: &str = "v1.33.0+holdfast";
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
 
 pub(super) fn version() -> Value {
     json!({
@@ -40,20 +30,30 @@ pub(super) fn version() -> Value {
     })
 }
 
-/// The groups (without the core) with their version; each group has one.
-fn groups(served: &[Resource]) -> BTreeMap<&'static str, &'static str> {
-    served
-        .iter()
-        .filter(|resource| !resource.group().is_empty())
-        .map(|resource| (resource.group(), resource.version()))
-        .collect()
+/// The groups (without the core) with their versions, the preferred one first.
+fn groups(served: &[Resource]) -> BTreeMap<&'static str, Vec<&'static str>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for known in served.iter().map(|resource| resource.description()) {
+        let versions = groups.entry(known.group).or_default();
+        for version in known.versions() {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+    }
+    groups.remove("");
+    groups
 }
 
-fn descriptions(served: &[Resource], group: &str) -> impl Iterator<Item = &'static Description> {
+fn descriptions(
+    served: &[Resource],
+    group: &str,
+    version: &str,
+) -> impl Iterator<Item = &'static Description> {
     served
         .iter()
         .map(|resource| resource.description())
-        .filter(move |known| known.group == group)
+        .filter(move |known| known.group == group && known.serves(version))
 }
 
 /// Whether the client understands the one-document form.
@@ -71,7 +71,7 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 /// `/api`: content type and document.
 pub(super) fn core(served: &[Resource], headers: &HeaderMap) -> (&'static str, Value) {
     if wants_aggregated(headers) {
-        return (AGGREGATED, aggregated(served, [("", "v1")]));
+        return (AGGREGATED, aggregated(served, [("", vec!["v1"])]));
     }
     let document = json!({
         "kind": "APIVersions",
@@ -98,22 +98,25 @@ pub(super) fn apis(served: &[Resource], headers: &HeaderMap) -> (&'static str, V
 
 /// `/apis/<group>`.
 pub(super) fn group(served: &[Resource], name: &str) -> Option<Value> {
-    let version = groups(served).get(name).copied()?;
-    let version = json!({"groupVersion": api_version(name, version), "version": version});
+    let groups = groups(served);
+    let versions = groups.get(name)?.iter();
+    let versions: Vec<_> = versions
+        .map(|version| json!({"groupVersion": api_version(name, version), "version": version}))
+        .collect();
     Some(json!({
-        "kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": [version], "preferredVersion": version,
+        "kind": "APIGroup", "apiVersion": "v1", "name": name,
+        "versions": versions, "preferredVersion": versions[0],
     }))
 }
 
 /// `/api/v1` and `/apis/<group>/<version>`.
 pub(super) fn resources(served: &[Resource], group: &str, version: &str) -> Option<Value> {
-    let known: Vec<_> = descriptions(served, group)
-        .filter(|known| known.version == version)
-        .collect();
+    let known: Vec<_> = descriptions(served, group, version).collect();
     if known.is_empty() {
         return None;
     }
-    let resources: Vec<_> = known.into_iter().flat_map(api_resources).collect();
+    let of_kind = |known| api_resources(known, version);
+    let resources: Vec<_> = known.into_iter().flat_map(of_kind).collect();
     Some(json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -122,18 +125,18 @@ pub(super) fn resources(served: &[Resource], group: &str, version: &str) -> Opti
     }))
 }
 
-fn api_resources(known: &Description) -> Vec<Value> {
+fn api_resources(known: &'static Description, version: &str) -> Vec<Value> {
     let main = json!({
         "name": known.plural,
         "singularName": known.singular,
         "namespaced": known.namespaced,
         "kind": known.kind,
-        "verbs": VERBS,
+        "verbs": known.verbs,
         "shortNames": known.short_names,
         "categories": known.categories,
     });
     let parts = known.subresources.iter().map(|part| {
-        let (group, version, kind) = response_kind(known, *part);
+        let (group, version, kind) = response_kind(known, version, *part);
         json!({
             "name": format!("{}/{}", known.plural, part.name()),
             "singularName": "",
@@ -147,12 +150,13 @@ fn api_resources(known: &Description) -> Vec<Value> {
     std::iter::once(main).chain(parts).collect()
 }
 
-fn response_kind(
-    known: &Description,
+fn response_kind<'a>(
+    known: &'static Description,
+    version: &'a str,
     part: Subresource,
-) -> (&'static str, &'static str, &'static str) {
+) -> (&'static str, &'a str, &'static str) {
     match part {
-        Subresource::Status | Subresource::Log => (known.group, known.version, known.kind),
+        Subresource::Status | Subresource::Log => (known.group, version, known.kind),
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
     }
 }
@@ -166,17 +170,24 @@ fn subresource_verbs(part: Subresource) -> &'static [&'static str] {
 
 fn aggregated(
     served: &[Resource],
-    groups: impl IntoIterator<Item = (&'static str, &'static str)>,
+    groups: impl IntoIterator<Item = (&'static str, Vec<&'static str>)>,
 ) -> Value {
+    let in_version = |group, version| {
+        let resources: Vec<_> = descriptions(served, group, version)
+            .map(|known| aggregated_resource(known, version))
+            .collect();
+        json!({"version": version, "resources": resources, "freshness": "Current"})
+    };
     let items: Vec<_> = groups
         .into_iter()
-        .map(|(group, version)| {
-            let resources: Vec<_> = descriptions(served, group)
-                .map(aggregated_resource)
+        .map(|(group, versions)| {
+            let versions: Vec<_> = versions
+                .into_iter()
+                .map(|version| in_version(group, version))
                 .collect();
             json!({
                 "metadata": {"name": group, "creationTimestamp": null},
-                "versions": [{"version": version, "resources": resources, "freshness": "Current"}],
+                "versions": versions,
             })
         })
         .collect();
@@ -188,7 +199,7 @@ fn aggregated(
     })
 }
 
-fn aggregated_resource(known: &'static Description) -> Value {
+fn aggregated_resource(known: &'static Description, version: &str) -> Value {
     let response =
         |(group, version, kind)| json!({"group": group, "version": version, "kind": kind});
     let subresources: Vec<_> = known
@@ -197,17 +208,17 @@ fn aggregated_resource(known: &'static Description) -> Value {
         .map(|part| {
             json!({
                 "subresource": part.name(),
-                "responseKind": response(response_kind(known, *part)),
+                "responseKind": response(response_kind(known, version, *part)),
                 "verbs": subresource_verbs(*part),
             })
         })
         .collect();
     json!({
         "resource": known.plural,
-        "responseKind": response((known.group, known.version, known.kind)),
+        "responseKind": response((known.group, version, known.kind)),
         "scope": if known.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": known.singular,
-        "verbs": VERBS,
+        "verbs": known.verbs,
         "shortNames": known.short_names,
         "categories": known.categories,
         "subresources": subresources,
@@ -218,11 +229,13 @@ fn aggregated_resource(known: &'static Description) -> Value {
 /// path below which everything is served.
 pub(super) fn openapi_index(served: &[Resource], base: &str) -> Value {
     let mut paths = serde_json::Map::new();
-    let core = std::iter::once(("", "v1"));
-    for (group, version) in core.chain(groups(served)) {
-        let path = path_prefix(group, version);
-        let url = format!("{base}/openapi/v3/{path}?hash={GIT_VERSION}");
-        paths.insert(path, json!({"serverRelativeURL": url}));
+    let core = std::iter::once(("", vec!["v1"]));
+    for (group, versions) in core.chain(groups(served)) {
+        for version in versions {
+            let path = path_prefix(group, version);
+            let url = format!("{base}/openapi/v3/{path}?hash={GIT_VERSION}");
+            paths.insert(path, json!({"serverRelativeURL": url}));
+        }
     }
     json!({"paths": paths})
 }
@@ -239,13 +252,15 @@ fn path_prefix(group: &str, version: &str) -> String {
 /// the PATCH operation in which kubectl looks for `fieldValidation`. Strategic
 /// merge is not advertised, so that kubectl uses its built-in merge keys.
 pub(super) fn openapi(served: &[Resource], group: &str, version: &str) -> Option<Value> {
-    let known: Vec<_> = descriptions(served, group)
-        .filter(|known| known.version == version)
-        .collect();
+    let known: Vec<_> = descriptions(served, group, version).collect();
     if known.is_empty() {
         return None;
     }
-    let paths: serde_json::Map<_, _> = known.into_iter().map(openapi_path).collect();
+    let paths: serde_json::Map<_, _> = known
+        .into_iter()
+        .filter(|known| known.verbs.contains(&"patch"))
+        .map(|known| openapi_path(known, version))
+        .collect();
     Some(json!({
         "openapi": "3.0.0",
         "info": {"title": "Holdfast local cluster", "version": GIT_VERSION},
@@ -254,8 +269,8 @@ pub(super) fn openapi(served: &[Resource], group: &str, version: &str) -> Option
     }))
 }
 
-fn openapi_path(known: &Description) -> (String, Value) {
-    let prefix = path_prefix(known.group, known.version);
+fn openapi_path(known: &Description, version: &str) -> (String, Value) {
+    let prefix = path_prefix(known.group, version);
     let scope = if known.namespaced {
         "namespaces/{namespace}/"
     } else {
@@ -273,7 +288,7 @@ fn openapi_path(known: &Description) -> (String, Value) {
             "responses": {"200": {"description": "OK"}},
             "x-kubernetes-action": "patch",
             "x-kubernetes-group-version-kind":
-                {"group": known.group, "version": known.version, "kind": known.kind},
+                {"group": known.group, "version": version, "kind": known.kind},
         }
     });
     (

@@ -9,24 +9,25 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::request::{Filter, Parameters, Target, View};
 use super::table;
+use super::versions;
 use crate::store::{Expired, Resource, Store, StoreError};
 use crate::{clock, object};
 
 /// An object in the wanted form.
 pub(super) fn rendered(
-    resource: Resource,
+    target: &Target,
     found: &Arc<Value>,
     view: View,
     parameters: &Parameters,
 ) -> Value {
     match view {
-        View::Full => Value::clone(found),
+        View::Full => versions::to_served(target, found).into_owned(),
         View::Metadata => table::partial_metadata(found),
         View::Table => {
             let metadata = json!({"resourceVersion": found["metadata"]["resourceVersion"]});
             let rows = std::slice::from_ref(found);
             table::table(
-                resource,
+                target,
                 rows,
                 &metadata,
                 &parameters.include_object,
@@ -74,27 +75,44 @@ pub(super) fn list(
             metadata["remainingItemCount"] = page.remaining.into();
         }
     }
-    Ok(match view {
+    Ok(rendered_list(
+        target,
+        &page.objects,
+        &metadata,
+        view,
+        parameters,
+    ))
+}
+
+/// Objects in the wanted form.
+pub(super) fn rendered_list(
+    target: &Target,
+    objects: &[Arc<Value>],
+    metadata: &Value,
+    view: View,
+    parameters: &Parameters,
+) -> Value {
+    match view {
         View::Table => table::table(
-            target.resource,
-            &page.objects,
-            &metadata,
+            target,
+            objects,
+            metadata,
             &parameters.include_object,
             clock::now(),
         ),
         View::Full => json!({
             "kind": format!("{}List", target.resource.kind()),
-            "apiVersion": target.resource.api_version(),
+            "apiVersion": target.api_version(),
             "metadata": metadata,
-            "items": page.objects.iter().map(Arc::as_ref).collect::<Vec<&Value>>(),
+            "items": objects.iter().map(|object| versions::to_served(target, object)).collect::<Vec<_>>(),
         }),
         View::Metadata => json!({
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": metadata,
-            "items": page.objects.iter().map(|object| table::partial_metadata(object)).collect::<Vec<_>>(),
+            "items": objects.iter().map(|object| table::partial_metadata(object)).collect::<Vec<_>>(),
         }),
-    })
+    }
 }
 
 struct Page {

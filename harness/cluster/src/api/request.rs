@@ -6,12 +6,14 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use crate::selector::{Selector, field::FieldSelector};
-use crate::store::{Resource, Subresource};
+use crate::store::{Resource, Subresource, api_version};
 
 /// The objects or the object which a path means.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub(crate) struct Target {
     pub(crate) resource: Resource,
+    /// The version in which the client speaks of it.
+    pub(crate) version: &'static str,
     /// `None` for all namespaces, and for kinds without namespaces.
     pub(crate) namespace: Option<String>,
     pub(crate) name: Option<String>,
@@ -42,6 +44,10 @@ impl Target {
             [] => return Err(ApiError::NoSuchPath),
         };
         let resource = find(plural).ok_or(ApiError::NoSuchPath)?;
+        let mut versions = resource.description().versions();
+        let version = versions
+            .find(|known| *known == version)
+            .ok_or(ApiError::NoSuchPath)?;
         let (name, subresource) = match rest {
             [] => (None, None),
             [name] => (Some((*name).to_owned()), None),
@@ -56,6 +62,7 @@ impl Target {
         }
         Ok(Self {
             resource,
+            version,
             namespace,
             name,
             subresource,
@@ -75,6 +82,21 @@ fn find_subresource(resource: Resource, name: &str) -> Result<Subresource, ApiEr
                 "{plural}/{name} is not supported by the local cluster"
             ))
         })
+}
+
+impl Target {
+    /// The same in the version in which the objects are stored.
+    pub(crate) fn as_stored(&self) -> Self {
+        Self {
+            version: self.resource.version(),
+            ..self.clone()
+        }
+    }
+
+    /// The `apiVersion` of an object in the client's version.
+    pub(crate) fn api_version(&self) -> String {
+        api_version(self.resource.group(), self.version)
+    }
 }
 
 /// Query parameters of all verbs.
@@ -248,6 +270,7 @@ mod tests {
             let (namespace, name) = (namespace.map(str::to_owned), name.map(str::to_owned));
             Some(Target {
                 resource,
+                version: "v1",
                 namespace,
                 name,
                 subresource,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::request::Target;
+use super::versions;
 use crate::store::Resource;
 
 /// A column; wide ones are shown with `-o wide` only.
@@ -88,6 +90,21 @@ fn columns(resource: Resource) -> Vec<Column> {
             &["Name", "Status", "Completions", "Duration", "Age"],
             WORKLOAD_DETAILS.into(),
         ),
+        Resource::HorizontalPodAutoscalers => with(
+            &[
+                "Name",
+                "Reference",
+                "Targets",
+                "MinPods",
+                "MaxPods",
+                "Replicas",
+                "Age",
+            ],
+            vec![],
+        ),
+        Resource::PodMetrics | Resource::NodeMetrics => {
+            with(&["Name", "cpu", "memory", "Window"], vec![])
+        }
         Resource::Leases => with(&["Name", "Holder", "Age"], vec![]),
         Resource::Namespaces => with(&["Name", "Status", "Age"], vec![]),
         Resource::ConfigMaps => with(&["Name", "Data", "Age"], vec![]),
@@ -99,13 +116,13 @@ fn columns(resource: Resource) -> Vec<Column> {
 /// The objects of one kind as a `Table`. `include_object` is the parameter
 /// `includeObject`: `None`, `Metadata` (the default) or `Object`.
 pub(super) fn table(
-    resource: Resource,
+    target: &Target,
     objects: &[Arc<Value>],
     metadata: &Value,
     include_object: &str,
     now: Timestamp,
 ) -> Value {
-    let definitions: Vec<_> = columns(resource)
+    let definitions: Vec<_> = columns(target.resource)
         .into_iter()
         .map(|column| {
             json!({
@@ -122,10 +139,10 @@ pub(super) fn table(
         .map(|object| {
             let embedded = match include_object {
                 "None" => Value::Null,
-                "Object" => Value::clone(object),
+                "Object" => versions::to_served(target, object).into_owned(),
                 _ => partial_metadata(object),
             };
-            json!({"cells": cells::cells(resource, object, now), "object": embedded})
+            json!({"cells": cells::cells(target.resource, object, now), "object": embedded})
         })
         .collect();
     json!({
@@ -154,8 +171,15 @@ mod tests {
     fn each_row_has_a_cell_for_each_column() {
         let empty = Arc::new(json!({"metadata": {"name": "x"}}));
         for resource in Resource::ALL {
-            let table = table(
+            let target = Target {
                 resource,
+                version: resource.version(),
+                namespace: None,
+                name: None,
+                subresource: None,
+            };
+            let table = table(
+                &target,
                 &[Arc::clone(&empty)],
                 &json!({}),
                 "",

@@ -23,6 +23,7 @@ fn client(store: &Store) -> Client {
         addresses,
         "token".to_owned(),
         None,
+        Metrics::new(Duration::from_secs(15)),
         CancellationToken::new(),
     );
     let router =

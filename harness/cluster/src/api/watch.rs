@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{ApiError, expired_status};
 use super::read::rendered;
 use super::request::{Filter, Parameters, Target, View};
-use crate::store::{Event, EventKind, Expired, Resource, Store, Watch};
+use crate::store::{Event, EventKind, Expired, Store, Watch};
 
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// How long a watch lasts when the client does not say.
@@ -41,7 +41,7 @@ pub(super) fn watch(
     };
     let body = match store.watch(target.resource, from) {
         Ok(watch) => {
-            let lines = Lines::new(watch, target.resource, filter, parameters, view, shutdown);
+            let lines = Lines::new(watch, target.clone(), filter, parameters, view, shutdown);
             Body::from_stream(stream::unfold(lines, |mut lines| async move {
                 let line = lines.next().await?;
                 Some((Ok::<_, std::convert::Infallible>(line), lines))
@@ -55,7 +55,7 @@ pub(super) fn watch(
 /// The lines of one watch.
 struct Lines {
     watch: Watch,
-    resource: Resource,
+    target: Target,
     filter: Filter,
     parameters: Parameters,
     view: View,
@@ -70,7 +70,7 @@ struct Lines {
 impl Lines {
     fn new(
         watch: Watch,
-        resource: Resource,
+        target: Target,
         filter: Filter,
         parameters: Parameters,
         view: View,
@@ -83,7 +83,7 @@ impl Lines {
         Self {
             initial_bookmark_due: parameters.send_initial_events(),
             watch,
-            resource,
+            target,
             filter,
             parameters,
             view,
@@ -131,7 +131,7 @@ impl Lines {
         };
         line(
             kind,
-            &rendered(self.resource, object, self.view, &self.parameters),
+            &rendered(&self.target, object, self.view, &self.parameters),
         )
     }
 
@@ -140,9 +140,9 @@ impl Lines {
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let kind = self.resource.kind();
+        let kind = self.target.resource.kind();
         let object =
-            json!({"kind": kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
+            json!({"kind": kind, "apiVersion": self.target.api_version(), "metadata": metadata});
         line("BOOKMARK", &object)
     }
 }

@@ -14,6 +14,7 @@ use super::protobuf;
 use super::request::{Parameters, Target};
 use super::scale;
 use super::service_address::{self, PortCheck, ServiceAddresses};
+use super::versions;
 use crate::object;
 use crate::patch::strategic_merge;
 use crate::store::{Resource, Store, StoreError, Subresource};
@@ -107,7 +108,7 @@ pub(super) fn create(
     let resource = target.resource;
     let mut warnings = admission::warnings(resource, &object);
     set_namespace(target, &mut object)?;
-    let mut object = typed(resource, object, parameters, &mut warnings)?;
+    let mut object = typed(target, object, parameters, &mut warnings)?;
     admission::prepare_new(resource, &mut object);
     admission::set_defaults(resource, &mut object);
     admission::check(resource, &object, None)?;
@@ -140,13 +141,13 @@ pub(super) fn change(
             return change_scale(resource, object, change, parameters);
         }
         let before = object.clone();
-        let mut wanted = before.clone();
+        let mut wanted = versions::to_served(target, &before).into_owned();
         perform(change, &mut wanted, name, parameters)?;
         set_namespace(target, &mut wanted)?;
         check_identity(resource, &before, &wanted)?;
         warnings =
             &admission::warnings(resource, &wanted) - &admission::warnings(resource, &before);
-        let wanted = typed(resource, wanted, parameters, &mut warnings)?;
+        let wanted = typed(target, wanted, parameters, &mut warnings)?;
         *object = match target.subresource {
             Some(Subresource::Status) => with_status_of(&before, &wanted),
             _ => with_desired_state_of(resource, &before, wanted, ports.as_ref())?,
@@ -238,14 +239,16 @@ fn set_namespace(target: &Target, object: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Decodes an object; unknown fields are an error or a warning, as asked for.
+/// Decodes an object as it is to be stored; unknown fields are an error or a
+/// warning, as asked for.
 fn typed(
-    resource: Resource,
+    target: &Target,
     object: Value,
     parameters: &Parameters,
     warnings: &mut BTreeSet<String>,
 ) -> Result<Value, ApiError> {
-    let decoded = decode(resource, object)?;
+    let (kind, version) = (target.resource.kind(), target.version);
+    let decoded = decode(target.resource, version, object)?;
     let unknown: Vec<_> = decoded
         .unknown_fields
         .iter()
@@ -253,7 +256,6 @@ fn typed(
         .collect();
     match parameters.field_validation.as_str() {
         "Strict" if !unknown.is_empty() => {
-            let (kind, version) = (resource.kind(), resource.version());
             return Err(ApiError::BadRequest(format!(
                 "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
                 unknown.join(", ")
@@ -262,7 +264,7 @@ fn typed(
         "Ignore" => {}
         _ => warnings.extend(unknown),
     }
-    Ok(decoded.object)
+    versions::to_stored(target, decoded.object)
 }
 
 fn check_identity(resource: Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
@@ -312,7 +314,7 @@ fn with_desired_state_of(
         service_address::keep(before, &mut wanted);
     }
     admission::set_defaults(resource, &mut wanted);
-    let mut decided = decode(resource, wanted)?.object;
+    let mut decided = decode(resource, resource.version(), wanted)?.object;
     admission::check(resource, &decided, Some(before))?;
     if let Some(ports) = ports {
         ports.check(&decided, Some(before))?;

@@ -97,7 +97,10 @@ fn is_supported(resource: Resource, field: &str) -> bool {
         Resource::ConfigMaps
         | Resource::EndpointSlices
         | Resource::Deployments
+        | Resource::HorizontalPodAutoscalers
         | Resource::Leases
+        | Resource::PodMetrics
+        | Resource::NodeMetrics
         | Resource::CustomResourceDefinitions
         | Resource::Custom(_) => &[],
     };

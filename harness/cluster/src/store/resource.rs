@@ -20,7 +20,10 @@ pub(crate) enum Resource {
     Deployments,
     ReplicaSets,
     Jobs,
+    HorizontalPodAutoscalers,
     Leases,
+    PodMetrics,
+    NodeMetrics,
     CustomResourceDefinitions,
     /// A kind which a CustomResourceDefinition defines.
     Custom(CustomResource),
@@ -31,12 +34,16 @@ pub(crate) enum Resource {
 pub(crate) struct Description {
     /// Empty for the core group.
     pub(crate) group: &'static str,
+    /// The preferred version, in which objects are stored.
     pub(crate) version: &'static str,
+    /// Older versions in which the same objects are served.
+    pub(crate) other_versions: &'static [&'static str],
     pub(crate) kind: &'static str,
     pub(crate) plural: &'static str,
     pub(crate) singular: &'static str,
     pub(crate) short_names: &'static [&'static str],
     pub(crate) categories: &'static [&'static str],
+    pub(crate) verbs: &'static [&'static str],
     pub(crate) subresources: &'static [Subresource],
     pub(crate) namespaced: bool,
     /// Whether `metadata.generation` counts changes of the desired state.
@@ -61,14 +68,28 @@ impl Subresource {
     }
 }
 
+/// What can be done with what is stored.
+pub(crate) const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+
 const CORE: Description = Description {
     group: "",
     version: "v1",
+    other_versions: &[],
     kind: "",
     plural: "",
     singular: "",
     short_names: &[],
     categories: &[],
+    verbs: VERBS,
     subresources: &[],
     namespaced: true,
     has_generation: false,
@@ -164,6 +185,18 @@ const JOBS: Description = Description {
     has_generation: true,
     ..CORE
 };
+const HORIZONTAL_POD_AUTOSCALERS: Description = Description {
+    group: "autoscaling",
+    version: "v2",
+    other_versions: &["v1"],
+    kind: "HorizontalPodAutoscaler",
+    plural: "horizontalpodautoscalers",
+    singular: "horizontalpodautoscaler",
+    short_names: &["hpa"],
+    categories: &["all"],
+    subresources: &[Subresource::Status],
+    ..CORE
+};
 const LEASES: Description = Description {
     group: "coordination.k8s.io",
     kind: "Lease",
@@ -172,6 +205,24 @@ const LEASES: Description = Description {
     ..CORE
 };
 
+/// Measured when asked for, never stored.
+const METRICS: Description = Description {
+    group: "metrics.k8s.io",
+    version: "v1beta1",
+    verbs: &["get", "list"],
+    ..CORE
+};
+const POD_METRICS: Description = Description {
+    kind: "PodMetrics",
+    plural: "pods",
+    ..METRICS
+};
+const NODE_METRICS: Description = Description {
+    kind: "NodeMetrics",
+    plural: "nodes",
+    namespaced: false,
+    ..METRICS
+};
 const CUSTOM_RESOURCE_DEFINITIONS: Description = Description {
     group: "apiextensions.k8s.io",
     kind: "CustomResourceDefinition",
@@ -185,9 +236,20 @@ const CUSTOM_RESOURCE_DEFINITIONS: Description = Description {
     ..CORE
 };
 
+impl Description {
+    /// The versions in which objects of this kind are served, the preferred one first.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.version).chain(self.other_versions.iter().copied())
+    }
+
+    pub(crate) fn serves(&self, version: &str) -> bool {
+        self.versions().any(|served| served == version)
+    }
+}
+
 impl Resource {
     /// All built-in kinds, in the order in which discovery shows them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Namespaces,
         Self::Nodes,
         Self::Pods,
@@ -198,7 +260,10 @@ impl Resource {
         Self::Deployments,
         Self::ReplicaSets,
         Self::Jobs,
+        Self::HorizontalPodAutoscalers,
         Self::Leases,
+        Self::PodMetrics,
+        Self::NodeMetrics,
         Self::CustomResourceDefinitions,
     ];
 
@@ -214,7 +279,10 @@ impl Resource {
             Self::Deployments => &DEPLOYMENTS,
             Self::ReplicaSets => &REPLICA_SETS,
             Self::Jobs => &JOBS,
+            Self::HorizontalPodAutoscalers => &HORIZONTAL_POD_AUTOSCALERS,
             Self::Leases => &LEASES,
+            Self::PodMetrics => &POD_METRICS,
+            Self::NodeMetrics => &NODE_METRICS,
             Self::CustomResourceDefinitions => &CUSTOM_RESOURCE_DEFINITIONS,
             Self::Custom(custom) => custom.description(),
         }
@@ -257,7 +325,7 @@ impl Resource {
     pub(crate) fn find(served: &[Self], group: &str, version: &str, plural: &str) -> Option<Self> {
         served.iter().copied().find(|resource| {
             let known = resource.description();
-            (known.group, known.version, known.plural) == (group, version, plural)
+            (known.group, known.plural) == (group, plural) && known.serves(version)
         })
     }
 

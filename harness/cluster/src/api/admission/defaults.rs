@@ -12,6 +12,9 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
         Resource::Deployments => deployment(object::map_at(object, "spec")),
         Resource::ReplicaSets => replica_set(object::map_at(object, "spec")),
         Resource::Jobs => super::job::set_defaults(object),
+        Resource::HorizontalPodAutoscalers => {
+            super::autoscaler::set_defaults(object::map_at(object, "spec"));
+        }
         Resource::Services => service(object::map_at(object, "spec")),
         Resource::Namespaces
         | Resource::Nodes
@@ -19,6 +22,8 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
         | Resource::Events
         | Resource::EndpointSlices
         | Resource::Leases
+        | Resource::PodMetrics
+        | Resource::NodeMetrics
         | Resource::CustomResourceDefinitions
         | Resource::Custom(_) => {}
     }

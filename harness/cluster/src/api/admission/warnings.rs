@@ -21,7 +21,10 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
+        | Resource::HorizontalPodAutoscalers
         | Resource::Leases
+        | Resource::PodMetrics
+        | Resource::NodeMetrics
         | Resource::CustomResourceDefinitions
         | Resource::Custom(_) => {}
     }

@@ -1,5 +1,6 @@
 //! The cells of each kind.
 
+mod autoscaler;
 mod job;
 
 use k8s_openapi::jiff::Timestamp;
@@ -27,6 +28,8 @@ pub(super) fn cells(resource: Resource, object: &Value, now: Timestamp) -> Vec<S
         Resource::EndpointSlices => endpoint_slice(object, name, age),
         Resource::Nodes => node(object, name, age),
         Resource::Events => event(object, name, now),
+        Resource::HorizontalPodAutoscalers => autoscaler::autoscaler(object, name, age),
+        Resource::PodMetrics | Resource::NodeMetrics => autoscaler::metrics(object, name),
         Resource::Leases => vec![name, text(object, "/spec/holderIdentity").to_owned(), age],
         Resource::Namespaces => vec![name, text(object, "/status/phase").to_owned(), age],
         Resource::CustomResourceDefinitions => {

@@ -88,6 +88,9 @@ impl ContainerTask {
             "Started",
             &format!("Started container {}", self.spec.name),
         );
+        let measured = node
+            .metrics
+            .measure(&self.pod.owner.uid, &self.spec.name, control.shim());
         let keeping = keep_output(Arc::clone(&log), stdout, stderr);
         let number = self.view.restarts;
         let run = Run {
@@ -101,6 +104,7 @@ impl ContainerTask {
             task: self,
         };
         let (left, ()) = tokio::join!(run.stay(&mut exit, started_at), keeping);
+        drop(measured);
         let exited = left.exited;
         (left.ended(number, started_at), exited)
     }

@@ -1,0 +1,5 @@
+//! Autoscaling: the options it has in common with measuring.
+
+mod options;
+
+pub use options::AutoscalingOptions;
