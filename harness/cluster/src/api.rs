@@ -20,6 +20,7 @@ mod versions;
 mod watch;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -328,12 +329,9 @@ fn collection(api: &Parts, call: Call) -> Result<Response, ApiError> {
         Method::DELETE => {
             let request = delete::parse(&parameters, &headers, &body)?;
             let store = store_for(api, request.dry_run);
-            Ok(document(&delete::many(
-                &store,
-                &target,
-                &parameters,
-                &request,
-            )?))
+            let answer = document(&delete::many(&store, &target, &parameters, &request)?);
+            let warnings = request.warnings(target.resource);
+            Ok(with_warnings(answer, &warnings))
         }
         method => Err(not_allowed(&method, &target)),
     }
@@ -363,7 +361,9 @@ fn object(api: &Parts, call: &Call) -> Result<Response, ApiError> {
         Method::DELETE => {
             let request = delete::parse(&call.parameters, &call.headers, &call.body)?;
             let store = store_for(api, request.dry_run);
-            Ok(document(&delete::one(&store, &call.target, &request)?))
+            let answer = document(&delete::one(&store, &call.target, &request)?);
+            let warnings = request.warnings(call.target.resource);
+            Ok(with_warnings(answer, &warnings))
         }
         _ => Err(not_allowed(&call.method, &call.target)),
     }
@@ -447,8 +447,12 @@ fn written_response(
     written: &write::Written,
 ) -> Response {
     let body = read::rendered(target, &written.object, view, parameters);
-    let mut response = (code, document(&body)).into_response();
-    for warning in &written.warnings {
+    let response = (code, document(&body)).into_response();
+    with_warnings(response, &written.warnings)
+}
+
+fn with_warnings(mut response: Response, warnings: &BTreeSet<String>) -> Response {
+    for warning in warnings {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(header::WARNING, value);

@@ -1,5 +1,6 @@
 //! Deleting objects, one or many.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -11,7 +12,7 @@ use super::request::{Parameters, Target};
 use super::versions;
 use super::write::parse_body;
 use crate::object;
-use crate::store::{DeleteOptions, Deletion, Propagation, Store, StoreError};
+use crate::store::{DeleteOptions, Deletion, Propagation, Resource, Store, StoreError};
 
 /// The body of a DELETE, as far as it matters here.
 #[derive(Default, Debug, Deserialize)]
@@ -34,6 +35,8 @@ struct Preconditions {
 #[derive(Debug)]
 pub(super) struct Request {
     options: DeleteOptions,
+    /// Whether the client said what becomes of dependents.
+    propagation_given: bool,
     pub(super) dry_run: bool,
 }
 
@@ -77,8 +80,31 @@ pub(super) fn parse(
     };
     Ok(Request {
         options,
+        propagation_given: policy.is_some_and(|policy| !policy.is_empty()),
         dry_run: parameters.dry_run() || !body.dry_run.is_empty(),
     })
+}
+
+impl Request {
+    fn options_for(&self, resource: Resource) -> DeleteOptions {
+        let mut options = self.options.clone();
+        if self.orphans_pods(resource) {
+            options.propagation = Propagation::Orphan;
+        }
+        options
+    }
+
+    /// What a client should know about the deletion of an object of this kind.
+    pub(super) fn warnings(&self, resource: Resource) -> BTreeSet<String> {
+        let warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+        let warning = self.orphans_pods(resource).then(|| warning.to_owned());
+        warning.into_iter().collect()
+    }
+
+    /// Of all kinds Jobs alone leave their dependents behind unless told otherwise.
+    fn orphans_pods(&self, resource: Resource) -> bool {
+        resource == Resource::Jobs && !self.propagation_given
+    }
 }
 
 /// Deletes the object and answers with its last state while it goes on to
@@ -86,7 +112,8 @@ pub(super) fn parse(
 pub(super) fn one(store: &Store, target: &Target, request: &Request) -> Result<Value, ApiError> {
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let name = target.name.as_deref().unwrap_or_default();
-    let answer = match store.delete(target.resource, namespace, name, &request.options)? {
+    let options = request.options_for(target.resource);
+    let answer = match store.delete(target.resource, namespace, name, &options)? {
         Deletion::Pending(object) => versions::to_served(target, &object).into_owned(),
         Deletion::Removed(object) => deletion_status(target.resource, name, object::uid(&object)),
     };
@@ -102,10 +129,11 @@ pub(super) fn many(
 ) -> Result<Value, ApiError> {
     let filter = parameters.filter(target)?;
     let (objects, revision) = store.list(target.resource, target.namespace.as_deref());
+    let options = request.options_for(target.resource);
     let mut deleted: Vec<Arc<Value>> = Vec::new();
     for object in objects.into_iter().filter(|object| filter.matches(object)) {
         let (namespace, name) = (object::namespace(&object), object::name(&object));
-        match store.delete(target.resource, namespace, name, &request.options) {
+        match store.delete(target.resource, namespace, name, &options) {
             Ok(Deletion::Pending(object) | Deletion::Removed(object)) => deleted.push(object),
             // Someone else was faster.
             Err(StoreError::NotFound { .. }) => {}

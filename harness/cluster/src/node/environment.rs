@@ -75,15 +75,18 @@ impl Surroundings<'_> {
             ("PATH", DEFAULT_PATH),
             ("HOME", &directory),
             ("TMPDIR", &directory),
-            (
-                "HOSTNAME",
-                self.pod.metadata.name.as_deref().unwrap_or_default(),
-            ),
+            ("HOSTNAME", self.host_name()),
             ("POD_IP", &address),
             ("BIND_ADDR", &address),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
+    }
+
+    fn host_name(&self) -> &str {
+        let spec = self.pod.spec.as_ref();
+        let given = spec.and_then(|spec| spec.hostname.as_deref());
+        given.unwrap_or_else(|| self.pod.metadata.name.as_deref().unwrap_or_default())
     }
 
     fn service_variables(&self) -> Variables {

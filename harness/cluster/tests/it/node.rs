@@ -2,6 +2,7 @@
 
 mod endings;
 mod failures;
+mod jobs;
 mod life;
 mod logs;
 mod services;

@@ -38,13 +38,13 @@ fn of_pod_spec(spec: &Value, path: &str, warnings: &mut BTreeSet<String>) {
         "tolerations",
         "topologySpreadConstraints",
         "priorityClassName",
-        "hostname",
         "subdomain",
         // All but emptyDir are refused, and so is mounting one.
         "volumes",
     ] {
         warn(spec, path, field, "ignored", warnings);
     }
+    warn(spec, path, "hostname", "set in $HOSTNAME only", warnings);
     warn(spec, path, "securityContext", "not enforced", warnings);
     for list in ["initContainers", "containers"] {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
