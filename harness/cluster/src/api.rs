@@ -430,10 +430,10 @@ fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), Api
     }
 }
 
-/// A dry run works on a copy.
+/// The store whose writes are kept, or the one whose are not.
 fn store_for(api: &Parts, dry_run: bool) -> Store {
     if dry_run {
-        api.store.scratch_copy()
+        api.store.dry_run()
     } else {
         api.store.clone()
     }

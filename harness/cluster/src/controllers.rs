@@ -1,17 +1,41 @@
-//! The controllers: each looks at the present state and moves it one step
-//! towards the desired one. They work on the store, never over HTTP.
+//! The controllers: each looks at one object at a time and moves it one step
+//! towards its desired state. They work on the store, never over HTTP.
 //!
-//! A controller is a synchronous `sync` over the store; deciding is done by
-//! pure functions below it. This file holds the loop which all of them share.
+//! To add a controller, write a file with a struct that holds the [`Store`] (and
+//! a `Recorder` if it writes events), implement [`Controller`] for it, and add it
+//! to the list in [`all`]:
+//!
+//! * `watched` names its own kind and those its decisions depend on.
+//! * `concerned` says which objects a change is of interest to. For the own kind
+//!   that is the object itself; `concerned.rs` finds the others: the controllers
+//!   of a changed object, and those which select it.
+//! * `reconcile` reads what it needs, decides (in a pure `plan` function, tested
+//!   without a store) and carries it out. It is called again after each change
+//!   of interest, also those it makes; after the time it returns; and, with
+//!   growing pauses, after an error. It must be right however often it is called.
+//!
+//! Read with [`Store::get`], [`Store::select`] and [`Store::dependents`], whose
+//! cost does not depend on unrelated objects, and use [`Stored::typed`], which
+//! parses each revision once for all readers.
+//!
+//! [`Stored::typed`]: crate::store::Stored::typed
 
+mod concerned;
 mod deployment;
 mod endpoint_slice;
+mod event_lifetime;
 mod garbage;
 mod horizontal_pod_autoscaler;
 mod job;
 mod namespace;
 mod ownership;
+mod queue;
 mod replica_set;
+mod runner;
+#[cfg(test)]
+mod scaling_tests;
+#[cfg(test)]
+mod settle;
 
 pub use horizontal_pod_autoscaler::AutoscalingOptions;
 
@@ -20,76 +44,43 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::events::Recorder;
-use crate::store::{Kinds, Resource, Store};
+use crate::store::{Event, Key, Kinds, Store, StoreError};
+use runner::Runner;
+
+/// Keeps the objects of one kind as they should be.
+pub(crate) trait Controller: Send + Sync {
+    /// As the source of events and in logs.
+    fn name(&self) -> &'static str;
+
+    /// The kinds whose changes it wants to hear of.
+    fn watched(&self) -> Kinds;
+
+    /// The objects which may need another look after a change.
+    fn concerned(&self, event: &Event) -> Vec<Key>;
+
+    /// Moves an object one step, if it is still there. The answer is when to
+    /// look again although nothing has changed.
+    fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError>;
+}
 
 /// Starts all controllers; they end at `shutdown`.
 pub(crate) fn spawn(store: &Store, tasks: &TaskTracker, shutdown: &CancellationToken) {
-    let start_for = |watched: Kinds, sync: fn(&Store, &Recorder) -> Option<Duration>, component| {
-        let recorder = Recorder::new(store.clone(), component);
-        tasks.spawn(run(
-            store.clone(),
-            watched,
-            recorder,
-            sync,
-            shutdown.clone(),
-        ));
-    };
-    let start = |watched: &'static [Resource], sync, component| {
-        start_for(Kinds::Only(watched), sync, component);
-    };
-    start(
-        &[Resource::Deployments, Resource::ReplicaSets, Resource::Pods],
-        deployment::sync,
-        "deployment-controller",
-    );
-    start(
-        &[Resource::ReplicaSets, Resource::Pods],
-        replica_set::sync,
-        "replicaset-controller",
-    );
-    start(
-        &[Resource::Services, Resource::Pods, Resource::EndpointSlices],
-        endpoint_slice::sync,
-        "endpoint-slice-controller",
-    );
-    let mut memory = job::Memory::default();
-    tasks.spawn(run(
-        store.clone(),
-        Kinds::Only(&[Resource::Jobs, Resource::Pods]),
-        Recorder::new(store.clone(), "job-controller"),
-        move |store, recorder| job::sync(store, recorder, &mut memory),
-        shutdown.clone(),
-    ));
-    start_for(Kinds::All, garbage::sync, "garbage-collector");
-    start_for(Kinds::All, namespace::sync, "namespace-controller");
+    for controller in all(store) {
+        let runner = Runner::new(store, controller);
+        tasks.spawn(runner.run(shutdown.clone()));
+    }
 }
 
-/// Calls `sync` after each change of a watched kind, and again after the time
-/// it asks for.
-async fn run(
-    store: Store,
-    watched: Kinds,
-    recorder: Recorder,
-    mut sync: impl FnMut(&Store, &Recorder) -> Option<Duration>,
-    shutdown: CancellationToken,
-) {
-    let mut changes = store.changes(watched);
-    let mut again: Option<Duration> = None;
-    loop {
-        let pause = async {
-            match again {
-                Some(after) => tokio::time::sleep(after).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = changes.next() => {}
-            () = pause => {}
-            () = shutdown.cancelled() => return,
-        }
-        again = sync(&store, &recorder);
-    }
+fn all(store: &Store) -> Vec<Box<dyn Controller>> {
+    vec![
+        Box::new(deployment::Deployments::new(store)),
+        Box::new(replica_set::ReplicaSets::new(store)),
+        Box::new(endpoint_slice::EndpointSlices::new(store)),
+        Box::new(job::Jobs::new(store)),
+        Box::new(garbage::GarbageCollector::new(store)),
+        Box::new(namespace::Namespaces::new(store)),
+        Box::new(event_lifetime::EventLifetime::new(store)),
+    ]
 }
 
 /// The earlier of two times at which to look again.

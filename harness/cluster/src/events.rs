@@ -1,13 +1,11 @@
 //! Telling users what the controllers and the node did: Event objects.
 
-use k8s_openapi::jiff::SignedDuration;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use serde_json::{Value, json};
 
-use crate::store::{DeleteOptions, Resource, Store, StoreError};
+use crate::store::{Resource, Store, StoreError};
 use crate::{clock, object};
-
-/// How long an event is kept after it was last seen.
-const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Severity {
@@ -31,27 +29,23 @@ impl Recorder {
     /// Records something about an object (which must carry its `kind` and
     /// metadata). A repetition raises the count of the event that is there.
     pub(crate) fn record(&self, about: &Value, severity: Severity, reason: &str, message: &str) {
-        self.remove_expired();
-        let outcome = match self.find(about, reason, message) {
-            Some(name) => self.repeat(about, &name),
-            None => self.create(about, severity, reason, message),
+        let name = self.event_name(about, reason, message);
+        let outcome = match self.repeat(about, &name) {
+            Err(StoreError::NotFound { .. }) => {
+                self.create(about, &name, severity, reason, message)
+            }
+            other => other,
         };
         if let Err(error) = outcome {
             tracing::debug!(%error, reason, object = object::name(about), "event not recorded");
         }
     }
 
-    fn find(&self, about: &Value, reason: &str, message: &str) -> Option<String> {
-        let (events, _) = self
-            .store
-            .list(Resource::Events, Some(event_namespace(about)));
-        let same = events.iter().find(|event| {
-            object::text(event, "/involvedObject/uid") == object::uid(about)
-                && object::text(event, "/reason") == reason
-                && object::text(event, "/message") == message
-                && object::text(event, "/source/component") == self.component
-        });
-        same.map(|event| object::name(event).to_owned())
+    /// The same for repetitions, so that the event is found without a search.
+    fn event_name(&self, about: &Value, reason: &str, message: &str) -> String {
+        let mut hasher = DefaultHasher::new();
+        (object::uid(about), self.component, reason, message).hash(&mut hasher);
+        format!("{}.{:016x}", object::name(about), hasher.finish())
     }
 
     fn repeat(&self, about: &Value, name: &str) -> Result<(), StoreError> {
@@ -68,6 +62,7 @@ impl Recorder {
     fn create(
         &self,
         about: &Value,
+        name: &str,
         severity: Severity,
         reason: &str,
         message: &str,
@@ -75,7 +70,7 @@ impl Recorder {
         let now = clock::rfc3339(clock::now());
         let event = json!({
             "metadata": {
-                "generateName": format!("{}.", object::name(about)),
+                "name": name,
                 "namespace": event_namespace(about),
             },
             "involvedObject": {
@@ -100,26 +95,6 @@ impl Recorder {
             "count": 1,
         });
         self.store.create(Resource::Events, event).map(drop)
-    }
-
-    fn remove_expired(&self) {
-        let oldest = clock::rfc3339(clock::now() - LIFETIME);
-        let (events, _) = self.store.list(Resource::Events, None);
-        for event in events {
-            let last_seen = object::text(&event, "/lastTimestamp");
-            // Times of this form sort as text.
-            if last_seen.is_empty() || last_seen >= oldest.as_str() {
-                continue;
-            }
-            let options = DeleteOptions::immediately(object::uid(&event));
-            let (namespace, name) = (object::namespace(&event), object::name(&event));
-            if let Err(error) = self
-                .store
-                .delete(Resource::Events, namespace, name, &options)
-            {
-                tracing::debug!(%error, "expired event not removed");
-            }
-        }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::images::ImageMap;
 use crate::metrics::Metrics;
 use crate::object;
 use crate::pod_shim::Isolation;
-use crate::store::{Event, EventKind, Resource, Store, Watch};
+use crate::store::{Event, EventKind, Resource, Store, Stored, Watch};
 use crate::subnet::Subnet;
 
 mod addresses;
@@ -111,7 +111,7 @@ pub(crate) struct NodeContext {
 pub(crate) struct PodContext {
     pub(crate) node: Arc<NodeContext>,
     /// The pod as it came to the node: its spec does not change.
-    pub(crate) object: Arc<Value>,
+    pub(crate) object: Arc<Stored>,
     pub(crate) pod: Pod,
     pub(crate) owner: LogOwner,
     pub(crate) address: Ipv4Addr,
@@ -151,7 +151,8 @@ impl NodeContext {
 
     fn typed<T: DeserializeOwned>(&self, resource: Resource, namespace: &str) -> Vec<T> {
         let (objects, _) = self.store.list(resource, Some(namespace));
-        let parsed = objects.iter().map(|object| T::deserialize(object.as_ref()));
+        let values = objects.iter().map(|object| -> &Value { object });
+        let parsed = values.map(|object| T::deserialize(object));
         parsed.filter_map(Result::ok).collect()
     }
 }
@@ -311,7 +312,7 @@ impl Node {
         }
     }
 
-    fn start(&mut self, object: &Arc<Value>) {
+    fn start(&mut self, object: &Arc<Stored>) {
         let uid = object::uid(object).to_owned();
         let context = match self.pod_context(object) {
             Ok(context) => Arc::new(context),
@@ -339,9 +340,10 @@ impl Node {
         });
     }
 
-    fn pod_context(&self, object: &Arc<Value>) -> Result<PodContext, String> {
+    fn pod_context(&self, object: &Arc<Stored>) -> Result<PodContext, String> {
         let node = Arc::clone(&self.context);
-        let pod: Pod = serde::Deserialize::deserialize(object.as_ref())
+        let value: &Value = object;
+        let pod: Pod = serde::Deserialize::deserialize(value)
             .map_err(|error: serde_json::Error| format!("the pod cannot be read: {error}"))?;
         let uid = object::uid(object).to_owned();
         let directory = node.directory.join(&uid);

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Service;
 use nix::sys::resource::{Resource as Limit, getrlimit, setrlimit};
 use rand::seq::IndexedRandom as _;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -385,8 +386,9 @@ async fn accept(
 
 fn typed<T: DeserializeOwned>(store: &Store, resource: Resource) -> Vec<T> {
     let (objects, _) = store.list(resource, None);
-    let parsed = objects.iter().map(|object| {
-        let parsed = T::deserialize(object.as_ref());
+    let values = objects.iter().map(|object| -> &Value { object });
+    let parsed = values.map(|object| {
+        let parsed = T::deserialize(object);
         parsed
             .inspect_err(|error| tracing::warn!(%error, name = object::name(object), "unreadable"))
     });

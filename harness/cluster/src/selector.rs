@@ -80,6 +80,19 @@ impl Selector {
         self.0.iter().all(|requirement| requirement.matches(labels))
     }
 
+    /// The labels which everything selected carries.
+    pub(crate) fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(
+            |requirement| match (&requirement.operator, &requirement.key) {
+                (Operator::In(values), key) => match values.as_slice() {
+                    [value] => Some((key.as_str(), value.as_str())),
+                    _ => None,
+                },
+                _ => None,
+            },
+        )
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

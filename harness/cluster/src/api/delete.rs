@@ -12,7 +12,7 @@ use super::request::{Parameters, Target};
 use super::versions;
 use super::write::parse_body;
 use crate::object;
-use crate::store::{DeleteOptions, Deletion, Propagation, Resource, Store, StoreError};
+use crate::store::{DeleteOptions, Deletion, Propagation, Resource, Store, StoreError, Stored};
 
 /// The body of a DELETE, as far as it matters here.
 #[derive(Default, Debug, Deserialize)]
@@ -130,7 +130,7 @@ pub(super) fn many(
     let filter = parameters.filter(target)?;
     let (objects, revision) = store.list(target.resource, target.namespace.as_deref());
     let options = request.options_for(target.resource);
-    let mut deleted: Vec<Arc<Value>> = Vec::new();
+    let mut deleted: Vec<Arc<Stored>> = Vec::new();
     for object in objects.into_iter().filter(|object| filter.matches(object)) {
         let (namespace, name) = (object::namespace(&object), object::name(&object));
         match store.delete(target.resource, namespace, name, &options) {

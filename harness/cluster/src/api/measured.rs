@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::{Call, document, read};
 use crate::metrics::{Metrics, Usage};
-use crate::store::{Resource, Store, StoreError};
+use crate::store::{Resource, Store, StoreError, Stored};
 use crate::{clock, object};
 
 pub(super) fn is_measured(resource: Resource) -> bool {
@@ -43,7 +43,7 @@ fn measured(
     metrics: &Metrics,
     resource: Resource,
     namespace: Option<&str>,
-) -> Vec<Arc<Value>> {
+) -> Vec<Arc<Stored>> {
     let described = match resource {
         Resource::NodeMetrics => Resource::Nodes,
         _ => Resource::Pods,
@@ -53,7 +53,9 @@ fn measured(
         Resource::NodeMetrics => node_metrics(object, metrics),
         _ => pod_metrics(object, metrics),
     });
-    measured.map(Arc::new).collect()
+    measured
+        .map(|object| Arc::new(Stored::new(object)))
+        .collect()
 }
 
 fn pod_metrics(pod: &Value, metrics: &Metrics) -> Option<Value> {

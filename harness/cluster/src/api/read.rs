@@ -10,13 +10,13 @@ use super::error::ApiError;
 use super::request::{Filter, Parameters, Target, View};
 use super::table;
 use super::versions;
-use crate::store::{Expired, Resource, Store, StoreError};
+use crate::store::{Expired, Resource, Store, StoreError, Stored};
 use crate::{clock, object};
 
 /// An object in the wanted form.
 pub(super) fn rendered(
     target: &Target,
-    found: &Arc<Value>,
+    found: &Arc<Stored>,
     view: View,
     parameters: &Parameters,
 ) -> Value {
@@ -47,7 +47,7 @@ pub(super) fn json_response(document: &Value) -> Response {
 }
 
 /// The object a request names.
-pub(super) fn existing(store: &Store, target: &Target) -> Result<Arc<Value>, ApiError> {
+pub(super) fn existing(store: &Store, target: &Target) -> Result<Arc<Stored>, ApiError> {
     let name = target.name.as_deref().unwrap_or_default();
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let resource = target.resource;
@@ -87,7 +87,7 @@ pub(super) fn list(
 /// Objects in the wanted form.
 pub(super) fn rendered_list(
     target: &Target,
-    objects: &[Arc<Value>],
+    objects: &[Arc<Stored>],
     metadata: &Value,
     view: View,
     parameters: &Parameters,
@@ -116,7 +116,7 @@ pub(super) fn rendered_list(
 }
 
 struct Page {
-    objects: Vec<Arc<Value>>,
+    objects: Vec<Arc<Stored>>,
     /// The revision of the first page: a watch from here misses nothing that
     /// changed while the client was reading the others.
     revision: u64,

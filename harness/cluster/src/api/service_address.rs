@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::error::{ApiError, Cause, CauseReason};
 use crate::object;
 use crate::proxy::{self, OwnListeners, PortError};
-use crate::store::{Resource, Store};
+use crate::store::{Resource, Store, Stored};
 use crate::subnet::Subnet;
 
 const HEADLESS: &str = "None";
@@ -37,7 +37,11 @@ impl ServiceAddresses {
     }
 
     /// Stores a new service with the address it asks for, or else a free one.
-    pub(super) fn create(&self, store: &Store, mut service: Value) -> Result<Arc<Value>, ApiError> {
+    pub(super) fn create(
+        &self,
+        store: &Store,
+        mut service: Value,
+    ) -> Result<Arc<Stored>, ApiError> {
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let (namespace, name) = (object::namespace(&service), object::name(&service));
         if store.get(Resource::Services, namespace, name).is_none() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::request::Target;
 use super::versions;
-use crate::store::Resource;
+use crate::store::{Resource, Stored};
 
 /// A column; wide ones are shown with `-o wide` only.
 struct Column {
@@ -117,7 +117,7 @@ fn columns(resource: Resource) -> Vec<Column> {
 /// `includeObject`: `None`, `Metadata` (the default) or `Object`.
 pub(super) fn table(
     target: &Target,
-    objects: &[Arc<Value>],
+    objects: &[Arc<Stored>],
     metadata: &Value,
     include_object: &str,
     now: Timestamp,
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn each_row_has_a_cell_for_each_column() {
-        let empty = Arc::new(json!({"metadata": {"name": "x"}}));
+        let empty = Arc::new(Stored::new(json!({"metadata": {"name": "x"}})));
         for resource in Resource::ALL {
             let target = Target {
                 resource,

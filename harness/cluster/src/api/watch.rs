@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{ApiError, expired_status};
 use super::read::rendered;
 use super::request::{Filter, Parameters, Target, View};
-use crate::store::{Event, EventKind, Expired, Store, Watch};
+use crate::store::{Event, EventKind, Expired, Store, Stored, Watch};
 
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// How long a watch lasts when the client does not say.
@@ -123,19 +123,24 @@ impl Lines {
         None
     }
 
-    fn event_line(&self, kind: EventKind, object: &Arc<Value>) -> Bytes {
+    fn event_line(&self, kind: EventKind, object: &Arc<Stored>) -> Bytes {
         let kind = match kind {
             EventKind::Added => "ADDED",
             EventKind::Modified => "MODIFIED",
             EventKind::Deleted => "DELETED",
         };
-        line(
-            kind,
-            &rendered(&self.target, object, self.view, &self.parameters),
-        )
+        let stored_version = self.target.version == self.target.resource.version();
+        match self.view {
+            // The same text for all watches.
+            View::Full if stored_version => line(kind, object.text()),
+            View::Full | View::Metadata | View::Table => {
+                let view = rendered(&self.target, object, self.view, &self.parameters);
+                line(kind, view.to_string().as_bytes())
+            }
+        }
     }
 
-    fn bookmark(&self, initial_events_end: bool) -> Bytes {
+    fn bookmark(&mut self, initial_events_end: bool) -> Bytes {
         let mut metadata = json!({"resourceVersion": self.watch.position().to_string()});
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -143,13 +148,13 @@ impl Lines {
         let kind = self.target.resource.kind();
         let object =
             json!({"kind": kind, "apiVersion": self.target.api_version(), "metadata": metadata});
-        line("BOOKMARK", &object)
+        line("BOOKMARK", object.to_string().as_bytes())
     }
 }
 
 /// An event as it looks through a filter: entering it is an addition, leaving
 /// it a deletion.
-fn seen_through(filter: &Filter, event: &Event) -> Option<(EventKind, Arc<Value>)> {
+fn seen_through(filter: &Filter, event: &Event) -> Option<(EventKind, Arc<Stored>)> {
     let before = event
         .previous
         .as_ref()
@@ -164,19 +169,28 @@ fn seen_through(filter: &Filter, event: &Event) -> Option<(EventKind, Arc<Value>
         }
         (true, false) => {
             // The last state that matched, at the version at which it no longer does.
-            let mut last = event.previous.as_deref().cloned().unwrap_or_default();
+            let previous = event.previous.as_deref();
+            let mut last = previous
+                .map(|previous| Value::clone(previous))
+                .unwrap_or_default();
             last["metadata"]["resourceVersion"] = event.revision.to_string().into();
-            Some((EventKind::Deleted, Arc::new(last)))
+            Some((EventKind::Deleted, Arc::new(Stored::new(last))))
         }
     }
 }
 
 fn error_line(expired: &Expired) -> Bytes {
-    line("ERROR", &expired_status(expired))
+    line("ERROR", expired_status(expired).to_string().as_bytes())
 }
 
-fn line(kind: &str, object: &Value) -> Bytes {
-    let mut text = json!({"type": kind, "object": object}).to_string();
-    text.push('\n');
-    Bytes::from(text)
+/// The line of an event, given its object as JSON.
+fn line(kind: &str, object: &[u8]) -> Bytes {
+    let parts: [&[u8]; 5] = [
+        br#"{"type":""#,
+        kind.as_bytes(),
+        br#"","object":"#,
+        object,
+        b"}\n",
+    ];
+    Bytes::from(parts.concat())
 }

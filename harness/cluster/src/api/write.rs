@@ -17,7 +17,7 @@ use super::service_address::{self, PortCheck, ServiceAddresses};
 use super::versions;
 use crate::object;
 use crate::patch::strategic_merge;
-use crate::store::{Resource, Store, StoreError, Subresource};
+use crate::store::{Resource, Store, StoreError, Stored, Subresource};
 
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -30,7 +30,7 @@ const BODY_TYPES: &str = "application/json, application/yaml, application/vnd.ku
 /// A stored object, and what the client should know about it.
 #[derive(Debug)]
 pub(super) struct Written {
-    pub(super) object: Arc<Value>,
+    pub(super) object: Arc<Stored>,
     pub(super) warnings: BTreeSet<String>,
 }
 

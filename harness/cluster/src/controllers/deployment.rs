@@ -1,6 +1,6 @@
 //! Deployments: moving from one template to the next by scaling ReplicaSets.
 //!
-//! `plan` decides one step over values; `sync` carries it out. A change made by
+//! `plan` decides one step over values; `carry_out` does it. A change made by
 //! a step wakes the controller for the next one.
 
 mod fenceposts;
@@ -9,6 +9,7 @@ mod rolling;
 mod sets;
 mod status;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
@@ -16,16 +17,20 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::ownership::{Claim, adopt, claim, controller_reference, release, typed_list};
+use super::ownership::{Claim, adopt, claim, controller_reference, related, release};
 use super::replica_set::is_terminal;
-use super::{earlier, ownership};
+use super::{Controller, concerned, ownership};
 use crate::clock;
 use crate::events::{Recorder, Severity};
 use crate::object;
 use crate::selector::Selector;
-use crate::store::{DeleteOptions, Resource, Store, StoreError};
+use crate::store::{
+    DeleteOptions, Event, EventKind, Key, Kinds, Resource, Store, StoreError, Stored,
+};
 use fenceposts::Fenceposts;
 use sets::Sets;
+
+const NAME: &str = "deployment-controller";
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 pub(super) const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
@@ -66,37 +71,117 @@ struct Plan {
     again: Option<Duration>,
 }
 
-pub(super) fn sync(store: &Store, recorder: &Recorder) -> Option<Duration> {
-    let sets: Vec<ReplicaSet> = typed_list(store, Resource::ReplicaSets);
-    let pods: Vec<Pod> = typed_list(store, Resource::Pods);
-    let deployments: Vec<Deployment> = typed_list(store, Resource::Deployments);
-    let mut again = None;
-    for deployment in deployments {
-        let Some(plan) = plan(&deployment, &sets, &pods, clock::now()) else {
-            continue;
-        };
-        again = earlier(again, plan.again);
-        if let Err(error) = carry_out(store, recorder, &deployment, &plan) {
-            // Something changed meanwhile: that change wakes us again.
-            tracing::debug!(%error, name = deployment.metadata.name, "deployment not synced");
-        }
-    }
-    again
+#[derive(Debug)]
+pub(super) struct Deployments {
+    store: Store,
+    recorder: Recorder,
 }
 
-/// Decides the next step, given all ReplicaSets and pods.
-fn plan(deployment: &Deployment, all: &[ReplicaSet], pods: &[Pod], now: Timestamp) -> Option<Plan> {
+impl Deployments {
+    pub(super) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            recorder: Recorder::new(store.clone(), NAME),
+        }
+    }
+}
+
+impl Controller for Deployments {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn watched(&self) -> Kinds {
+        Kinds::Only(&[Resource::Deployments, Resource::ReplicaSets, Resource::Pods])
+    }
+
+    fn concerned(&self, event: &Event) -> Vec<Key> {
+        match event.resource {
+            Resource::Deployments => vec![concerned::itself(event)],
+            Resource::ReplicaSets => {
+                let mut keys = concerned::controllers(event, Resource::Deployments);
+                keys.extend(concerned::adopting(
+                    &self.store,
+                    event,
+                    Resource::Deployments,
+                ));
+                keys
+            }
+            // Recreate waits for the end of the last pod.
+            _ if has_ended(event) => concerned::controllers(event, Resource::ReplicaSets)
+                .iter()
+                .filter_map(|set| self.store.get(set.resource, &set.namespace, &set.name))
+                .filter_map(|set| concerned::controller(&set, Resource::Deployments))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
+        let Some(about) = self.store.get(key.resource, &key.namespace, &key.name) else {
+            return Ok(None);
+        };
+        let Some((deployment, sets)) = with_sets(&self.store, &about) else {
+            return Ok(None);
+        };
+        let pods = pods_of(&self.store, &sets);
+        let Some(plan) = plan(&deployment, &sets, &pods, clock::now()) else {
+            return Ok(None);
+        };
+        carry_out(&self.store, &self.recorder, &deployment, &about, &plan)?;
+        Ok(plan.again)
+    }
+}
+
+/// Whether a pod has just ended, or gone.
+fn has_ended(event: &Event) -> bool {
+    let over = |pod: &Value| matches!(object::text(pod, "/status/phase"), "Succeeded" | "Failed");
+    let before = event.previous.as_deref();
+    event.kind == EventKind::Deleted
+        || (over(&event.object) && !before.is_some_and(|before| over(before)))
+}
+
+type WithSets = (Arc<Deployment>, Vec<Arc<ReplicaSet>>);
+
+fn with_sets(store: &Store, about: &Stored) -> Option<WithSets> {
+    let deployment: Arc<Deployment> = about.typed()?;
+    let selector = Selector::of_label_selector(&deployment.spec.as_ref()?.selector)?;
+    let sets = related(
+        store,
+        Resource::ReplicaSets,
+        &deployment.metadata,
+        &selector,
+    );
+    Some((deployment, sets))
+}
+
+fn pods_of(store: &Store, sets: &[Arc<ReplicaSet>]) -> Vec<Arc<Pod>> {
+    let uids = sets.iter().filter_map(|set| set.metadata.uid.as_deref());
+    uids.flat_map(|uid| store.dependents(uid))
+        .filter(|(key, _)| key.resource == Resource::Pods)
+        .filter_map(|(_, pod)| pod.typed())
+        .collect()
+}
+
+/// Decides the next step, given the ReplicaSets which may be its own, and their
+/// pods.
+fn plan(
+    deployment: &Deployment,
+    all: &[Arc<ReplicaSet>],
+    pods: &[Arc<Pod>],
+    now: Timestamp,
+) -> Option<Plan> {
     let spec = deployment.spec.as_ref()?;
     let selector = Selector::of_label_selector(&spec.selector)?;
     let mut actions = Vec::new();
-    let mut owned: Vec<ReplicaSet> = Vec::new();
+    let mut owned: Vec<Arc<ReplicaSet>> = Vec::new();
     for set in all {
         let name = || set.metadata.name.clone().unwrap_or_default();
         match claim(&deployment.metadata, &selector, &set.metadata) {
-            Claim::Owned => owned.push(set.clone()),
+            Claim::Owned => owned.push(Arc::clone(set)),
             Claim::Adoptable => {
                 actions.push(Action::Adopt(name()));
-                owned.push(set.clone());
+                owned.push(Arc::clone(set));
             }
             Claim::Released => actions.push(Action::Release(name())),
             Claim::Foreign => {}
@@ -128,7 +213,7 @@ fn plan(deployment: &Deployment, all: &[ReplicaSet], pods: &[Pod], now: Timestam
 
 type Spec = k8s_openapi::api::apps::v1::DeploymentSpec;
 
-fn step(spec: &Spec, sets: &Sets, posts: &Fenceposts, pods: &[Pod]) -> Vec<Action> {
+fn step(spec: &Spec, sets: &Sets, posts: &Fenceposts, pods: &[Arc<Pod>]) -> Vec<Action> {
     let paused = spec.paused == Some(true);
     if let (Some(new), false) = (&sets.new, paused) {
         let revision = sets.next_revision();
@@ -161,7 +246,7 @@ fn step(spec: &Spec, sets: &Sets, posts: &Fenceposts, pods: &[Pod]) -> Vec<Actio
 }
 
 /// First no pod of an old template is left, then the new ones come.
-fn recreate(sets: &Sets, posts: &Fenceposts, pods: &[Pod]) -> Vec<Action> {
+fn recreate(sets: &Sets, posts: &Fenceposts, pods: &[Arc<Pod>]) -> Vec<Action> {
     let down: Vec<_> = sets.old.iter().filter_map(|set| scaled(set, 0)).collect();
     if !down.is_empty() {
         return down;
@@ -226,18 +311,15 @@ fn carry_out(
     store: &Store,
     recorder: &Recorder,
     deployment: &Deployment,
+    about: &Value,
     plan: &Plan,
 ) -> Result<(), StoreError> {
-    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
-    let name = deployment.metadata.name.as_deref().unwrap_or_default();
-    let Some(about) = store.get(Resource::Deployments, namespace, name) else {
-        return Ok(());
-    };
     for action in &plan.actions {
-        act(store, recorder, deployment, &about, action)?;
+        act(store, recorder, deployment, about, action)?;
     }
     let status = serde_json::to_value(&plan.status).unwrap_or_default();
-    let uid = object::uid(&about);
+    let (namespace, name) = (object::namespace(about), object::name(about));
+    let uid = object::uid(about);
     store.update(Resource::Deployments, namespace, name, |object| {
         if object::uid(object) != uid {
             return;

@@ -1,50 +1,86 @@
 //! EndpointSlices: which pods of a Service take connections.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use super::ownership::{controller_reference, typed_list};
+use super::ownership::controller_reference;
 use super::replica_set::{is_terminal, ready_condition};
-use crate::events::Recorder;
+use super::{Controller, concerned};
 use crate::object;
 use crate::selector::Selector;
-use crate::store::{DeleteOptions, Resource, Store, StoreError};
+use crate::store::{DeleteOptions, Event, Key, Kinds, Resource, Store, StoreError};
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const MAX_ENDPOINTS: usize = 100;
 
-pub(super) fn sync(store: &Store, _recorder: &Recorder) -> Option<Duration> {
-    let pods: Vec<Pod> = typed_list(store, Resource::Pods);
-    let services: Vec<Service> = typed_list(store, Resource::Services);
-    for service in services {
-        if let Err(error) = sync_service(store, &service, &pods) {
-            // Something changed meanwhile: that change wakes us again.
-            tracing::debug!(%error, name = service.metadata.name, "endpoint slices not synced");
-        }
-    }
-    None
+#[derive(Debug)]
+pub(super) struct EndpointSlices {
+    store: Store,
 }
 
-fn sync_service(store: &Store, service: &Service, pods: &[Pod]) -> Result<(), StoreError> {
-    let Some(wanted) = slices(service, pods) else {
+impl EndpointSlices {
+    pub(super) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+        }
+    }
+}
+
+impl Controller for EndpointSlices {
+    fn name(&self) -> &'static str {
+        "endpointslice-controller"
+    }
+
+    fn watched(&self) -> Kinds {
+        Kinds::Only(&[Resource::Services, Resource::Pods, Resource::EndpointSlices])
+    }
+
+    fn concerned(&self, event: &Event) -> Vec<Key> {
+        match event.resource {
+            Resource::Services => vec![concerned::itself(event)],
+            Resource::Pods => concerned::selecting(&self.store, event, Resource::Services),
+            _ => {
+                let labels = object::labels(&event.object);
+                let service = labels.get(SERVICE_NAME).into_iter();
+                let namespace = object::namespace(&event.object);
+                service
+                    .map(|service| Key::new(Resource::Services, namespace, service))
+                    .collect()
+            }
+        }
+    }
+
+    fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
+        let found = self.store.get(key.resource, &key.namespace, &key.name);
+        if let Some(service) = found.and_then(|service| service.typed()) {
+            sync(&self.store, key, &service)?;
+        }
+        Ok(None)
+    }
+}
+
+fn sync(store: &Store, key: &Key, service: &Service) -> Result<(), StoreError> {
+    let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+    let Some(selector) = selector(service) else {
         return Ok(());
     };
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    let name = service.metadata.name.as_deref().unwrap_or_default();
-    let (present, _) = store.list(Resource::EndpointSlices, Some(namespace));
-    let mut present = present.iter().filter(|slice| {
-        let labels = object::labels(slice);
-        labels.get(SERVICE_NAME).is_some_and(|owner| owner == name)
-            && labels
-                .get(MANAGED_BY)
-                .is_some_and(|manager| manager == MANAGER)
-    });
+    let pods = store.select(Resource::Pods, namespace, &selector);
+    let pods: Vec<Arc<Pod>> = pods.iter().filter_map(|pod| pod.typed()).collect();
+    let Some(wanted) = slices(service, &pods) else {
+        return Ok(());
+    };
+    let own = [(SERVICE_NAME, name), (MANAGED_BY, MANAGER)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let own = Selector::of_labels(&BTreeMap::from(own));
+    let present = store.select(Resource::EndpointSlices, namespace, &own);
+    let mut present = present.iter();
     for slice in wanted {
         match present.next() {
             Some(present) => {
@@ -77,15 +113,16 @@ fn sync_service(store: &Store, service: &Service, pods: &[Pod]) -> Result<(), St
     Ok(())
 }
 
+fn selector(service: &Service) -> Option<Selector> {
+    let selector = service.spec.as_ref()?.selector.as_ref()?;
+    (!selector.is_empty()).then(|| Selector::of_labels(selector))
+}
+
 /// The slices a service shall have. `None` for one without a selector, whose
 /// slices are someone else's.
-fn slices(service: &Service, pods: &[Pod]) -> Option<Vec<Value>> {
+fn slices(service: &Service, pods: &[Arc<Pod>]) -> Option<Vec<Value>> {
     let spec = service.spec.as_ref()?;
-    let selector = spec
-        .selector
-        .as_ref()
-        .filter(|selector| !selector.is_empty())?;
-    let selector = Selector::of_labels(selector);
+    let selector = selector(service)?;
     // Pods may give different numbers to the same port name: a slice has one set.
     let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
     let selected = pods.iter().filter(|pod| {
@@ -202,7 +239,7 @@ mod tests {
         serde_json::from_value(service).unwrap()
     }
 
-    fn pod(name: &str, port: u16, change: impl FnOnce(&mut Value)) -> Pod {
+    fn pod(name: &str, port: u16, change: impl FnOnce(&mut Value)) -> Arc<Pod> {
         let mut pod = json!({
             "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
             "spec": {"containers": [{"name": "c", "ports": [{"name": "web", "containerPort": port}]}]},
@@ -213,10 +250,10 @@ mod tests {
             },
         });
         change(&mut pod);
-        serde_json::from_value(pod).unwrap()
+        Arc::new(serde_json::from_value(pod).unwrap())
     }
 
-    fn conditions(service: &Service, pod: Pod) -> Value {
+    fn conditions(service: &Service, pod: Arc<Pod>) -> Value {
         slices(service, &[pod]).unwrap()[0]["endpoints"][0]["conditions"].clone()
     }
 

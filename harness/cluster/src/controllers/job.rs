@@ -8,7 +8,8 @@ mod pods;
 mod shape;
 mod tally;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -17,15 +18,15 @@ use serde_json::{Value, json};
 
 use self::back_off::BackOff;
 use self::plan::{Plan, plan};
-use self::pods::{INDEX, PodRef, TRACKING_FINALIZER, is_tracked};
+use self::pods::{INDEX, PodRef, TRACKING_FINALIZER};
 use self::shape::Shape;
-use super::earlier;
-use super::ownership::{
-    Claim, adopt, claim, controller_of, controller_reference, release, typed_list,
-};
+use super::ownership::{Claim, adopt, claim, controller_reference, related, release};
+use super::{Controller, concerned};
 use crate::events::{Recorder, Severity};
 use crate::selector::Selector;
-use crate::store::{DeleteOptions, Propagation, Resource, Store, StoreError};
+use crate::store::{
+    DeleteOptions, Event, EventKind, Key, Kinds, Propagation, Resource, Store, StoreError,
+};
 use crate::{clock, object};
 
 /// The variable that tells a program its index.
@@ -33,72 +34,121 @@ const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 /// Names are cut so that they stay names of hosts when five random characters are added.
 const LONGEST_NAME_PREFIX: usize = 58;
 
-/// How each Job's pods failed lately, by its uid.
-#[derive(Default, Debug)]
-pub(super) struct Memory(HashMap<String, BackOff>);
+const NAME: &str = "job-controller";
 
-pub(super) fn sync(store: &Store, recorder: &Recorder, memory: &mut Memory) -> Option<Duration> {
-    let pods: Vec<Pod> = typed_list(store, Resource::Pods);
-    let jobs: Vec<Job> = typed_list(store, Resource::Jobs);
-    let uids: BTreeSet<&str> = jobs
-        .iter()
-        .filter_map(|job| job.metadata.uid.as_deref())
-        .collect();
-    memory.0.retain(|uid, _| uids.contains(uid.as_str()));
-    for pod in pods.iter().filter(|pod| is_orphan(pod, &uids)) {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        report(untrack(store, namespace, &PodRef::to(pod)));
-    }
-    let mut again = None;
-    for job in &jobs {
-        again = earlier(again, reconcile(store, recorder, memory, job, &pods));
-    }
-    again
+#[derive(Debug)]
+pub(super) struct Jobs {
+    store: Store,
+    recorder: Recorder,
+    /// How the pods of each Job, by its uid too, failed lately.
+    memory: HashMap<Key, (String, BackOff)>,
 }
 
-/// Kept for a Job which does not exist any more, or lost it.
-fn is_orphan(pod: &Pod, jobs: &BTreeSet<&str>) -> bool {
-    let controller = controller_of(&pod.metadata);
-    is_tracked(pod) && controller.is_none_or(|job| !jobs.contains(job.uid.as_str()))
-}
-
-fn reconcile(
-    store: &Store,
-    recorder: &Recorder,
-    memory: &mut Memory,
-    job: &Job,
-    pods: &[Pod],
-) -> Option<Duration> {
-    let shape = Shape::of(job)?;
-    let own = match claim_pods(store, job, pods) {
-        Ok(own) => own,
-        Err(error) => {
-            report(Err(error));
-            return None;
+impl Jobs {
+    pub(super) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            recorder: Recorder::new(store.clone(), NAME),
+            memory: HashMap::new(),
         }
-    };
-    let uid = job.metadata.uid.clone().unwrap_or_default();
-    let back_off = memory.0.get(&uid).copied().unwrap_or_default();
-    let plan = plan(job, &shape, &own, back_off, clock::now());
-    match carry_out(store, recorder, job, &shape, &plan) {
-        Ok(()) => drop(memory.0.insert(uid, plan.back_off)),
-        Err(error) => report(Err(error)),
     }
-    plan.again
+
+    fn reconcile_job(
+        &mut self,
+        key: &Key,
+        job: &Job,
+        shape: &Shape,
+    ) -> Result<Option<Duration>, StoreError> {
+        let pods = pods_of(&self.store, job);
+        let own = claim_pods(&self.store, job, &pods)?;
+        let uid = job.metadata.uid.clone().unwrap_or_default();
+        let known = self.memory.get(key).filter(|(known, _)| *known == uid);
+        let back_off = known.map(|(_, back_off)| *back_off).unwrap_or_default();
+        let plan = plan(job, shape, &own, back_off, clock::now());
+        carry_out(&self.store, &self.recorder, job, shape, &plan)?;
+        self.memory.insert(key.clone(), (uid, plan.back_off));
+        Ok(plan.again)
+    }
 }
 
-/// What failed because something changed meanwhile is done after that change.
-fn report(outcome: Result<(), StoreError>) {
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "job not synced");
+impl Controller for Jobs {
+    fn name(&self) -> &'static str {
+        NAME
     }
+
+    fn watched(&self) -> Kinds {
+        Kinds::Only(&[Resource::Jobs, Resource::Pods])
+    }
+
+    /// Jobs, and pods which are kept for a Job that is not there any more.
+    fn concerned(&self, event: &Event) -> Vec<Key> {
+        if event.resource == Resource::Pods {
+            let mut keys = concerned::controllers(event, Resource::Jobs);
+            keys.extend(concerned::adopting(&self.store, event, Resource::Jobs));
+            if is_orphan(&self.store, &event.object) {
+                keys.push(concerned::itself(event));
+            }
+            return keys;
+        }
+        let mut keys = vec![concerned::itself(event)];
+        if event.kind == EventKind::Deleted {
+            let dependents = self.store.dependents(object::uid(&event.object));
+            keys.extend(dependents.into_iter().map(|(key, _)| key));
+        }
+        keys
+    }
+
+    fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
+        let Some(found) = self.store.get(key.resource, &key.namespace, &key.name) else {
+            self.memory.remove(key);
+            return Ok(None);
+        };
+        if key.resource != Resource::Jobs {
+            if let Some(pod) = found.typed().filter(|_| is_orphan(&self.store, &found)) {
+                untrack(&self.store, &key.namespace, &PodRef::to(&pod))?;
+            }
+            return Ok(None);
+        }
+        let job: Option<Arc<Job>> = found.typed();
+        let shape = job.as_ref().and_then(|job| Shape::of(job));
+        match (job, shape) {
+            (Some(job), Some(shape)) => self.reconcile_job(key, &job, &shape),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether a pod is kept for a Job which does not exist any more, or lost it.
+fn is_orphan(store: &Store, pod: &Value) -> bool {
+    let job = concerned::controller(pod, Resource::Jobs)
+        .and_then(|key| store.get(key.resource, &key.namespace, &key.name));
+    let controls = |job: &Value| {
+        object::owners(pod).any(|owner| object::text(owner, "/uid") == object::uid(job))
+    };
+    object::finalizers(pod).any(|finalizer| finalizer == TRACKING_FINALIZER)
+        && !job.is_some_and(|job| controls(&job))
+}
+
+/// The pods which a Job controls or may adopt.
+fn pods_of(store: &Store, job: &Job) -> Vec<Arc<Pod>> {
+    let selector = selector(job);
+    selector.map_or_else(Vec::new, |selector| {
+        related(store, Resource::Pods, &job.metadata, &selector)
+    })
+}
+
+fn selector(job: &Job) -> Option<Selector> {
+    Selector::of_label_selector(job.spec.as_ref()?.selector.as_ref()?)
 }
 
 /// The pods a Job controls. Free ones that it selects become its own, its own which it does not
 /// select any more become free.
-fn claim_pods<'a>(store: &Store, job: &Job, pods: &'a [Pod]) -> Result<Vec<&'a Pod>, StoreError> {
-    let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    let Some(selector) = selector.and_then(Selector::of_label_selector) else {
+fn claim_pods<'a>(
+    store: &Store,
+    job: &Job,
+    pods: &'a [Arc<Pod>],
+) -> Result<Vec<&'a Pod>, StoreError> {
+    let Some(selector) = selector(job) else {
         return Ok(Vec::new());
     };
     let mut own = Vec::new();
@@ -106,7 +156,7 @@ fn claim_pods<'a>(store: &Store, job: &Job, pods: &'a [Pod]) -> Result<Vec<&'a P
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
         match claim(&job.metadata, &selector, &pod.metadata) {
-            Claim::Owned => own.push(pod),
+            Claim::Owned => own.push(&**pod),
             Claim::Adoptable => change_pod(store, namespace, &PodRef::to(pod), |pod| {
                 adopt(pod, controller_reference(Resource::Jobs, &job.metadata));
                 track(pod);

@@ -2,76 +2,93 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::events::Recorder;
+use super::{Controller, concerned};
 use crate::object;
-use crate::store::{DeleteOptions, Resource, Store, StoreError};
+use crate::store::{DeleteOptions, Event, EventKind, Key, Kinds, Resource, Store, StoreError};
 
-pub(super) fn sync(store: &Store, _recorder: &Recorder) -> Option<Duration> {
-    let (namespaces, _) = store.list(Resource::Namespaces, None);
-    for namespace in namespaces
-        .iter()
-        .filter(|namespace| object::is_deleting(namespace))
-    {
-        if let Err(error) = empty(store, namespace) {
-            // Something changed meanwhile: that change wakes us again.
-            tracing::debug!(%error, name = object::name(namespace), "namespace not emptied");
-        }
-    }
-    None
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    store: Store,
 }
 
-fn empty(store: &Store, namespace: &Value) -> Result<(), StoreError> {
-    let name = object::name(namespace);
-    let mut left = 0;
-    for resource in store
-        .served()
-        .into_iter()
-        .filter(|resource| resource.namespaced())
-    {
-        for object in store.list(resource, Some(name)).0 {
-            left += 1;
-            if !object::is_deleting(&object) {
-                store.delete(
-                    resource,
-                    name,
-                    object::name(&object),
-                    &DeleteOptions::default(),
-                )?;
-                left -= usize::from(store.get(resource, name, object::name(&object)).is_none());
-            }
+impl Namespaces {
+    pub(super) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
         }
     }
-    if left == 0 {
-        store.update(Resource::Namespaces, "", name, |namespace| {
-            namespace["spec"]["finalizers"] = json!([])
-        })?;
+}
+
+impl Controller for Namespaces {
+    fn name(&self) -> &'static str {
+        "namespace-controller"
     }
-    Ok(())
+
+    fn watched(&self) -> Kinds {
+        Kinds::All
+    }
+
+    /// A terminating namespace takes nothing new: after the first look nothing
+    /// is left to do before the last object has gone.
+    fn concerned(&self, event: &Event) -> Vec<Key> {
+        if event.resource == Resource::Namespaces {
+            return vec![concerned::itself(event)];
+        }
+        let namespace = object::namespace(&event.object);
+        if event.kind != EventKind::Deleted || self.store.has_content(namespace) {
+            return Vec::new();
+        }
+        vec![Key::new(Resource::Namespaces, "", namespace)]
+    }
+
+    fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
+        let namespace = self.store.get(Resource::Namespaces, "", &key.name);
+        if !namespace.is_some_and(|namespace| object::is_deleting(&namespace)) {
+            return Ok(None);
+        }
+        for (key, object) in self.store.content(&key.name) {
+            if !object::is_deleting(&object) {
+                delete(&self.store, &key)?;
+            }
+        }
+        if !self.store.has_content(&key.name) {
+            self.store
+                .update(Resource::Namespaces, "", &key.name, |namespace| {
+                    namespace["spec"]["finalizers"] = json!([])
+                })?;
+        }
+        Ok(None)
+    }
+}
+
+fn delete(store: &Store, key: &Key) -> Result<(), StoreError> {
+    let options = DeleteOptions::default();
+    match store.delete(key.resource, &key.namespace, &key.name, &options) {
+        Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controllers::settle::Settling;
 
     #[test]
     fn a_namespace_goes_when_its_last_object_has_gone() {
         let store = Store::new();
-        let recorder = Recorder::new(store.clone(), "test");
+        let mut settling = Settling::new(&store, vec![Box::new(Namespaces::new(&store))]);
         let pod = json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"nodeName": "node"}});
         let pod = store.create(Resource::Pods, pod).unwrap();
         let map = json!({"metadata": {"name": "c", "namespace": "default"}});
         store.create(Resource::ConfigMaps, map).unwrap();
+        let options = DeleteOptions::default();
         store
-            .delete(
-                Resource::Namespaces,
-                "",
-                "default",
-                &DeleteOptions::default(),
-            )
+            .delete(Resource::Namespaces, "", "default", &options)
             .unwrap();
-        sync(&store, &recorder);
+        settling.settle();
         assert!(store.get(Resource::ConfigMaps, "default", "c").is_none());
         assert!(
             store.get(Resource::Namespaces, "", "default").is_some(),
@@ -81,7 +98,7 @@ mod tests {
         store
             .delete(Resource::Pods, "default", "p", &options)
             .unwrap();
-        sync(&store, &recorder);
+        settling.settle();
         assert!(store.get(Resource::Namespaces, "", "default").is_none());
         assert!(store.get(Resource::Namespaces, "", "kube-system").is_some());
     }

@@ -1,4 +1,4 @@
-//! Which object controls which: owner references, adoption, typed lists.
+//! Which object controls which: owner references and adoption.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,23 +10,27 @@ use serde_json::{Value, json};
 
 use crate::object;
 use crate::selector::Selector;
-use crate::store::{Resource, Store};
+use crate::store::{Resource, Store, Stored};
 
-/// All objects of a kind, typed. What does not fit its type is left out, and
-/// told: the API lets nothing of that sort in.
-pub(super) fn typed_list<T: DeserializeOwned>(store: &Store, resource: Resource) -> Vec<T> {
-    let (objects, _) = store.list(resource, None);
-    objects.iter().filter_map(|object| typed(object)).collect()
-}
-
-pub(super) fn typed<T: DeserializeOwned>(object: &Arc<Value>) -> Option<T> {
-    match T::deserialize(&**object) {
-        Ok(typed) => Some(typed),
-        Err(error) => {
-            tracing::error!(%error, name = object::name(object), "stored object does not fit its type");
-            None
-        }
+/// The objects of a kind which refer to an owner or which it selects: among them
+/// are all it controls or may adopt.
+pub(super) fn related<T: DeserializeOwned + Send + Sync + 'static>(
+    store: &Store,
+    resource: Resource,
+    owner: &ObjectMeta,
+    selector: &Selector,
+) -> Vec<Arc<T>> {
+    let namespace = owner.namespace.as_deref().unwrap_or_default();
+    let dependents = store.dependents(owner.uid.as_deref().unwrap_or_default());
+    let mut found: BTreeMap<String, Arc<Stored>> = dependents
+        .into_iter()
+        .filter(|(key, _)| key.resource == resource && key.namespace == namespace)
+        .map(|(key, object)| (key.name, object))
+        .collect();
+    for object in store.select(resource, namespace, selector) {
+        found.insert(object::name(&object).to_owned(), object);
     }
+    found.values().filter_map(|object| object.typed()).collect()
 }
 
 /// The reference to the controller of an object.

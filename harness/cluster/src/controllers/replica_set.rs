@@ -2,6 +2,7 @@
 
 pub(super) mod victims;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
@@ -9,12 +10,16 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::earlier;
-use super::ownership::{Claim, adopt, claim, controller_reference, release, typed_list};
-use crate::clock;
+use super::ownership::{Claim, adopt, claim, controller_reference, related, release};
+use super::{Controller, concerned};
 use crate::events::{Recorder, Severity};
 use crate::selector::Selector;
-use crate::store::{DeleteOptions, Deletion, Resource, Store, StoreError};
+use crate::store::{
+    DeleteOptions, Deletion, Event, Key, Kinds, Resource, Store, StoreError, Stored,
+};
+use crate::{clock, object};
+
+const NAME: &str = "replicaset-controller";
 
 /// What to do for one ReplicaSet.
 #[derive(Debug, Default)]
@@ -28,25 +33,67 @@ struct Plan {
     again: Option<Duration>,
 }
 
-pub(super) fn sync(store: &Store, recorder: &Recorder) -> Option<Duration> {
-    let pods: Vec<Pod> = typed_list(store, Resource::Pods);
-    let sets: Vec<ReplicaSet> = typed_list(store, Resource::ReplicaSets);
-    let mut again = None;
-    for set in sets {
-        let Some(plan) = plan(&set, &pods, clock::now()) else {
-            continue;
-        };
-        again = earlier(again, plan.again);
-        if let Err(error) = carry_out(store, recorder, &set, &plan) {
-            // The set or a pod changed meanwhile: that change wakes us again.
-            tracing::debug!(%error, name = set.metadata.name, "replica set not synced");
-        }
-    }
-    again
+#[derive(Debug)]
+pub(super) struct ReplicaSets {
+    store: Store,
+    recorder: Recorder,
 }
 
-/// Decides what is to be done, given all pods.
-fn plan(set: &ReplicaSet, pods: &[Pod], now: Timestamp) -> Option<Plan> {
+impl ReplicaSets {
+    pub(super) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            recorder: Recorder::new(store.clone(), NAME),
+        }
+    }
+}
+
+impl Controller for ReplicaSets {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn watched(&self) -> Kinds {
+        Kinds::Only(&[Resource::ReplicaSets, Resource::Pods])
+    }
+
+    fn concerned(&self, event: &Event) -> Vec<Key> {
+        if event.resource == Resource::ReplicaSets {
+            return vec![concerned::itself(event)];
+        }
+        let mut keys = concerned::controllers(event, Resource::ReplicaSets);
+        keys.extend(concerned::adopting(
+            &self.store,
+            event,
+            Resource::ReplicaSets,
+        ));
+        keys
+    }
+
+    fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
+        let Some(about) = self.store.get(key.resource, &key.namespace, &key.name) else {
+            return Ok(None);
+        };
+        let Some((set, pods)) = with_pods(&self.store, &about) else {
+            return Ok(None);
+        };
+        let Some(plan) = plan(&set, &pods, clock::now()) else {
+            return Ok(None);
+        };
+        carry_out(&self.store, &self.recorder, &set, &about, &plan)?;
+        Ok(plan.again)
+    }
+}
+
+fn with_pods(store: &Store, about: &Stored) -> Option<(Arc<ReplicaSet>, Vec<Arc<Pod>>)> {
+    let set: Arc<ReplicaSet> = about.typed()?;
+    let selector = Selector::of_label_selector(&set.spec.as_ref()?.selector)?;
+    let pods = related(store, Resource::Pods, &set.metadata, &selector);
+    Some((set, pods))
+}
+
+/// Decides what is to be done, given the pods which may be its own.
+fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], now: Timestamp) -> Option<Plan> {
     let spec = set.spec.as_ref()?;
     let selector = Selector::of_label_selector(&spec.selector)?;
     let mut plan = Plan::default();
@@ -159,14 +206,11 @@ fn carry_out(
     store: &Store,
     recorder: &Recorder,
     set: &ReplicaSet,
+    about: &Value,
     plan: &Plan,
 ) -> Result<(), StoreError> {
-    let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-    let uid = set.metadata.uid.as_deref().unwrap_or_default();
-    let name = set.metadata.name.as_deref().unwrap_or_default();
-    let Some(about) = store.get(Resource::ReplicaSets, namespace, name) else {
-        return Ok(());
-    };
+    let (namespace, name) = (object::namespace(about), object::name(about));
+    let uid = object::uid(about);
     for pod in &plan.adopt {
         let reference = controller_reference(Resource::ReplicaSets, &set.metadata);
         store.update(Resource::Pods, namespace, pod, |pod| adopt(pod, reference))?;
@@ -177,12 +221,12 @@ fn carry_out(
     for _ in 0..plan.create {
         match store.create(Resource::Pods, new_pod(set)) {
             Ok(pod) => {
-                let message = format!("Created pod: {}", crate::object::name(&pod));
-                recorder.record(&about, Severity::Normal, "SuccessfulCreate", &message);
+                let message = format!("Created pod: {}", object::name(&pod));
+                recorder.record(about, Severity::Normal, "SuccessfulCreate", &message);
             }
             Err(error) => {
                 let message = format!("Error creating: {error}");
-                recorder.record(&about, Severity::Warning, "FailedCreate", &message);
+                recorder.record(about, Severity::Warning, "FailedCreate", &message);
                 return Err(error);
             }
         }
@@ -191,7 +235,7 @@ fn carry_out(
         let deletion = store.delete(Resource::Pods, namespace, pod, &DeleteOptions::default())?;
         let (Deletion::Removed(_) | Deletion::Pending(_)) = deletion;
         recorder.record(
-            &about,
+            about,
             Severity::Normal,
             "SuccessfulDelete",
             &format!("Deleted pod: {pod}"),

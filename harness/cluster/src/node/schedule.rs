@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::NodeContext;
 use crate::events::{Recorder, Severity};
-use crate::store::{Resource, StoreError};
+use crate::store::{Resource, StoreError, Stored};
 use crate::{clock, object};
 
 /// What kubectl shows as the node's version.
@@ -84,7 +84,7 @@ pub(super) fn bind_waiting_pods(context: &NodeContext) {
 }
 
 /// Puts a pod on the node, or says why it has to wait.
-pub(super) fn bind(context: &NodeContext, pod: &Arc<Value>) {
+pub(super) fn bind(context: &NodeContext, pod: &Arc<Stored>) {
     if object::is_deleting(pod) {
         return;
     }

@@ -1,15 +1,20 @@
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::object;
 
 fn config_map(name: &str, value: u32) -> Value {
     json!({"metadata": {"name": name, "namespace": "default"}, "data": {"value": value.to_string()}})
 }
 
-fn names(objects: &[Arc<Value>]) -> Vec<&str> {
+fn names(objects: &[Arc<Stored>]) -> Vec<&str> {
     objects.iter().map(|object| object::name(object)).collect()
 }
 
@@ -38,7 +43,10 @@ fn creation_fills_in_what_the_server_owns() {
     assert!(matches!(again, Err(StoreError::AlreadyExists { .. })));
     let generated = json!({"metadata": {"generateName": "a-", "namespace": "default"}});
     let generated = store.create(Resource::ConfigMaps, generated).unwrap();
-    assert_eq!(object::name(&generated).len(), "a-".len() + SUFFIX_LENGTH);
+    assert_eq!(
+        object::name(&generated).len(),
+        "a-".len() + names::SUFFIX_LENGTH
+    );
     let nowhere = json!({"metadata": {"name": "a", "namespace": "nowhere"}});
     let nowhere = store.create(Resource::ConfigMaps, nowhere);
     assert!(matches!(
@@ -246,14 +254,163 @@ fn a_reader_which_falls_behind_the_history_is_told() {
 }
 
 #[test]
-fn a_scratch_copy_changes_nothing() {
+fn a_dry_run_decides_but_changes_nothing() {
     let store = Store::new();
+    let kept = store
+        .create(Resource::ConfigMaps, config_map("kept", 1))
+        .unwrap();
     let before = store.list(Resource::ConfigMaps, None);
-    store
-        .scratch_copy()
+    let dry = store.dry_run();
+    let created = dry
         .create(Resource::ConfigMaps, config_map("a", 1))
         .unwrap();
+    assert_eq!(object::uid(&created).len(), 36);
+    let again = dry.create(Resource::ConfigMaps, config_map("kept", 1));
+    assert!(matches!(again, Err(StoreError::AlreadyExists { .. })));
+    let updated = dry.update(Resource::ConfigMaps, "default", "kept", |object| {
+        object["data"]["value"] = "2".into();
+    });
+    assert_eq!(updated.unwrap()["data"]["value"], "2");
+    let options = DeleteOptions::default();
+    let deletion = dry.delete(Resource::ConfigMaps, "default", "kept", &options);
+    assert!(matches!(deletion, Ok(Deletion::Removed(_))));
     assert_eq!(store.list(Resource::ConfigMaps, None), before);
+    assert_eq!(
+        store.get(Resource::ConfigMaps, "default", "kept"),
+        Some(kept)
+    );
+}
+
+#[test]
+fn changes_of_one_kind_neither_wake_nor_outdate_watches_of_another() {
+    let store = Store::with_history(8);
+    let mut watch = store.watch(Resource::Pods, None).unwrap();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut next = pin!(watch.next());
+    assert!(
+        next.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    for value in 0..9 {
+        store
+            .create(Resource::ConfigMaps, config_map(&value.to_string(), value))
+            .unwrap();
+    }
+    assert_eq!(woken.times(), 0);
+    let pod = json!({"metadata": {"name": "p", "namespace": "default"}});
+    store.create(Resource::Pods, pod).unwrap();
+    assert_eq!(woken.times(), 1);
+    let polled = next.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(matches!(polled, Poll::Ready(Ok(event)) if object::name(&event.object) == "p"));
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Woken {
+    fn times(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_typed_object_is_parsed_once_per_revision() {
+    let store = Store::new();
+    store
+        .create(Resource::ConfigMaps, config_map("a", 1))
+        .unwrap();
+    let value = || {
+        let object = store.get(Resource::ConfigMaps, "default", "a").unwrap();
+        let map: Arc<ConfigMap> = object.typed().unwrap();
+        map.data.as_ref().unwrap()["value"].clone()
+    };
+    work::take();
+    assert_eq!([value(), value()], ["1", "1"]);
+    assert_eq!(work::take().parsed, 1);
+    let update = store.update(Resource::ConfigMaps, "default", "a", |object| {
+        object["data"]["value"] = "2".into();
+    });
+    update.unwrap();
+    assert_eq!([value(), value()], ["2", "2"]);
+    assert_eq!(work::take().parsed, 1);
+}
+
+#[derive(Clone, Debug)]
+struct Labelled {
+    name: u8,
+    labels: BTreeMap<String, String>,
+    selector: BTreeMap<String, String>,
+    owners: Vec<u8>,
+}
+
+fn labelled() -> impl Strategy<Value = Vec<Option<Labelled>>> {
+    let labels = || proptest::collection::btree_map("[ab]", "[xy]", 0..3);
+    let owners = proptest::collection::vec(0u8..3, 0..3);
+    let object = (0u8..5, labels(), labels(), owners);
+    let object = object.prop_map(|(name, labels, selector, owners)| Labelled {
+        name,
+        labels,
+        selector,
+        owners,
+    });
+    proptest::collection::vec(proptest::option::weighted(0.8, object), 0..30)
+}
+
+proptest! {
+    /// What the index finds is what a look at every object finds.
+    #[test]
+    fn the_index_misses_nothing(writes in labelled(), wanted in "[ab]=[xy](,[ab])?") {
+        let store = Store::new();
+        for (step, write) in writes.into_iter().enumerate() {
+            let Some(write) = write else {
+                let name = (step % 5).to_string();
+                let options = DeleteOptions::default();
+                drop(store.delete(Resource::Services, "default", &name, &options));
+                continue;
+            };
+            let name = write.name.to_string();
+            let owners: Vec<_> = write.owners.iter().map(|uid| json!({"uid": uid.to_string()})).collect();
+            let metadata = json!({
+                "name": name, "namespace": "default", "labels": write.labels, "ownerReferences": owners,
+            });
+            let spec = json!({"selector": write.selector});
+            let object = json!({"metadata": metadata, "spec": spec});
+            drop(store.create(Resource::Services, object));
+            let update = store.update(Resource::Services, "default", &name, |object| {
+                object["metadata"]["labels"] = metadata["labels"].clone();
+                object["metadata"]["ownerReferences"] = metadata["ownerReferences"].clone();
+                object["spec"] = spec;
+            });
+            update.unwrap();
+        }
+        let (all, _) = store.list(Resource::Services, None);
+        let selector = Selector::parse(&wanted).unwrap();
+        let matching = |object: &&Arc<Stored>| selector.matches(&object::labels(object));
+        let expected: Vec<_> = all.iter().filter(matching).cloned().collect();
+        prop_assert_eq!(store.select(Resource::Services, "default", &selector), expected);
+
+        let labels = BTreeMap::from(["a", "b"].map(|key| (key.to_owned(), "x".to_owned())));
+        let selects = |object: &&Arc<Stored>| {
+            Selector::of_labels(&object::string_map(object, "/spec/selector")).matches(&labels)
+        };
+        let found = store.selecting(Resource::Services, "default", &labels);
+        for object in all.iter().filter(selects) {
+            prop_assert!(found.contains(object));
+        }
+
+        let owned = |object: &&Arc<Stored>| object::owners(object).any(|owner| owner["uid"] == "1");
+        let expected: Vec<_> = all.iter().filter(owned).cloned().collect();
+        let dependents: Vec<_> = store.dependents("1").into_iter().map(|(_, object)| object).collect();
+        prop_assert_eq!(dependents, expected);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -302,7 +459,7 @@ proptest! {
         let store = Store::new();
         before.iter().for_each(|write| perform(&store, write));
         let (listed, revision) = store.list(Resource::ConfigMaps, None);
-        let mut seen: BTreeMap<String, Arc<Value>> = listed
+        let mut seen: BTreeMap<String, Arc<Stored>> = listed
             .into_iter()
             .map(|object| (object::name(&object).to_owned(), object))
             .collect();

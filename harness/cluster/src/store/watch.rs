@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Resource, Store};
+use super::{Resource, Store, Stored};
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum EventKind {
@@ -23,10 +22,10 @@ pub(crate) struct Event {
     pub(crate) revision: u64,
     pub(crate) kind: EventKind,
     /// The object after the change; for a deletion its last state.
-    pub(crate) object: Arc<Value>,
+    pub(crate) object: Arc<Stored>,
     /// The object before the change, from which a selector can tell whether
     /// it enters or leaves.
-    pub(crate) previous: Option<Arc<Value>>,
+    pub(crate) previous: Option<Arc<Stored>>,
 }
 
 /// The events asked for are no longer (or not yet) in the history: list again.
@@ -38,6 +37,23 @@ pub(crate) struct Expired {
     pub(crate) oldest: u64,
 }
 
+/// Which kinds of object matter to someone.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Kinds {
+    /// All there are, the custom ones too.
+    All,
+    Only(&'static [Resource]),
+}
+
+impl Kinds {
+    pub(super) fn contain(self, resource: Resource) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(kinds) => kinds.contains(&resource),
+        }
+    }
+}
+
 /// A place in the history of one kind of object. It keeps no queue of its own:
 /// a reader which is slower than the history is long gets [`Expired`].
 #[derive(Debug)]
@@ -46,6 +62,7 @@ pub(crate) struct Watch {
     resource: Resource,
     initial: VecDeque<Event>,
     position: u64,
+    /// Signals changes of this kind, and of no other.
     changed: watch::Receiver<u64>,
 }
 
@@ -94,51 +111,13 @@ impl Watch {
         !self.initial.is_empty()
     }
 
-    /// Everything up to this revision has been returned by `next`.
-    pub(crate) fn position(&self) -> u64 {
+    /// Everything of this kind up to this revision has been returned by `next`.
+    pub(crate) fn position(&mut self) -> u64 {
+        if self.initial.is_empty()
+            && let Ok((None, position)) = self.store.event_after(self.resource, self.position)
+        {
+            self.position = position;
+        }
         self.position
-    }
-}
-
-/// Which kinds of object matter to someone.
-#[derive(Copy, Clone, Debug)]
-pub(crate) enum Kinds {
-    /// All there are, the custom ones too.
-    All,
-    Only(&'static [Resource]),
-}
-
-/// Wakes a controller, which then looks at the present state.
-#[derive(Debug)]
-pub(crate) struct Changes {
-    store: Store,
-    kinds: Kinds,
-    seen: Option<u64>,
-    changed: watch::Receiver<u64>,
-}
-
-impl Changes {
-    pub(super) fn new(store: Store, kinds: Kinds, changed: watch::Receiver<u64>) -> Self {
-        Self {
-            store,
-            kinds,
-            seen: None,
-            changed,
-        }
-    }
-
-    /// Returns when something has changed since the last call; the first call
-    /// returns at once. Many changes in between count as one.
-    pub(crate) async fn next(&mut self) {
-        loop {
-            let latest = Some(self.store.latest_change(self.kinds));
-            if self.seen != latest {
-                self.seen = latest;
-                return;
-            }
-            if self.changed.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
     }
 }

@@ -107,17 +107,19 @@ fn share(set: &ReplicaSet, posts: &Fenceposts, left: i32, change: i32) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
 
-    fn set(name: &str, size: i32, available: i32) -> ReplicaSet {
-        serde_json::from_value(json!({
+    fn set(name: &str, size: i32, available: i32) -> Arc<ReplicaSet> {
+        let set = json!({
             "metadata": {"name": name, "annotations": {DESIRED_REPLICAS: "10", MAX_REPLICAS: "13"}},
             "spec": {"replicas": size, "selector": {}},
             "status": {"replicas": size, "availableReplicas": available},
-        }))
-        .unwrap()
+        });
+        Arc::new(serde_json::from_value(set).unwrap())
     }
 
     fn sizes(sets: &Sets, replicas: i32, surge: i32) -> Vec<(String, i32)> {

@@ -43,7 +43,7 @@ fn shrink_old(new: &ReplicaSet, sets: &Sets, posts: &Fenceposts) -> Vec<Action> 
     if budget <= 0 {
         return Vec::new();
     }
-    let mut sizes: Vec<i32> = sets.old.iter().map(size).collect();
+    let mut sizes: Vec<i32> = sets.old.iter().map(|set| size(set)).collect();
     // Pods which serve nobody go first.
     let mut unhealthy_budget = budget;
     for (set, size) in sets.old.iter().zip(&mut sizes) {
@@ -70,18 +70,20 @@ fn take(size: &mut i32, wish: i32, budget: &mut i32) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
 
-    fn set(name: &str, size: i32, available: i32) -> ReplicaSet {
-        serde_json::from_value(json!({
+    fn set(name: &str, size: i32, available: i32) -> Arc<ReplicaSet> {
+        let set = json!({
             "metadata": {"name": name},
             "spec": {"replicas": size, "selector": {}},
             "status": {"replicas": size, "availableReplicas": available},
-        }))
-        .unwrap()
+        });
+        Arc::new(serde_json::from_value(set).unwrap())
     }
 
     fn scale(name: &str, from: i32, to: i32) -> Action {
@@ -127,7 +129,7 @@ mod tests {
                 Action::Scale { to, .. } => sets.old = vec![set("old", to, to)],
                 other => panic!("{other:?}"),
             }
-            sizes.push((sets.new.as_ref().map_or(0, size), size(&sets.old[0])));
+            sizes.push((sets.new.as_deref().map_or(0, size), size(&sets.old[0])));
         }
         assert_eq!(sizes, [(1, 4), (1, 3), (2, 3)]);
     }
@@ -167,7 +169,7 @@ mod tests {
                     sets.new = Some(set("new", size(new), available + 1));
                 }
             }
-            prop_assert_eq!(sets.new.as_ref().map(size), Some(replicas));
+            prop_assert_eq!(sets.new.as_deref().map(size), Some(replicas));
             prop_assert_eq!(sets.total(), replicas);
         }
     }

@@ -1,6 +1,8 @@
 //! The ReplicaSets of one Deployment: the one for the present template, and the
 //! old ones.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
@@ -20,14 +22,14 @@ const HASH_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Oldest first.
 #[derive(Debug)]
 pub(super) struct Sets {
-    pub(super) new: Option<ReplicaSet>,
-    pub(super) old: Vec<ReplicaSet>,
+    pub(super) new: Option<Arc<ReplicaSet>>,
+    pub(super) old: Vec<Arc<ReplicaSet>>,
 }
 
 impl Sets {
     /// Sorts the sets a Deployment owns. Of several with the present template
     /// the oldest is the new one.
-    pub(super) fn new(deployment: &Deployment, mut owned: Vec<ReplicaSet>) -> Self {
+    pub(super) fn new(deployment: &Deployment, mut owned: Vec<Arc<ReplicaSet>>) -> Self {
         owned.sort_by_key(|set| {
             (
                 set.metadata.creation_timestamp.clone().map(|time| time.0),
@@ -45,7 +47,7 @@ impl Sets {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &ReplicaSet> {
-        self.old.iter().chain(&self.new)
+        self.old.iter().chain(&self.new).map(|set| &**set)
     }
 
     /// Sum of the wanted sizes.
@@ -60,7 +62,12 @@ impl Sets {
 
     /// The number the present template's set must have to be the newest.
     pub(super) fn next_revision(&self) -> i64 {
-        self.old.iter().map(revision).max().unwrap_or_default() + 1
+        self.old
+            .iter()
+            .map(|set| revision(set))
+            .max()
+            .unwrap_or_default()
+            + 1
     }
 
     /// Whether the number of replicas changed since the sets were last sized.

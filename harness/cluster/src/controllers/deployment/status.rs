@@ -18,7 +18,7 @@ const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 /// Whether all pods are of the present template, and available.
 pub(super) fn is_complete(sets: &Sets, replicas: i32) -> bool {
     let all = [sets.sum(sets::current), sets.sum(sets::available)];
-    let updated = sets.new.as_ref().map_or(0, sets::current);
+    let updated = sets.new.as_deref().map_or(0, sets::current);
     updated == replicas && all == [replicas; 2]
 }
 
@@ -70,7 +70,7 @@ fn counts(deployment: &Deployment, sets: &Sets) -> DeploymentStatus {
     DeploymentStatus {
         observed_generation: deployment.metadata.generation,
         replicas: positive(sets.sum(sets::current)),
-        updated_replicas: positive(sets.new.as_ref().map_or(0, sets::current)),
+        updated_replicas: positive(sets.new.as_deref().map_or(0, sets::current)),
         ready_replicas: positive(sets.sum(sets::ready)),
         available_replicas: positive(available),
         unavailable_replicas: positive(sets.total() - available),
@@ -164,7 +164,7 @@ fn progress(
         );
         return Some(Duration::ZERO);
     }
-    let name = sets.new.as_ref().map(sets::name);
+    let name = sets.new.as_deref().map(sets::name);
     let name = name
         .or_else(|| deployment.metadata.name.clone())
         .unwrap_or_default();

@@ -1,17 +1,25 @@
+use std::cell::RefCell;
+
 use serde_json::json;
 
 use super::*;
+use crate::controllers::replica_set::ReplicaSets;
+use crate::controllers::settle::Settling;
 
 /// A cluster without a node: the test plays the kubelet.
 struct Cluster {
     store: Store,
-    recorder: Recorder,
+    settling: RefCell<Settling>,
 }
 
 impl Cluster {
     fn new(spec: &Value) -> Self {
         let store = Store::new();
-        let recorder = Recorder::new(store.clone(), "test");
+        let controllers: Vec<Box<dyn Controller>> = vec![
+            Box::new(Deployments::new(&store)),
+            Box::new(ReplicaSets::new(&store)),
+        ];
+        let settling = RefCell::new(Settling::new(&store, controllers));
         let mut deployment = json!({
             "metadata": {"name": "web", "namespace": "default"},
             "spec": {
@@ -24,19 +32,12 @@ impl Cluster {
         });
         json_patch::merge(&mut deployment["spec"], spec);
         store.create(Resource::Deployments, deployment).unwrap();
-        Self { store, recorder }
+        Self { store, settling }
     }
 
     /// Lets the controllers work until nothing moves.
     fn settle(&self) {
-        loop {
-            let (_, before) = self.store.list(Resource::Pods, None);
-            sync(&self.store, &self.recorder);
-            super::super::replica_set::sync(&self.store, &self.recorder);
-            if self.store.list(Resource::Pods, None).1 == before {
-                return;
-            }
-        }
+        self.settling.borrow_mut().settle();
     }
 
     /// Makes the pods of an image ready.
@@ -93,8 +94,13 @@ impl Cluster {
         (found.status, found.reason.unwrap())
     }
 
+    fn typed_sets(&self) -> Vec<Arc<ReplicaSet>> {
+        let (sets, _) = self.store.list(Resource::ReplicaSets, None);
+        sets.iter().filter_map(|set| set.typed()).collect()
+    }
+
     fn sets(&self) -> Vec<(String, i64, i32)> {
-        let sets: Vec<ReplicaSet> = typed_list(&self.store, Resource::ReplicaSets);
+        let sets = self.typed_sets();
         let image = |set: &ReplicaSet| {
             let template = set.spec.as_ref().unwrap().template.as_ref().unwrap();
             template.spec.as_ref().unwrap().containers[0]
@@ -253,7 +259,7 @@ fn history_is_limited() {
 fn missing_progress_is_reported_and_nothing_else() {
     let cluster = Cluster::new(&json!({"replicas": 1, "progressDeadlineSeconds": 10}));
     cluster.settle();
-    let sets: Vec<ReplicaSet> = typed_list(&cluster.store, Resource::ReplicaSets);
+    let sets = cluster.typed_sets();
     let look = |seconds: i64| {
         let now = clock::now() + k8s_openapi::jiff::SignedDuration::from_secs(seconds);
         plan(&cluster.deployment(), &sets, &[], now).unwrap()

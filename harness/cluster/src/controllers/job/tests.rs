@@ -4,7 +4,9 @@ mod any_order;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::pods::is_tracked;
 use super::*;
+use crate::controllers::settle::Settling;
 
 /// A Job in a store, and what its controller remembers.
 struct Stage {
@@ -49,7 +51,7 @@ impl Stage {
 
     fn job(&self) -> Job {
         let job = self.store.get(Resource::Jobs, NAMESPACE, "sums").unwrap();
-        crate::controllers::ownership::typed(&job).unwrap()
+        Job::clone(&job.typed().unwrap())
     }
 
     fn change_spec(&self, spec: &Value) {
@@ -60,7 +62,9 @@ impl Stage {
     }
 
     fn pods(&self) -> Vec<Pod> {
-        typed_list(&self.store, Resource::Pods)
+        let (pods, _) = self.store.list(Resource::Pods, None);
+        let pods = pods.iter().filter_map(|pod| pod.typed::<Pod>());
+        pods.map(|pod| Pod::clone(&pod)).collect()
     }
 
     fn active(&self) -> Vec<Pod> {
@@ -71,7 +75,8 @@ impl Stage {
 
     /// One look of the controller, which gets as far as removing `finalizers` of them.
     fn look(&mut self, finalizers: usize) -> Plan {
-        let (job, pods) = (self.job(), self.pods());
+        let job = self.job();
+        let pods = pods_of(&self.store, &job);
         let shape = Shape::of(&job).unwrap();
         let own = claim_pods(&self.store, &job, &pods).unwrap();
         let mut plan = plan(&job, &shape, &own, self.memory, self.now);
@@ -466,7 +471,8 @@ fn a_deleted_job_lets_go_of_its_pods() {
         .delete(Resource::Jobs, NAMESPACE, "sums", &options);
     deleted.unwrap();
     assert!(stage.pods().iter().all(is_tracked));
-    sync(&stage.store, &stage.recorder, &mut Memory::default());
+    let jobs = Box::new(Jobs::new(&stage.store));
+    Settling::new(&stage.store, vec![jobs]).settle();
     assert!(!stage.pods().iter().any(is_tracked));
 }
 
@@ -478,7 +484,6 @@ fn a_job_that_someone_else_manages_is_left_alone() {
         job["spec"]["suspend"] = false.into();
     });
     changed.unwrap();
-    let recorder = Recorder::new(store.clone(), "job-controller");
-    assert_eq!(sync(&store, &recorder, &mut Memory::default()), None);
+    Settling::new(&store, vec![Box::new(Jobs::new(&store))]).settle();
     assert_eq!(store.list(Resource::Pods, None).0.len(), 0);
 }

@@ -13,7 +13,7 @@ fn set(replicas: i32, min_ready_seconds: i32) -> ReplicaSet {
     .unwrap()
 }
 
-fn pod(name: &str, change: impl FnOnce(&mut Value)) -> Pod {
+fn pod(name: &str, change: impl FnOnce(&mut Value)) -> Arc<Pod> {
     let mut pod = json!({
         "metadata": {
             "name": name, "namespace": "default", "uid": name, "labels": {"app": "web"},
@@ -27,7 +27,7 @@ fn pod(name: &str, change: impl FnOnce(&mut Value)) -> Pod {
         },
     });
     change(&mut pod);
-    serde_json::from_value(pod).unwrap()
+    Arc::new(serde_json::from_value(pod).unwrap())
 }
 
 fn at(text: &str) -> Timestamp {

@@ -1,0 +1,93 @@
+//! Drives a controller: from changes to keys, from keys to reconciliations.
+
+use std::fmt;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Controller;
+use super::queue::Queue;
+use crate::store::{Event, Store};
+
+/// A controller with what it has still to do. Its steps are synchronous, so that
+/// a test can take them one by one.
+pub(super) struct Runner {
+    controller: Box<dyn Controller>,
+    events: UnboundedReceiver<Event>,
+    queue: Queue,
+}
+
+impl Runner {
+    /// Begins with every object that is there.
+    pub(super) fn new(store: &Store, controller: Box<dyn Controller>) -> Self {
+        Self {
+            events: store.subscribe(controller.watched()),
+            controller,
+            queue: Queue::default(),
+        }
+    }
+
+    /// Works until `shutdown`.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            while self.step(Instant::now()) {
+                // Others of this thread get their turn between two objects.
+                tokio::task::yield_now().await;
+                if shutdown.is_cancelled() {
+                    return;
+                }
+            }
+            let due = self.queue.next_due();
+            let pause = async {
+                match due {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.note(&event),
+                    None => return,
+                },
+                () = pause => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes note of all changes so far, then reconciles one object. False when
+    /// there is none.
+    pub(super) fn step(&mut self, now: Instant) -> bool {
+        while let Ok(event) = self.events.try_recv() {
+            self.note(&event);
+        }
+        let Some(key) = self.queue.next(now) else {
+            return false;
+        };
+        match self.controller.reconcile(&key) {
+            Ok(again) => self.queue.done(key, again.map(|pause| now + pause)),
+            Err(error) => {
+                tracing::debug!(%error, %key, controller = self.controller.name(), "will retry");
+                self.queue.failed(key, now);
+            }
+        }
+        true
+    }
+
+    fn note(&mut self, event: &Event) {
+        for key in self.controller.concerned(event) {
+            self.queue.add(key);
+        }
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Runner")
+            .field("controller", &self.controller.name())
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}
