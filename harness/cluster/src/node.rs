@@ -117,6 +117,8 @@ pub(crate) struct PodContext {
     pub(crate) address: Ipv4Addr,
     pub(crate) directory: PathBuf,
     pub(crate) added: Instant,
+    /// Changes whenever the node has looked at the pod anew.
+    pub(crate) synced: watch::Sender<()>,
 }
 
 impl PodContext {
@@ -367,6 +369,7 @@ impl Node {
             address,
             directory,
             added,
+            synced: watch::Sender::new(()),
         })
     }
 

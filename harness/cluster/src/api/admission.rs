@@ -7,6 +7,7 @@ mod autoscaler;
 mod defaults;
 mod job;
 mod pod_checks;
+mod quality_of_service;
 mod warnings;
 
 use serde_json::{Value, json};
@@ -25,7 +26,10 @@ const MAX_LABEL_LENGTH: usize = 63;
 /// Prepares a new object: resets what clients do not set.
 pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
     let initial_status = match resource {
-        Resource::Pods => Some(json!({"phase": "Pending", "qosClass": "BestEffort"})),
+        Resource::Pods => {
+            let class = quality_of_service::class_of(&new["spec"]);
+            Some(json!({"phase": "Pending", "qosClass": class}))
+        }
         Resource::Namespaces => Some(json!({"phase": "Active"})),
         Resource::Services => Some(json!({"loadBalancer": {}})),
         Resource::Deployments => Some(json!({})),
@@ -67,6 +71,7 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
     match resource {
         Resource::Pods => {
             pod_checks::check_pod_spec(&new["spec"], "spec", &mut causes);
+            check_restart_policy(&new["spec"], &mut causes);
             if let Some(old) = old {
                 check_pod_change(new, old, &mut causes);
             }
@@ -243,6 +248,18 @@ fn check_rolling_update(rolling: &Value, causes: &mut Vec<Cause>) {
         let message = "may not be 0 when `maxSurge` is 0";
         let field = "spec.strategy.rollingUpdate.maxUnavailable";
         causes.push(Cause::new(CauseReason::Invalid, field, message));
+    }
+}
+
+fn check_restart_policy(spec: &Value, causes: &mut Vec<Cause>) {
+    let policy = object::text(spec, "/restartPolicy");
+    if !matches!(policy, "Always" | "OnFailure" | "Never") {
+        let message = format!("{policy:?}: supported values: \"Always\", \"OnFailure\", \"Never\"");
+        causes.push(Cause::new(
+            CauseReason::Invalid,
+            "spec.restartPolicy",
+            message,
+        ));
     }
 }
 

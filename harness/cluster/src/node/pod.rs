@@ -77,6 +77,7 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
                     take(&mut view, slot, change);
                 }
                 write_status(&pod, &view);
+                pod.synced.send_replace(());
             }
             Ok(()) = wishes.changed() => {}
         }

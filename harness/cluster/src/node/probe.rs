@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Probe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 pub(crate) mod check;
@@ -105,21 +105,34 @@ pub(crate) struct Worker {
     /// When the pod came to the node: the ticks of all its probes count from here.
     pub(crate) pod_added: Instant,
     pub(crate) container_started: Instant,
+    /// Changes whenever the node has looked at the pod anew.
+    pub(crate) synced: watch::Receiver<()>,
     pub(crate) reports: mpsc::Sender<Report>,
 }
 
+/// How often a question is put that cannot be asked.
+const ATTEMPTS: u32 = 3;
+
 impl Worker {
-    /// Asks for as long as anybody listens. Readiness is asked at once, the others at the next
-    /// tick.
-    pub(crate) async fn run(self) {
+    /// Asks for as long as anybody listens: with every tick, and while the container is not ready
+    /// also whenever its pod was looked at, which is at once when it has started.
+    ///
+    /// A kubelet that has just been started delays the first ticks by chance. This node counts as
+    /// one that has long been running, as the nodes of a cluster in use have.
+    pub(crate) async fn run(mut self) {
         let mut streak = Streak::default();
+        let mut ready = false;
         let period = self.schedule.period;
         let mut ticks = interval_at(next_tick(self.pod_added, period, Instant::now()), period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut due_now = self.kind == ProbeKind::Readiness;
         loop {
             if !due_now {
-                ticks.tick().await;
+                let waits_for_readiness = self.kind == ProbeKind::Readiness && !ready;
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    Ok(()) = self.synced.changed(), if waits_for_readiness => {}
+                }
             }
             due_now = false;
             // Kubernetes compares whole seconds.
@@ -127,18 +140,32 @@ impl Worker {
             if age < self.schedule.initial_delay.as_secs() {
                 continue;
             }
-            let outcome = self.check.ask(self.schedule.timeout).await;
-            if self.tell(outcome, &mut streak).await.is_err() {
-                return;
+            let outcome = self.ask().await;
+            match self.tell(outcome, &mut streak).await {
+                Ok(Some(passed)) => ready = passed,
+                Ok(None) => {}
+                Err(_) => return,
             }
         }
     }
 
+    async fn ask(&self) -> Outcome {
+        let mut attempt = 1;
+        loop {
+            let outcome = self.check.ask(self.schedule.timeout).await;
+            if attempt == ATTEMPTS || !matches!(outcome, Outcome::Unanswerable(_)) {
+                return outcome;
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Returns the verdict, if there is one.
     async fn tell(
         &self,
         outcome: Outcome,
         streak: &mut Streak,
-    ) -> Result<(), mpsc::error::SendError<Report>> {
+    ) -> Result<Option<bool>, mpsc::error::SendError<Report>> {
         let kind = self.kind;
         let (reason, complaint) = match &outcome {
             Outcome::Passed => ("", None),
@@ -156,12 +183,13 @@ impl Worker {
             Outcome::Passed | Outcome::PassedWithWarning(_) => true,
             Outcome::Failed(_) => false,
             // It says nothing about the container.
-            Outcome::Unanswerable(_) => return Ok(()),
+            Outcome::Unanswerable(_) => return Ok(None),
         };
-        match streak.add(passed, &self.schedule) {
-            Some(passed) => self.reports.send(Report::Verdict { kind, passed }).await,
-            None => Ok(()),
+        let verdict = streak.add(passed, &self.schedule);
+        if let Some(passed) = verdict {
+            self.reports.send(Report::Verdict { kind, passed }).await?;
         }
+        Ok(verdict)
     }
 }
 
@@ -175,6 +203,9 @@ fn next_tick(origin: Instant, period: Duration, now: Instant) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::TCPSocketAction;
+    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
     use super::*;
 
     fn verdicts(success_threshold: i32, answers: &[bool]) -> Vec<Option<bool>> {
@@ -225,5 +256,60 @@ mod tests {
         assert_eq!(next_tick(origin, period, at(3)), at(10));
         assert_eq!(next_tick(origin, period, at(10)), at(20));
         assert_eq!(next_tick(origin, period, at(25)), at(30));
+    }
+
+    /// A readiness worker that asks on its own only once, at its start.
+    fn worker(check: Check) -> (Worker, watch::Sender<()>, mpsc::Receiver<Report>) {
+        let (reports, inbox) = mpsc::channel(8);
+        let (synced, receiver) = watch::channel(());
+        let hour = Probe {
+            period_seconds: Some(3600),
+            failure_threshold: Some(1),
+            ..Probe::default()
+        };
+        let worker = Worker {
+            kind: ProbeKind::Readiness,
+            schedule: Schedule::of(&hour),
+            check,
+            pod_added: Instant::now(),
+            container_started: Instant::now(),
+            synced: receiver,
+            reports,
+        };
+        (worker, synced, inbox)
+    }
+
+    #[tokio::test]
+    async fn while_it_is_not_ready_a_container_is_asked_with_every_look_at_its_pod() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let action = TCPSocketAction {
+            port: IntOrString::Int(listener.local_addr().unwrap().port().into()),
+            ..TCPSocketAction::default()
+        };
+        drop(listener);
+        let check = Check::tcp(&action, [127, 0, 0, 1].into(), &[]);
+        let (worker, synced, mut inbox) = worker(check);
+        let asking = tokio::spawn(worker.run());
+        for _ in 0..3 {
+            let remark = inbox.recv().await.unwrap();
+            assert!(matches!(remark, Report::Remark { .. }), "{remark:?}");
+            let verdict = inbox.recv().await.unwrap();
+            assert!(matches!(verdict, Report::Verdict { passed: false, .. }));
+            synced.send_replace(());
+        }
+        asking.abort();
+    }
+
+    #[tokio::test]
+    async fn a_question_that_cannot_be_asked_decides_nothing() {
+        let (worker, _synced, mut inbox) = worker(Check::Impossible("why".to_owned()));
+        let asking = tokio::spawn(worker.run());
+        let Some(Report::Remark { message, .. }) = inbox.recv().await else {
+            panic!("it should be told first");
+        };
+        assert_eq!(message, "Readiness probe errored: why");
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert!(inbox.recv().await.is_none(), "no verdict follows");
     }
 }

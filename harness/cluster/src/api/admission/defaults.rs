@@ -142,10 +142,18 @@ fn is_latest(image: &str) -> bool {
 }
 
 fn probe(probe: &mut Value) {
-    default(probe, "timeoutSeconds", 1);
-    default(probe, "periodSeconds", 10);
-    default(probe, "successThreshold", 1);
-    default(probe, "failureThreshold", 3);
+    for (field, value) in [
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ] {
+        // Zero says nothing, like absence.
+        if probe[field] == 0 {
+            probe[field] = Value::Null;
+        }
+        default(probe, field, value);
+    }
     http_get(probe);
 }
 

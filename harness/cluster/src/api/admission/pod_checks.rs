@@ -7,8 +7,10 @@ use serde_json::Value;
 use super::{Cause, CauseReason, NOT_SUPPORTED, check_port};
 use crate::object;
 
+mod handlers;
+
 /// Fields which would change what a pod does, and cannot be honoured.
-const UNSUPPORTED_POD_FIELDS: [&str; 15] = [
+const UNSUPPORTED_POD_FIELDS: [&str; 13] = [
     "hostNetwork",
     "hostPID",
     "hostIPC",
@@ -20,9 +22,7 @@ const UNSUPPORTED_POD_FIELDS: [&str; 15] = [
     "runtimeClassName",
     "hostAliases",
     "dnsConfig",
-    "readinessGates",
     "overhead",
-    "activeDeadlineSeconds",
     "shareProcessNamespace",
 ];
 const UNSUPPORTED_CONTAINER_FIELDS: [&str; 5] = [
@@ -39,8 +39,7 @@ const UNSUPPORTED_SECURITY_FIELDS: [&str; 5] = [
     "supplementalGroups",
     "privileged",
 ];
-const PROBE_HANDLERS: [&str; 4] = ["exec", "httpGet", "tcpSocket", "grpc"];
-const HOOK_HANDLERS: [&str; 3] = ["exec", "httpGet", "sleep"];
+const DEFAULT_GRACE_SECONDS: i64 = 30;
 
 pub(super) fn check_pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     refuse_fields(spec, path, &UNSUPPORTED_POD_FIELDS, causes);
@@ -51,6 +50,20 @@ pub(super) fn check_pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) 
         causes,
     );
     check_volumes(spec, path, causes);
+    check_times(spec, path, causes);
+    check_readiness_gates(spec, path, causes);
+    let system = object::text(spec, "/os/name");
+    if !matches!(system, "" | "linux") {
+        let message = format!("{system}: {NOT_SUPPORTED}");
+        causes.push(Cause::new(
+            CauseReason::Forbidden,
+            format!("{path}.os.name"),
+            message,
+        ));
+    }
+    let grace_seconds = spec["terminationGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(DEFAULT_GRACE_SECONDS);
     if elements(spec, "containers").next().is_none() {
         causes.push(Cause::new(
             CauseReason::Required,
@@ -72,8 +85,65 @@ pub(super) fn check_pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) 
                 ));
             }
             check_container(container, &path, causes);
+            if list == "initContainers" {
+                forbid_in_init_container(container, &path, causes);
+            } else {
+                check_handlers(container, &path, grace_seconds, causes);
+            }
         }
     }
+}
+
+fn check_times(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
+    for (field, least) in [
+        ("terminationGracePeriodSeconds", 0),
+        ("activeDeadlineSeconds", 1),
+    ] {
+        if spec[field].as_i64().is_some_and(|seconds| seconds < least) {
+            let message = format!("{}: must be greater than or equal to {least}", spec[field]);
+            causes.push(Cause::new(
+                CauseReason::Invalid,
+                format!("{path}.{field}"),
+                message,
+            ));
+        }
+    }
+}
+
+fn check_readiness_gates(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
+    for (index, gate) in elements(spec, "readinessGates").enumerate() {
+        if object::text(gate, "/conditionType").is_empty() {
+            causes.push(Cause::new(
+                CauseReason::Required,
+                format!("{path}.readinessGates[{index}].conditionType"),
+                "the type of a condition is required",
+            ));
+        }
+    }
+}
+
+/// The pod itself waits for init containers: nothing else is asked about them.
+fn forbid_in_init_container(container: &Value, path: &str, causes: &mut Vec<Cause>) {
+    for field in handlers::PROBES.into_iter().chain(["lifecycle"]) {
+        if is_set(&container[field]) {
+            let message = "may not be set for init containers";
+            causes.push(Cause::new(
+                CauseReason::Forbidden,
+                format!("{path}.{field}"),
+                message,
+            ));
+        }
+    }
+}
+
+fn check_handlers(container: &Value, path: &str, grace_seconds: i64, causes: &mut Vec<Cause>) {
+    for kind in handlers::PROBES {
+        if let Some(probe) = container.get(kind).filter(|probe| probe.is_object()) {
+            handlers::check_probe(kind, probe, &format!("{path}.{kind}"), causes);
+        }
+    }
+    let lifecycle = format!("{path}.lifecycle");
+    handlers::check_lifecycle(&container["lifecycle"], &lifecycle, grace_seconds, causes);
 }
 
 fn elements<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
@@ -162,29 +232,6 @@ fn check_container(container: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
     check_mounts(container, path, causes);
     check_environment(container, path, causes);
-    for name in ["readinessProbe", "livenessProbe", "startupProbe"] {
-        if let Some(probe) = container.get(name).filter(|probe| probe.is_object()) {
-            check_probe(
-                probe,
-                &format!("{path}.{name}"),
-                name != "readinessProbe",
-                causes,
-            );
-        }
-    }
-    for hook in ["postStart", "preStop"] {
-        if let Some(handler) = container["lifecycle"]
-            .get(hook)
-            .filter(|handler| handler.is_object())
-        {
-            check_handler(
-                handler,
-                &format!("{path}.lifecycle.{hook}"),
-                &HOOK_HANDLERS,
-                causes,
-            );
-        }
-    }
 }
 
 fn check_environment(container: &Value, path: &str, causes: &mut Vec<Cause>) {
@@ -211,64 +258,5 @@ fn check_environment(container: &Value, path: &str, causes: &mut Vec<Cause>) {
             &["secretRef"],
             causes,
         );
-    }
-}
-
-fn check_probe(probe: &Value, path: &str, success_must_be_one: bool, causes: &mut Vec<Cause>) {
-    check_handler(probe, path, &PROBE_HANDLERS, causes);
-    refuse_fields(probe, path, &["grpc"], causes);
-    for field in [
-        "timeoutSeconds",
-        "periodSeconds",
-        "successThreshold",
-        "failureThreshold",
-    ] {
-        if probe[field].as_i64().is_some_and(|value| value < 1) {
-            let message = format!("{}: must be greater than 0", probe[field]);
-            causes.push(Cause::new(
-                CauseReason::Invalid,
-                format!("{path}.{field}"),
-                message,
-            ));
-        }
-    }
-    if success_must_be_one
-        && probe["successThreshold"]
-            .as_i64()
-            .is_some_and(|threshold| threshold != 1)
-    {
-        let message = format!("{}: must be 1", probe["successThreshold"]);
-        causes.push(Cause::new(
-            CauseReason::Invalid,
-            format!("{path}.successThreshold"),
-            message,
-        ));
-    }
-}
-
-fn check_handler(handler: &Value, path: &str, known: &[&str], causes: &mut Vec<Cause>) {
-    match known
-        .iter()
-        .filter(|kind| handler.get(**kind).is_some_and(|value| !value.is_null()))
-        .count()
-    {
-        0 => {
-            let message = format!("must specify one of {}", known.join(", "));
-            causes.push(Cause::new(CauseReason::Required, path, message));
-        }
-        1 => {}
-        _ => causes.push(Cause::new(
-            CauseReason::Forbidden,
-            path,
-            "may not specify more than 1 handler type",
-        )),
-    }
-    let scheme = object::text(handler, "/httpGet/scheme");
-    if !matches!(scheme, "" | "HTTP") {
-        causes.push(Cause::new(
-            CauseReason::Forbidden,
-            format!("{path}.httpGet.scheme"),
-            format!("{scheme}: {NOT_SUPPORTED}"),
-        ));
     }
 }

@@ -149,24 +149,170 @@ fn what_cannot_be_honoured_is_refused() {
     assert_eq!(udp, ["spec.ports[0].protocol"]);
 }
 
-#[test]
-fn questions_the_node_cannot_ask_are_refused() {
+/// The problems of the only container of a pod, without the path to it.
+fn problems_of_container(change: impl FnOnce(&mut Value)) -> Vec<String> {
     let problems = problems_of_deployment(|deployment| {
-        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
-        container["readinessProbe"] = json!({"grpc": {"port": 80}});
-        container["livenessProbe"] = json!({"httpGet": {"port": 443, "scheme": "HTTPS"}});
-        container["startupProbe"] = json!({"httpGet": {"port": 80, "scheme": "HTTP"}});
-        container["lifecycle"] = json!({"preStop": {"httpGet": {"port": 443, "scheme": "HTTPS"}}});
+        change(&mut deployment["spec"]["template"]["spec"]["containers"][0]);
     });
-    let container = "spec.template.spec.containers[0]";
+    let container = "spec.template.spec.containers[0].";
+    let inside = problems
+        .iter()
+        .map(|problem| problem.strip_prefix(container));
+    inside
+        .map(|problem| problem.unwrap_or("elsewhere").to_owned())
+        .collect()
+}
+
+#[test]
+fn every_way_to_ask_a_container_is_known() {
+    for handler in [
+        json!({"grpc": {"port": 80, "service": "shop"}}),
+        json!({"httpGet": {"port": "https", "scheme": "HTTPS"}}),
+        json!({"tcpSocket": {"port": 80}}),
+        json!({"exec": {"command": ["true"]}}),
+    ] {
+        let problems = problems_of_container(|container| {
+            for probe in ["readinessProbe", "livenessProbe", "startupProbe"] {
+                container[probe] = handler.clone();
+            }
+        });
+        assert_eq!(problems, Vec::<String>::new(), "{handler}");
+    }
+}
+
+#[test]
+fn probes_that_make_no_sense_are_refused() {
+    for (probe, field) in [
+        (json!({}), ""),
+        (json!({"grpc": {"port": 0}}), ".grpc.port"),
+        (json!({"tcpSocket": {"port": "No_Name"}}), ".tcpSocket.port"),
+        (json!({"exec": {"command": []}}), ".exec.command"),
+        (
+            json!({"httpGet": {"port": 1, "scheme": "FTP"}}),
+            ".httpGet.scheme",
+        ),
+        (
+            json!({"httpGet": {"port": 1, "httpHeaders": [{"name": "a b", "value": ""}]}}),
+            ".httpGet.httpHeaders[0].name",
+        ),
+        (
+            json!({"tcpSocket": {"port": 1}, "periodSeconds": -1}),
+            ".periodSeconds",
+        ),
+        (
+            json!({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 0}),
+            ".terminationGracePeriodSeconds",
+        ),
+        (
+            json!({"tcpSocket": {"port": 1}, "successThreshold": 2}),
+            ".successThreshold",
+        ),
+    ] {
+        let problems =
+            problems_of_container(|container| container["livenessProbe"] = probe.clone());
+        assert_eq!(problems, [format!("livenessProbe{field}")], "{probe}");
+    }
+    let of_liveness = json!({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 5});
+    let problems = problems_of_container(|container| {
+        container["livenessProbe"] = of_liveness.clone();
+        container["readinessProbe"] = of_liveness;
+    });
+    assert_eq!(problems, ["readinessProbe.terminationGracePeriodSeconds"]);
+}
+
+#[test]
+fn zero_seconds_of_a_probe_are_no_seconds_given() {
+    let deployment = deployment(|deployment| {
+        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+        container["readinessProbe"] =
+            json!({"tcpSocket": {"port": 1}, "periodSeconds": 0, "timeoutSeconds": 0});
+    });
+    let probe = &deployment["spec"]["template"]["spec"]["containers"][0]["readinessProbe"];
+    assert_eq!(probe["periodSeconds"], 10);
+    assert_eq!(probe["timeoutSeconds"], 1);
+}
+
+#[test]
+fn a_hook_may_sleep_for_as_long_as_the_grace_period() {
+    let problems = |seconds: i64| {
+        problems_of_container(|container| {
+            container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": seconds}}});
+        })
+    };
+    assert!(problems(0).is_empty() && problems(30).is_empty());
+    for seconds in [-1, 31] {
+        assert_eq!(problems(seconds), ["lifecycle.preStop.sleep"]);
+    }
+}
+
+#[test]
+fn nothing_is_asked_of_init_containers() {
+    let problems = problems_of_deployment(|deployment| {
+        deployment["spec"]["template"]["spec"]["initContainers"] = json!([{
+            "name": "i", "image": "web:1",
+            "readinessProbe": {"tcpSocket": {"port": 1}},
+            "lifecycle": {"preStop": {"exec": {"command": ["true"]}}},
+        }]);
+    });
+    let container = "spec.template.spec.initContainers[0]";
     assert_eq!(
         problems,
         [
-            format!("{container}.readinessProbe.grpc"),
-            format!("{container}.livenessProbe.httpGet.scheme"),
-            format!("{container}.lifecycle.preStop.httpGet.scheme"),
+            format!("{container}.readinessProbe"),
+            format!("{container}.lifecycle"),
         ]
     );
+}
+
+fn pod(change: impl FnOnce(&mut Value)) -> Value {
+    let mut pod = json!({
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "web:1"}]},
+    });
+    change(&mut pod["spec"]);
+    set_defaults(Resource::Pods, &mut pod);
+    pod
+}
+
+#[test]
+fn times_and_policies_of_pods_are_checked() {
+    let problems = |change: &dyn Fn(&mut Value)| fields(check(Resource::Pods, &pod(change), None));
+    let none = Vec::<String>::new();
+    assert_eq!(
+        problems(&|spec| spec["activeDeadlineSeconds"] = 1.into()),
+        none
+    );
+    let gate = json!([{"conditionType": "shop.test/warm"}]);
+    assert_eq!(
+        problems(&|spec| spec["readinessGates"] = gate.clone()),
+        none
+    );
+    for (field, value) in [
+        ("activeDeadlineSeconds", json!(0)),
+        ("terminationGracePeriodSeconds", json!(-1)),
+        ("restartPolicy", json!("Sometimes")),
+    ] {
+        assert_eq!(
+            problems(&|spec| spec[field] = value.clone()),
+            [format!("spec.{field}")]
+        );
+    }
+}
+
+#[test]
+fn pods_get_the_class_that_a_real_node_would_give_them() {
+    let class = |resources: Value| {
+        let mut pod = json!({"spec": {"containers": [{"resources": resources}]}});
+        prepare_new(Resource::Pods, &mut pod);
+        object::text(&pod, "/status/qosClass").to_owned()
+    };
+    assert_eq!(class(json!({})), "BestEffort");
+    assert_eq!(class(json!({"requests": {"cpu": "1"}})), "Burstable");
+    assert_eq!(class(json!({"limits": {"cpu": "1"}})), "Burstable");
+    let whole = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+    assert_eq!(class(whole), "Guaranteed");
+    let less = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "0.5"}});
+    assert_eq!(class(less), "Burstable");
 }
 
 #[test]
@@ -243,4 +389,23 @@ fn what_is_ignored_is_told() {
     let node = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
     let told: Vec<_> = warnings(Resource::Nodes, &node).into_iter().collect();
     assert_eq!(told, ["spec.taints: ignored by the local cluster"]);
+}
+
+#[test]
+fn what_a_pod_says_without_effect_is_told() {
+    let silent = json!({"spec": {
+        "automountServiceAccountToken": false,
+        "schedulerName": "default-scheduler",
+        "containers": [{"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}],
+    }});
+    assert!(warnings(Resource::Pods, &silent).is_empty());
+    let loud = json!({"spec": {
+        "automountServiceAccountToken": true,
+        "hostUsers": false,
+        "imagePullSecrets": [{"name": "s"}],
+        "schedulerName": "mine",
+        "containers": [{"terminationMessagePolicy": "FallbackToLogsOnError"}],
+    }});
+    let told = warnings(Resource::Pods, &loud);
+    assert_eq!(told.len(), 5, "{told:?}");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::object;
 use crate::store::Resource;
 
 /// The warnings about an object as the client wrote it (before defaults).
@@ -39,18 +40,51 @@ fn of_pod_spec(spec: &Value, path: &str, warnings: &mut BTreeSet<String>) {
         "topologySpreadConstraints",
         "priorityClassName",
         "subdomain",
+        "setHostnameAsFQDN",
+        "imagePullSecrets",
+        "priority",
+        "preemptionPolicy",
+        "serviceAccount",
         // All but emptyDir are refused, and so is mounting one.
         "volumes",
     ] {
         warn(spec, path, field, "ignored", warnings);
     }
     warn(spec, path, "hostname", "set in $HOSTNAME only", warnings);
-    warn(spec, path, "securityContext", "not enforced", warnings);
+    for field in ["securityContext", "resources"] {
+        warn(spec, path, field, "not enforced", warnings);
+    }
+    if spec["automountServiceAccountToken"] == true {
+        warn(
+            spec,
+            path,
+            "automountServiceAccountToken",
+            "ignored",
+            warnings,
+        );
+    }
+    if spec["hostUsers"] == false {
+        warn(spec, path, "hostUsers", "not enforced", warnings);
+    }
+    let scheduler = object::text(spec, "/schedulerName");
+    if !matches!(scheduler, "" | "default-scheduler") {
+        warnings.insert(format!(
+            "{path}.schedulerName: the local cluster has no scheduler {scheduler}, and the pod will wait for it"
+        ));
+    }
     for list in ["initContainers", "containers"] {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.{list}[{index}]");
             for field in ["imagePullPolicy", "workingDir"] {
                 warn(container, &path, field, "ignored", warnings);
+            }
+            for (field, default) in [
+                ("terminationMessagePath", "/dev/termination-log"),
+                ("terminationMessagePolicy", "File"),
+            ] {
+                if container[field] != default {
+                    warn(container, &path, field, "ignored", warnings);
+                }
             }
             warn(
                 container,

@@ -22,7 +22,7 @@ use crate::node::logs::Log;
 use crate::node::probe::check::Check;
 use crate::node::probe::{ProbeKind, Report, Schedule, Worker};
 use crate::node::process::{Control, Exit, Launch, Running};
-use crate::node::status::{Ended, State};
+use crate::node::status::{Ended, RestartPolicy, State};
 
 /// Kubernetes sets no limit of its own.
 const POST_START_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -307,6 +307,7 @@ impl Run<'_> {
             check,
             pod_added: self.task.pod.added,
             container_started: self.started,
+            synced: self.task.pod.synced.subscribe(),
             reports: self.probes.reports.clone(),
         };
         self.probes.start(worker);
@@ -328,6 +329,8 @@ impl Run<'_> {
             Check::http(action, address, ports)
         } else if let Some(action) = &probe.tcp_socket {
             Check::tcp(action, address, ports)
+        } else if let Some(action) = &probe.grpc {
+            Check::grpc(action, address)
         } else if let Some(action) = &probe.exec {
             Check::exec(
                 action,
@@ -386,8 +389,12 @@ impl Run<'_> {
             .and_then(|seconds| u64::try_from(seconds).ok())
             .unwrap_or(of_pod);
         let probe = kind.name().to_lowercase();
+        let fate = match self.task.restart_policy {
+            RestartPolicy::Always | RestartPolicy::OnFailure => ", will be restarted",
+            RestartPolicy::Never => "",
+        };
         let message = format!(
-            "Container {} failed {probe} probe, will be restarted",
+            "Container {} failed {probe} probe{fate}",
             self.task.spec.name
         );
         self.end(Duration::from_secs(seconds), &message);

@@ -244,3 +244,66 @@ async fn logs_can_be_followed_to_their_end() {
     );
     stage.shutdown().await;
 }
+
+/// Serves the gRPC health protocol at an address until it is dropped.
+async fn grpc_health(listener: tokio::net::TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().header("content-type", "application/grpc");
+            let mut answer = respond
+                .send_response(head.body(()).unwrap(), false)
+                .unwrap();
+            let serving = bytes::Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]);
+            answer.send_data(serving, false).unwrap();
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            answer.send_trailers(trailers).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_server_can_be_asked_for_its_health() {
+    let stage = Stage::new().await;
+    let probing = json!({
+        "image": "shell",
+        "args": ["-c", "sleep 1000"],
+        "readinessProbe": {"grpc": {"port": 50051}, "periodSeconds": 1, "timeoutSeconds": 5},
+    });
+    let running = |pod: Option<&Pod>| {
+        let status = pod.and_then(container);
+        status.is_some_and(|status| status.started == Some(true))
+    };
+    stage.create::<Pod>(pod("app", &probing, &json!({}))).await;
+    let pod = stage.until("app", running).await;
+    stage.event("app", "Unhealthy").await;
+    // Every address of the machine is as good as the pod's own process.
+    let address = (address(&pod).ip(), 50051);
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let serving = tokio::spawn(grpc_health(listener));
+    stage.until("app", is_ready()).await;
+    serving.abort();
+    stage.until("app", is_unready()).await;
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_probe_by_a_command_that_is_not_there_decides_nothing() {
+    let stage = Stage::new().await;
+    let probing = json!({
+        "livenessProbe": {"exec": {"command": ["/no/such/program"]}, "periodSeconds": 1, "failureThreshold": 1},
+    });
+    stage.create::<Pod>(pod("app", &probing, &json!({}))).await;
+    let repeated = |event: Option<&k8s_openapi::api::core::v1::Event>| {
+        event.is_some_and(|event| event.count > Some(1))
+    };
+    let told = stage.event("app", "Unhealthy").await;
+    assert!(told.message.unwrap().contains("Liveness probe errored"));
+    let name = told.metadata.name.unwrap();
+    stage.until(&name, repeated).await;
+    let pod = stage.api::<Pod>().get("app").await.unwrap();
+    assert_eq!(container(&pod).unwrap().restart_count, 0);
+    assert_eq!(phase(&pod), "Running");
+    stage.shutdown().await;
+}
