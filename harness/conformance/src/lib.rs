@@ -9,6 +9,7 @@ mod check;
 mod checks;
 mod context;
 mod journal;
+mod kubectl;
 mod report;
 mod runner;
 mod transcript;

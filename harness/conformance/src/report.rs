@@ -96,7 +96,7 @@ impl Report {
     /// A table for people, and the sums below it.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{:>3}  {:<7}  {:<4}  {:>6}  {:<EXPECTED_WIDTH$}  OBSERVED\n",
+            "{:>3}  {:<7}  {:<4}  {:>4}    {:<EXPECTED_WIDTH$}  OBSERVED\n",
             "NO", "GROUP", "", "TIME", "EXPECTED"
         );
         for row in &self.rows {

@@ -2,28 +2,157 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use serde_json::json;
+use crate::check::{Check, Group, Load};
 
-use crate::check::{Check, Finding, Group, Load, Shortfall, verdict};
-use crate::context::Context;
+mod change;
+mod history;
+mod pace;
+mod stage;
+mod steps;
 
-pub(super) const CHECKS: &[Check] = &[Check {
-    number: 6,
-    group: Group::Rollout,
-    title: "No room to roll",
-    expected: "surge 0 with unavailable 0 is refused with 422",
-    about: Duration::from_secs(1),
-    load: Load::Light,
-    run: |context| Box::pin(no_room_to_roll(context)),
-}];
-
-async fn no_room_to_roll(context: Context) -> Finding {
-    let strategy = json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}});
-    let object = context.deployment("app", context.victim(&[]), json!({"strategy": strategy}));
-    match context.create::<Deployment>(object).await {
-        Ok(_) => Err(Shortfall::Failed("it was accepted".to_owned())),
-        Err(Shortfall::Failed(observed)) => verdict(observed.starts_with("422 "), observed),
-        Err(skipped @ Shortfall::Skipped(_)) => Err(skipped),
-    }
-}
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        number: 1,
+        group: Group::Rollout,
+        title: "Bad release",
+        expected: "4 replicas, v2 never ready: at most 2 new pods, at least 3 available, never complete",
+        about: Duration::from_secs(15),
+        load: Load::Light,
+        run: |context| Box::pin(steps::bad_release(context)),
+    },
+    Check {
+        number: 2,
+        group: Group::Rollout,
+        title: "Surge and unavailability",
+        expected: "10 replicas, 25 %/25 %: at most 13 in all and at least 8 available, at every event",
+        about: Duration::from_secs(15),
+        load: Load::Light,
+        run: |context| Box::pin(steps::quarter_and_quarter(context)),
+    },
+    Check {
+        number: 3,
+        group: Group::Rollout,
+        title: "One replica",
+        expected: "the new pod is Ready before the old one gets its deletionTimestamp",
+        about: Duration::from_secs(8),
+        load: Load::Light,
+        run: |context| Box::pin(steps::one_replica(context)),
+    },
+    Check {
+        number: 4,
+        group: Group::Rollout,
+        title: "No surge",
+        expected: "3 replicas, surge 0, unavailable 1: never more than 3",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(steps::no_surge(context)),
+    },
+    Check {
+        number: 5,
+        group: Group::Rollout,
+        title: "Fencepost",
+        expected: "2 replicas, surge 0, unavailable 25 % still progresses",
+        about: Duration::from_secs(10),
+        load: Load::Light,
+        run: |context| Box::pin(steps::fencepost(context)),
+    },
+    Check {
+        number: 6,
+        group: Group::Rollout,
+        title: "No room to roll",
+        expected: "surge 0 with unavailable 0 is refused with 422",
+        about: Duration::from_secs(1),
+        load: Load::Light,
+        run: |context| Box::pin(steps::no_room_to_roll(context)),
+    },
+    Check {
+        number: 7,
+        group: Group::Rollout,
+        title: "minReadySeconds",
+        expected: "5: available 5 to 6 s after Ready, as exactly as times of whole seconds tell",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(pace::min_ready_seconds(context)),
+    },
+    Check {
+        number: 8,
+        group: Group::Rollout,
+        title: "Progress deadline",
+        expected: "10: ProgressDeadlineExceeded after 10 to 11 s, rollout status exits 1, nothing rolled back",
+        about: Duration::from_secs(18),
+        load: Load::Light,
+        run: |context| Box::pin(pace::progress_deadline(context)),
+    },
+    Check {
+        number: 9,
+        group: Group::Rollout,
+        title: "Undo",
+        expected: "back to v1: its ReplicaSet again, as revision 3",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(history::undo(context)),
+    },
+    Check {
+        number: 10,
+        group: Group::Rollout,
+        title: "Revision history",
+        expected: "12 revisions, limit 2: 2 old ReplicaSets when complete",
+        about: Duration::from_secs(20),
+        load: Load::Light,
+        run: |context| Box::pin(history::limit(context)),
+    },
+    Check {
+        number: 11,
+        group: Group::Rollout,
+        title: "Pause",
+        expected: "no new ReplicaSet while paused; after resume it rolls",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(change::pause(context)),
+    },
+    Check {
+        number: 12,
+        group: Group::Rollout,
+        title: "Recreate",
+        expected: "no new pod while an old one is not terminal",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(change::recreate(context)),
+    },
+    Check {
+        number: 13,
+        group: Group::Rollout,
+        title: "Pods that drain",
+        expected: "3 replicas, preStop sleep 10: with terminating pods more than 4 live at once",
+        about: Duration::from_secs(20),
+        load: Load::Light,
+        run: |context| Box::pin(pace::draining_pods(context)),
+    },
+    Check {
+        number: 14,
+        group: Group::Rollout,
+        title: "Proportional scaling",
+        expected: "10 to 20 replicas during a rollout: both ReplicaSets grow, at most 25 in all",
+        about: Duration::from_secs(15),
+        load: Load::Light,
+        run: |context| Box::pin(change::proportional_scaling(context)),
+    },
+    Check {
+        number: 15,
+        group: Group::Rollout,
+        title: "Annotation",
+        expected: "an annotation bumps the generation and makes no new ReplicaSet",
+        about: Duration::from_secs(6),
+        load: Load::Light,
+        run: |context| Box::pin(change::annotation(context)),
+    },
+    Check {
+        number: 16,
+        group: Group::Rollout,
+        title: "A deleted pod",
+        expected: "its replacement is created at once, before the old object disappears",
+        about: Duration::from_secs(8),
+        load: Load::Light,
+        run: |context| Box::pin(change::deleted_pod(context)),
+    },
+];
