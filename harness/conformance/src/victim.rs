@@ -28,6 +28,7 @@ mod windows;
 
 use arguments::Role;
 pub use arguments::{HELP, OnTerm, Probe, Serve};
+pub(crate) use probe::Counts;
 pub use windows::Windows;
 
 /// Where it listens, unless told otherwise.

@@ -47,6 +47,10 @@ impl Counts {
     pub(crate) fn failures(&self) -> u64 {
         self.failed.values().sum()
     }
+
+    pub(crate) fn refusals(&self) -> u64 {
+        self.failed.get("refused").copied().unwrap_or(0)
+    }
 }
 
 type Shared = Rc<RefCell<Counts>>;
