@@ -12,9 +12,10 @@ mod up;
 pub(crate) enum Command {
     /// Run an experiment on the local cluster and judge it.
     Run(run::Arguments),
-    /// Start the local cluster with services in the foreground, until Ctrl-C.
+    /// Start the local cluster with services in the foreground, until Ctrl-C: short for `cluster
+    /// up k8s/services --publish`.
     Up(up::Arguments),
-    /// Check whether a cluster, the local one or another, keeps to the rules of Kubernetes.
+    /// Start the local cluster, or check whether a cluster keeps to the rules of Kubernetes.
     Cluster(cluster::Arguments),
 }
 

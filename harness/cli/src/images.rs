@@ -42,18 +42,46 @@ enum Source {
     Command(Vec<String>),
 }
 
-/// Finds a program for each of `wanted`, building where necessary. An image without one is refused:
-/// no pod of it could ever start.
+/// Which images a cluster is to have.
+#[derive(Clone, Debug)]
+pub(crate) enum Choice {
+    /// Those that the manifests name, from the file beside them.
+    Needed,
+    /// Everything in this file, or in the one beside the manifests: pods may be made later, too.
+    Everything(Option<PathBuf>),
+}
+
+impl Choice {
+    fn file(&self, manifests: &[PathBuf]) -> Option<PathBuf> {
+        match self {
+            Self::Everything(Some(file)) => Some(file.clone()),
+            Self::Needed | Self::Everything(None) => find(manifests),
+        }
+    }
+
+    fn includes(&self, image: &str, needed: &BTreeSet<String>) -> bool {
+        match self {
+            Self::Needed => needed.contains(image),
+            Self::Everything(_) => true,
+        }
+    }
+}
+
+/// Finds a program for each image of the choice, building where necessary. An image that the
+/// manifests need and that has none is refused: no pod of it could ever start.
 pub(crate) async fn resolve(
     wanted: &BTreeSet<String>,
     folders: &[PathBuf],
+    choice: &Choice,
 ) -> Result<ImageMap, Failure> {
     let mut images = ImageMap::default();
-    let path = find(folders);
+    images.insert(cluster::VICTIM_IMAGE, cluster::victim()?);
+    let path = choice.file(folders);
     let file = path.as_deref().map(read).transpose()?;
     let known = file.as_ref().map(|file| &file.images);
     if let Some(image) = wanted
         .iter()
+        .filter(|image| images.get(image).is_none())
         .find(|image| !known.is_some_and(|known| known.contains_key(*image)))
     {
         let place = manifests::place_of_image(folders, image);
@@ -65,7 +93,7 @@ pub(crate) async fn resolve(
     };
     let mut packages: BTreeMap<&str, &str> = BTreeMap::new();
     for (image, source) in &file.images {
-        if !wanted.contains(image) {
+        if !choice.includes(image, wanted) {
             continue;
         }
         match source {
@@ -272,13 +300,24 @@ mod tests {
             "images:\n  \"a:1\": {command: [/bin/true, -x]}\n  \"b:1\": {command: [/bin/b]}\n",
         )
         .unwrap();
-        let images = resolve(&["a:1".to_owned()].into(), std::slice::from_ref(&manifests))
-            .await
-            .unwrap();
-        assert_eq!(images.names().collect::<Vec<_>>(), ["a:1"]);
+        let folders = [manifests];
+        let needed = ["a:1".to_owned()].into();
+        let images = resolve(&needed, &folders, &Choice::Needed).await.unwrap();
+        assert_eq!(
+            images.names().collect::<Vec<_>>(),
+            ["a:1", cluster::VICTIM_IMAGE]
+        );
         assert_eq!(images.get("a:1").unwrap().arguments, ["-x"]);
 
-        let error = resolve(&["c:1".to_owned()].into(), &[manifests])
+        let everything = Choice::Everything(Some(folder.path().join(FILE_NAME)));
+        let images = resolve(&BTreeSet::new(), &[], &everything).await.unwrap();
+        assert_eq!(
+            images.names().collect::<Vec<_>>(),
+            ["a:1", "b:1", cluster::VICTIM_IMAGE]
+        );
+
+        let unknown = ["c:1".to_owned()].into();
+        let error = resolve(&unknown, &folders, &Choice::Needed)
             .await
             .unwrap_err();
         assert_eq!(error.code, 2);
@@ -297,7 +336,8 @@ mod tests {
             "images:\n  a: {cargoo: app}\n",
         )
         .unwrap();
-        let error = resolve(&BTreeSet::new(), &[folder.path().to_owned()])
+        let folders = [folder.path().to_owned()];
+        let error = resolve(&BTreeSet::new(), &folders, &Choice::Needed)
             .await
             .unwrap_err()
             .to_string();

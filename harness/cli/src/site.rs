@@ -42,21 +42,34 @@ impl Connector for PodConnector {
     }
 }
 
-/// Builds what the manifests need, starts a cluster, applies the system and waits until it is
+/// What a site is made of.
+#[derive(Debug)]
+pub(crate) struct Layout<'a> {
+    /// Without manifests the cluster stays empty.
+    pub(crate) system: &'a System,
+    pub(crate) images: images::Choice,
+    pub(crate) log_directory: &'a Path,
+    /// Whether the ports of Services are at 127.0.0.1, too.
+    pub(crate) publish_services: bool,
+}
+
+/// Builds what the pods need, starts a cluster, applies the system and waits until it is
 /// ready. An interruption at any point ends everything begun and is an error.
 pub(crate) async fn prepare(
-    wanted: &System,
-    log_directory: &Path,
-    publish_services: bool,
+    layout: Layout<'_>,
     verbosity: Verbosity,
     interrupts: &Interrupts,
 ) -> Result<Site, Failure> {
-    let objects = manifests::read(&wanted.manifests, &wanted.patches, &wanted.namespace)?;
+    let wanted = layout.system;
+    let objects = if wanted.manifests.is_empty() {
+        Vec::new()
+    } else {
+        manifests::read(&wanted.manifests, &wanted.patches, &wanted.namespace)?
+    };
     let needed = manifests::images(&objects);
-    let images = interrupts
-        .unless(images::resolve(&needed, &wanted.manifests))
-        .await?;
-    let cluster = cluster::start(images, log_directory, publish_services).await?;
+    let resolve = images::resolve(&needed, &wanted.manifests, &layout.images);
+    let images = interrupts.unless(resolve).await?;
+    let cluster = cluster::start(images, layout.log_directory, layout.publish_services).await?;
     let bring_up = async {
         let client = cluster::client(&cluster.kubeconfig()).await?;
         let step = Step::begin(verbosity, "applying the system under test");

@@ -22,7 +22,7 @@ mod cleanup;
 
 /// How many checks run at once, as shares: a heavy one takes several.
 const SHARES: u32 = 12;
-const HEAVY: u32 = 4;
+const HEAVY: u32 = 6;
 /// A check is given up after this many times the time it should take, and some more.
 const GIVE_UP_FACTOR: u32 = 3;
 const GIVE_UP_EXTRA: Duration = Duration::from_secs(60);

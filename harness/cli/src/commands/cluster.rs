@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 
 mod check;
+pub(super) mod up;
 
 /// Options of `holdfast cluster`.
 #[derive(Debug, clap::Args)]
@@ -13,6 +14,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
+    /// Start the local cluster in the foreground, until Ctrl-C.
+    Up(up::Arguments),
     /// Put the rules of Kubernetes to the test, on a fresh local cluster or on another one.
     Check(check::Arguments),
 }
@@ -20,6 +23,7 @@ enum Action {
 /// Carries it out; returns the exit code.
 pub(crate) async fn cluster(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.action {
+        Action::Up(arguments) => up::hold_up(arguments).await,
         Action::Check(arguments) => check::check(arguments).await,
     }
 }

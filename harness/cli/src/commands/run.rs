@@ -18,8 +18,8 @@ use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::progress::{Progress, Verbosity};
 use crate::run_folder::RunFolder;
-use crate::site::{self, Site};
-use crate::{system, terminal};
+use crate::site::{self, Layout, Site};
+use crate::{images, system, terminal};
 
 /// Options of `holdfast run`.
 #[derive(Debug, clap::Args)]
@@ -169,7 +169,13 @@ impl Place {
             };
         };
         let logs = folder.path().join("logs");
-        let site = site::prepare(wanted, &logs, false, verbosity, interrupts).await?;
+        let layout = Layout {
+            system: wanted,
+            images: images::Choice::Needed,
+            log_directory: &logs,
+            publish_services: false,
+        };
+        let site = site::prepare(layout, verbosity, interrupts).await?;
         let target_url = match &experiment.load.target {
             Target::Url(url) => Ok(url.clone()),
             Target::Service(name) => {

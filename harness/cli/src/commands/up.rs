@@ -1,19 +1,10 @@
-//! `holdfast up`: the local cluster with services, in the foreground until Ctrl-C.
+//! `holdfast up`: the local cluster with services at `localhost`, in the foreground until Ctrl-C.
+//! Short for `holdfast cluster up k8s/services --publish`.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use holdfast_core::experiment::System;
-use k8s_openapi::api::core::v1::Service;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
-
+use super::cluster;
 use crate::failure::Failure;
-use crate::interrupts::Interrupts;
-use crate::progress::Verbosity;
-use crate::site::{self, Site};
-use crate::terminal;
 
 /// Options of `holdfast up`.
 #[derive(Debug, clap::Args)]
@@ -21,86 +12,16 @@ pub(crate) struct Arguments {
     /// Files or folders of Kubernetes manifests
     #[arg(default_value = "k8s/services")]
     manifests: Vec<PathBuf>,
-    /// The namespace they are applied to
-    #[arg(long, short, default_value = "default")]
-    namespace: String,
-    /// Where to write the kubeconfig: a new file, removed at the end [default: in a temporary folder]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig_out: Option<PathBuf>,
+    #[command(flatten)]
+    options: cluster::up::Options,
 }
 
 /// Brings everything up, says where it is, and takes it down at the first interruption.
 pub(crate) async fn up(arguments: Arguments) -> Result<u8, Failure> {
-    let interrupts = Interrupts::listen()?;
-    let folder = tempfile::Builder::new()
-        .prefix("holdfast-")
-        .tempdir()
-        .map_err(|error| {
-            Failure::carrying_out(format!("cannot make a temporary folder: {error}"))
-        })?;
-    let system = System {
-        namespace: arguments.namespace,
+    cluster::up::hold_up(cluster::up::Arguments {
         manifests: arguments.manifests,
-        patches: Vec::new(),
-    };
-    for path in &system.manifests {
-        if !path.exists() {
-            return Err(
-                Failure::input(format!("there is no {}", path.display())).hint(
-                    "name a manifest file or folder, or run in the folder that has k8s/services",
-                ),
-            );
-        }
-    }
-    let logs = folder.path().join("logs");
-    let site = site::prepare(&system, &logs, true, Verbosity::Normal, &interrupts).await?;
-    let kubeconfig = arguments
-        .kubeconfig_out
-        .unwrap_or_else(|| folder.path().join("kubeconfig"));
-    let shown = show(&site, &system.namespace, &kubeconfig).await;
-    if shown.is_ok() {
-        interrupts.wait().await;
-        terminal::say("stopping");
-    }
-    site.cluster.shutdown().await;
-    if shown.is_ok() {
-        // Without the cluster the file leads nowhere; if it is gone already, so much the better.
-        drop(std::fs::remove_file(&kubeconfig));
-    }
-    // Ctrl-C is how this command is meant to end.
-    shown.map(|()| 0)
-}
-
-async fn show(site: &Site, namespace: &str, kubeconfig: &Path) -> Result<(), Failure> {
-    write_kubeconfig(kubeconfig, &site.cluster.kubeconfig())?;
-    let services = Api::<Service>::namespaced(site.client.clone(), namespace)
-        .list(&ListParams::default())
-        .await
-        .map_err(|error| Failure::carrying_out(format!("cannot list the services: {error}")))?;
-    for service in services {
-        let name = service.name_any();
-        for port in service.spec.and_then(|spec| spec.ports).unwrap_or_default() {
-            terminal::say(&format!("{name:<12} http://localhost:{}", port.port));
-        }
-    }
-    terminal::say(&format!(
-        "kubectl      kubectl --kubeconfig {} --namespace {namespace} get deploy,po,svc,endpointslices",
-        kubeconfig.display()
-    ));
-    terminal::say("Ctrl-C ends everything");
-    Ok(())
-}
-
-/// Writes a new file that only this user can read: who has it can start programs.
-fn write_kubeconfig(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| {
-            Failure::input(format!("cannot write {}: {error}", path.display()))
-                .hint("give the name of a new file in a folder that exists")
-        })
+        publish: true,
+        options: arguments.options,
+    })
+    .await
 }

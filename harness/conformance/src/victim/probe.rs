@@ -48,6 +48,22 @@ impl Counts {
         self.failed.values().sum()
     }
 
+    /// What was counted after `earlier`; the slowest refusal remains that of all time.
+    pub(crate) fn since(mut self, earlier: &Self) -> Self {
+        for (pod, n) in &earlier.answered {
+            let answers = self.answered.entry(pod.clone()).or_default();
+            *answers = answers.saturating_sub(*n);
+        }
+        for (kind, n) in &earlier.failed {
+            let failures = self.failed.entry(kind.clone()).or_default();
+            *failures = failures.saturating_sub(*n);
+        }
+        self.answered.retain(|_, n| *n > 0);
+        self.failed.retain(|_, n| *n > 0);
+        self.connections = self.connections.saturating_sub(earlier.connections);
+        self
+    }
+
     pub(crate) fn refusals(&self) -> u64 {
         self.failed.get("refused").copied().unwrap_or(0)
     }

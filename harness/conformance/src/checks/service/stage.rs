@@ -72,6 +72,8 @@ async fn until_rolled_out(context: &Context, part: &str) -> Result<(), Shortfall
 pub(super) struct Prober {
     transcript: Transcript,
     pod: String,
+    /// What it counted before it was asked for anything.
+    before: Counts,
 }
 
 impl Prober {
@@ -89,25 +91,27 @@ impl Prober {
         Ok(Self {
             transcript: context.transcript(&pod),
             pod,
+            before: Counts::default(),
         })
     }
 
-    /// Starts one, and waits until it has had its first answer.
+    /// Starts one, and waits until it is answered: what it counts begins there.
     pub(super) async fn start(
         context: &Context,
         part: &str,
         target: &str,
         arguments: &[&str],
     ) -> Result<Self, Shortfall> {
-        let prober = Self::launch(context, part, target, arguments).await?;
+        let mut prober = Self::launch(context, part, target, arguments).await?;
         let answered = |counts: &Counts| counts.answers() > 0;
-        prober.until("the prober is answered", answered).await?;
+        prober.before = prober.until("the prober is answered", answered).await?;
         Ok(prober)
     }
 
     /// The counts so far.
     pub(super) fn counts(&self) -> Counts {
-        last(&self.transcript.lines()).unwrap_or_default()
+        let counts = last(&self.transcript.lines());
+        counts.map_or_else(Counts::default, |counts| counts.since(&self.before))
     }
 
     /// Waits until the counts are as wanted.
@@ -116,7 +120,10 @@ impl Prober {
         what: &str,
         wanted: impl Fn(&Counts) -> bool,
     ) -> Result<Counts, Shortfall> {
-        let find = |lines: &[Line]| last(lines).filter(&wanted);
+        let find = |lines: &[Line]| {
+            let counts = last(lines)?.since(&self.before);
+            wanted(&counts).then_some(counts)
+        };
         self.transcript.until(what, PATIENCE, find).await
     }
 
@@ -129,7 +136,8 @@ impl Prober {
     /// Waits until the prober has ended, and returns all it counted.
     pub(super) async fn finished(self) -> Result<Counts, Shortfall> {
         let lines = self.transcript.to_end(PATIENCE).await?;
-        last(&lines).ok_or_else(|| failed("the prober counted nothing"))
+        let counts = last(&lines).ok_or_else(|| failed("the prober counted nothing"))?;
+        Ok(counts.since(&self.before))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What becomes of connections when endpoints come and go.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -10,10 +12,13 @@ use crate::context::{Context, readiness_probe};
 use crate::value::merged;
 use crate::victim::Counts;
 
+/// How long a pod goes on serving when it is deleted.
+const HOOK: Duration = Duration::from_secs(3);
+
 pub(super) async fn draining(context: Context) -> Finding {
     let hook = json!({
         "readinessProbe": readiness_probe(),
-        "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": HOOK.as_secs()}}},
     });
     let container = merged(context.victim(&[]), hook);
     let target = service(&context, "app").await?;
@@ -23,25 +28,23 @@ pub(super) async fn draining(context: Context) -> Finding {
     });
     deploy(&context, "app", container, spec).await?;
     let prober = Prober::start(&context, "probe", &target, &[]).await?;
-    let before = prober.counts().answers();
     let deployment = context.name("app");
     let asked = tokio::time::Instant::now();
     context
         .patch::<Deployment>(&deployment, json!({"spec": {"replicas": 0}}))
         .await?;
-    let refused = |counts: &Counts| counts.refusals() > 0;
-    let first = prober.until("connections are refused", refused).await?;
+    let failing = |counts: &Counts| counts.failures() > 0;
+    let first = prober.until("a connection fails", failing).await?;
     let drained = asked.elapsed();
-    let more = |counts: &Counts| counts.refusals() > 20;
-    prober.until("more connections are refused", more).await?;
+    let refused = |counts: &Counts| counts.refusals() > 20;
+    prober.until("connections are refused", refused).await?;
     let counts = prober.finish(&context).await?;
-    let while_draining = first.answers() - before;
-    let others = counts.failures() - counts.refusals();
     verdict(
-        // Half of the hook's time at least, or there was no draining.
-        drained.as_millis() > 1500 && others == 0 && counts.slowest_refusal_ms < 100,
+        // What fails in the moment of the change may be reset by a proxy in user space.
+        drained >= HOOK && counts.slowest_refusal_ms < 100,
         format!(
-            "{while_draining} answers in the {:.1} s until the first refusal; {}; slowest refusal {} ms",
+            "{} answers and no failure for {:.1} s; then {}, the slowest refusal in {} ms",
+            first.answers(),
             drained.as_secs_f64(),
             failures(&counts),
             counts.slowest_refusal_ms,
@@ -56,13 +59,13 @@ pub(super) async fn fair_share(context: Context) -> Finding {
     );
     let target = service(&context, "app").await?;
     deploy(&context, "app", container, json!({"replicas": 4})).await?;
-    let arguments = ["--count", "4000", "--every", "4ms"];
+    let arguments = ["--count", "4000", "--every", "10ms"];
     let prober = Prober::start(&context, "probe", &target, &arguments).await?;
     let counts = prober.finished().await?;
     let mut shares: Vec<f64> = counts
         .answered
         .values()
-        .map(|answers| 100.0 * *answers as f64 / 4000.0)
+        .map(|answers| 100.0 * *answers as f64 / counts.answers() as f64)
         .collect();
     shares.sort_by(f64::total_cmp);
     let fair = shares.len() == 4 && shares.iter().all(|share| (20.0..=30.0).contains(share));
@@ -73,7 +76,7 @@ pub(super) async fn fair_share(context: Context) -> Finding {
 pub(super) async fn keep_alive(context: Context) -> Finding {
     // Ready once, then not: it leaves the ready endpoints and goes on serving.
     let container = merged(
-        context.victim(&["--ready", "0s..6s"]),
+        context.victim(&["--ready", "0s..15s"]),
         json!({"readinessProbe": readiness_probe()}),
     );
     let target = service(&context, "app").await?;
@@ -94,11 +97,10 @@ pub(super) async fn keep_alive(context: Context) -> Finding {
     prober.until("the connection goes on", goes_on).await?;
     let counts = prober.finish(&context).await?;
     verdict(
-        counts.connections == 1 && counts.failures() == 0,
+        counts.connections == 0 && counts.failures() == 0,
         format!(
-            "{} answers on {} connection, {} of them while new ones were refused; {}",
+            "{} answers on the same connection, {} of them while new ones were refused; {}",
             counts.answers(),
-            counts.connections,
             counts.answers() - then,
             failures(&counts),
         ),
