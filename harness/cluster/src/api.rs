@@ -39,7 +39,7 @@ use error::ApiError;
 use request::{Parameters, Target, View};
 pub(crate) use service_address::ServiceAddresses;
 
-use write::Change;
+use write::{Change, Edit, Origin};
 
 /// As large as a request body may be, in bytes; the limit of real servers.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -244,6 +244,8 @@ fn call(
     body: Bytes,
 ) -> Result<Call, ApiError> {
     let mut parameters = Parameters::parse(uri.query())?;
+    let patch_kind = write::patch_kind(&headers);
+    apply::check_parameters(&method, patch_kind, &parameters)?;
     if parameters.field_manager.is_empty() {
         parameters.field_manager = program(&headers).to_owned();
     }
@@ -317,7 +319,8 @@ fn collection(api: &Parts, call: Call) -> Result<Response, ApiError> {
             }
             let object = write::parse_body(&headers, &body)?;
             let store = store_for(api, parameters.dry_run());
-            let written = write::create(&store, &api.addresses, &target, &parameters, object)?;
+            let origin = Origin::Sent(object);
+            let written = write::create(&store, &api.addresses, &target, &parameters, origin)?;
             Ok(written_response(
                 StatusCode::CREATED,
                 &target,
@@ -405,22 +408,25 @@ fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), Api
         target, parameters, ..
     } = call;
     let change = match call.method {
-        Method::PUT => Change::Replace(write::parse_body(&call.headers, &call.body)?),
+        Method::PUT => Change::Edit(Edit::Replace(write::parse_body(&call.headers, &call.body)?)),
         _ => write::parse_patch(&call.headers, &call.body)?,
     };
     // Who manages which field is known of the stored version only.
     let (change, target) = match change {
-        Change::Apply(applied) => (
-            Change::Apply(versions::to_stored(target, applied)?),
-            &target.as_stored(),
-        ),
-        change => (change, target),
+        Change::Apply(config) => {
+            if target.subresource != Some(Subresource::Scale) {
+                apply::check(target, &config)?;
+            }
+            let config = versions::to_stored(target, config)?;
+            (Change::Apply(config), &target.as_stored())
+        }
+        Change::Edit(edit) => (Change::Edit(edit), target),
     };
     let store = store_for(api, parameters.dry_run());
     match (&change, read::existing(&store, target)) {
         (Change::Apply(applied), Err(_)) if target.subresource.is_none() => {
-            let object = write::created_by_apply(applied, parameters)?;
-            let written = write::create(&store, &api.addresses, target, parameters, object)?;
+            let origin = write::created_by_apply(target, applied, parameters)?;
+            let written = write::create(&store, &api.addresses, target, parameters, origin)?;
             Ok((StatusCode::CREATED, written))
         }
         _ => Ok((

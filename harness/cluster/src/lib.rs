@@ -12,6 +12,7 @@ mod custom;
 mod events;
 mod images;
 mod local_cluster;
+mod managed_fields;
 mod metrics;
 mod node;
 mod object;

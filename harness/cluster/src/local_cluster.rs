@@ -101,7 +101,7 @@ impl LocalCluster {
                 relist_period: options.relist_period.unwrap_or(RELIST_PERIOD),
                 metrics: metrics.clone(),
             };
-            Some(node::spawn(store.clone(), node).await?)
+            Some(node::spawn(store.of_component("kubelet"), node).await?)
         };
         if node.is_some() {
             tasks.spawn(metrics.clone().run(shutdown.clone()));
@@ -111,7 +111,11 @@ impl LocalCluster {
             ..ProxyOptions::default()
         };
         let proxy = proxy::spawn(store.clone(), proxy_options);
-        controllers::spawn(&store, &tasks, &shutdown);
+        controllers::spawn(
+            &store.of_component("kube-controller-manager"),
+            &tasks,
+            &shutdown,
+        );
         let token = random_token();
         let logs = node.as_ref().map(|node| node.logs().clone());
         let addresses = ServiceAddresses::new(subnet, options.publish_services, proxy.listeners());

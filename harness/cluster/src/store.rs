@@ -27,6 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::clock;
+use crate::managed_fields::{Writer, record_update};
 use crate::selector::Selector;
 pub(crate) use deletion::{
     DeleteOptions, Deletion, FOREGROUND_FINALIZER, ORPHAN_FINALIZER, Propagation,
@@ -48,6 +50,8 @@ const HISTORY_EVENTS: usize = 1024;
 pub(crate) struct Store {
     state: Arc<Mutex<State>>,
     writes: Writes,
+    /// The component whose writes are recorded in `metadata.managedFields`.
+    component: Option<&'static str>,
 }
 
 /// What becomes of the writes through a handle.
@@ -94,6 +98,7 @@ impl Store {
         let store = Self {
             state: Arc::new(Mutex::new(State::new(history_limit))),
             writes: Writes::Kept,
+            component: None,
         };
         for name in ["default", "kube-system"] {
             let namespace = json!({
@@ -114,6 +119,16 @@ impl Store {
         Self {
             state: Arc::clone(&self.state),
             writes: Writes::Discarded,
+            component: self.component,
+        }
+    }
+
+    /// The same objects, but what is written is managed by a component of the
+    /// cluster. Without one, whoever writes notes the managers.
+    pub(crate) fn of_component(&self, component: &'static str) -> Self {
+        Self {
+            component: Some(component),
+            ..self.clone()
         }
     }
 
@@ -186,8 +201,9 @@ impl Store {
     pub(crate) fn create(
         &self,
         resource: Resource,
-        object: Value,
+        mut object: Value,
     ) -> Result<Arc<Stored>, StoreError> {
+        self.record(resource, &Value::Null, &mut object);
         let (created, _) = self.write(|state| write::create(state, resource, object))?;
         Ok(created)
     }
@@ -217,8 +233,35 @@ impl Store {
         change: impl FnOnce(&mut Value) -> Result<(), E>,
     ) -> Result<Arc<Stored>, E> {
         let key = Key::new(resource, namespace, name);
-        let (updated, _) = self.write(|state| write::update(state, key, change))?;
+        let recorded = |object: &mut Value| {
+            let before = self.component.map(|_| object.clone());
+            change(object)?;
+            if let Some(before) = before.filter(|before| before != object) {
+                self.record(resource, &before, object);
+            }
+            Ok::<_, E>(())
+        };
+        let (updated, _) = self.write(|state| write::update(state, key, recorded))?;
         Ok(updated)
+    }
+
+    /// Notes what this handle's component changed. A write which changes the
+    /// status is one of the status, as components do it.
+    fn record(&self, resource: Resource, before: &Value, after: &mut Value) {
+        let Some(component) = self.component else {
+            return;
+        };
+        let subresources = resource.description().subresources;
+        let is_status = subresources.contains(&Subresource::Status)
+            && !before.is_null()
+            && before["status"] != after["status"];
+        let part = if is_status {
+            Subresource::Status.name()
+        } else {
+            ""
+        };
+        let writer = Writer::new(resource, part, component, clock::now());
+        record_update(before, after, &writer);
     }
 
     /// Deletes an object, or marks it when finalizers or a pod's grace period

@@ -26,8 +26,13 @@ pub(crate) enum ApiError {
     },
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(&'static str),
-    #[error("Apply failed with {} conflict(s): {}", causes.len(), join(causes))]
-    ApplyConflict { causes: Vec<Cause> },
+    #[error("{kind}.meta.k8s.io \"\" is invalid: {}", join(causes))]
+    InvalidOptions {
+        kind: &'static str,
+        causes: Vec<Cause>,
+    },
+    #[error("{message}")]
+    ApplyConflict { message: String, causes: Vec<Cause> },
     #[error("the provided continue parameter is too old to display a consistent list result: {0}")]
     ContinueExpired(#[source] Expired),
     #[error(transparent)]
@@ -62,7 +67,9 @@ impl ApiError {
                 (StatusCode::NOT_FOUND, "NotFound")
             }
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
-            Self::Invalid { .. } | Self::Store(StoreError::NameRequired { .. }) => {
+            Self::Invalid { .. }
+            | Self::InvalidOptions { .. }
+            | Self::Store(StoreError::NameRequired { .. }) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
             }
             Self::UnsupportedMediaType(_) => {
@@ -90,7 +97,10 @@ impl ApiError {
             } => json!({
                 "name": name, "group": resource.group(), "kind": resource.kind(), "causes": causes_json(causes),
             }),
-            Self::ApplyConflict { causes } => json!({"causes": causes_json(causes)}),
+            Self::InvalidOptions { kind, causes } => json!({
+                "name": "", "group": "meta.k8s.io", "kind": kind, "causes": causes_json(causes),
+            }),
+            Self::ApplyConflict { causes, .. } => json!({"causes": causes_json(causes)}),
             Self::Store(
                 StoreError::NotFound { resource, name }
                 | StoreError::AlreadyExists { resource, name }

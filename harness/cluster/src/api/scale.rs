@@ -7,14 +7,17 @@ use crate::object;
 use crate::selector::Selector;
 use crate::store::Resource;
 
+const KIND: &str = "Scale";
+const API_VERSION: &str = "autoscaling/v1";
+
 /// The `Scale` of a workload.
 pub(super) fn of(workload: &Value) -> Value {
     let metadata = &workload["metadata"];
     let selector = serde_json::from_value(workload["spec"]["selector"].clone()).ok();
     let selector = selector.and_then(|selector| Selector::of_label_selector(&selector));
     json!({
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
+        "kind": KIND,
+        "apiVersion": API_VERSION,
         "metadata": {
             "name": metadata["name"],
             "namespace": metadata["namespace"],
@@ -28,6 +31,36 @@ pub(super) fn of(workload: &Value) -> Value {
             "selector": selector.map(|selector| selector.to_string()).unwrap_or_default(),
         },
     })
+}
+
+/// An applied `Scale` as an apply to its workload.
+pub(super) fn as_workload(
+    resource: Resource,
+    workload: &Value,
+    scale: &Value,
+) -> Result<Value, ApiError> {
+    let given = (
+        object::text(scale, "/apiVersion"),
+        object::text(scale, "/kind"),
+    );
+    if given != (API_VERSION, KIND) {
+        let message = format!("expected {API_VERSION} {KIND}, got {} {}", given.0, given.1);
+        return Err(ApiError::BadRequest(message));
+    }
+    if scale["spec"]["replicas"].is_null() {
+        let message = "an applied scale must have it";
+        return Err(ApiError::Invalid {
+            resource,
+            name: object::name(workload).to_owned(),
+            causes: vec![Cause::new(CauseReason::Required, "spec.replicas", message)],
+        });
+    }
+    Ok(json!({
+        "apiVersion": workload["apiVersion"],
+        "kind": workload["kind"],
+        "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
+        "spec": {"replicas": scale["spec"]["replicas"]},
+    }))
 }
 
 /// Gives a workload the number of replicas which a `Scale` asks for.

@@ -7,14 +7,16 @@ use http::{HeaderMap, header};
 use serde_json::Value;
 
 use super::admission;
-use super::apply::{self, Conflicts};
+use super::apply::{self, PatchKind};
 use super::decode::decode;
-use super::error::ApiError;
+use super::error::{ApiError, Cause, CauseReason};
 use super::protobuf;
 use super::request::{Parameters, Target};
 use super::scale;
 use super::service_address::{self, PortCheck, ServiceAddresses};
 use super::versions;
+use crate::clock;
+use crate::managed_fields::{self, Applied, Writer, record_update};
 use crate::object;
 use crate::patch::strategic_merge;
 use crate::store::{Resource, Store, StoreError, Stored, Subresource};
@@ -37,12 +39,26 @@ pub(super) struct Written {
 /// A change asked for by a PUT or PATCH.
 #[derive(Debug)]
 pub(super) enum Change {
+    /// What shall be otherwise.
+    Edit(Edit),
+    /// What one manager wants, by server-side apply; JSON is YAML too.
+    Apply(Value),
+}
+
+/// A change of an object which says nothing of managers.
+#[derive(Debug)]
+pub(super) enum Edit {
     Replace(Value),
     Json(json_patch::Patch),
     Merge(Value),
     Strategic(Value),
-    /// Server-side apply; JSON is YAML too.
-    Apply(Value),
+}
+
+/// Where a new object comes from.
+#[derive(Debug)]
+pub(super) enum Origin {
+    Sent(Value),
+    Applied(Applied),
 }
 
 /// Reads a body as the object it describes.
@@ -61,12 +77,20 @@ pub(super) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiE
 pub(super) fn parse_patch(headers: &HeaderMap, body: &[u8]) -> Result<Change, ApiError> {
     match media_type(headers) {
         JSON_PATCH => serde_json::from_slice(body)
-            .map(Change::Json)
+            .map(|patch| Change::Edit(Edit::Json(patch)))
             .map_err(|error| ApiError::BadRequest(format!("the body is no JSON patch: {error}"))),
-        MERGE_PATCH => from_json(body).map(Change::Merge),
-        STRATEGIC_PATCH => from_json(body).map(Change::Strategic),
+        MERGE_PATCH => from_json(body).map(|patch| Change::Edit(Edit::Merge(patch))),
+        STRATEGIC_PATCH => from_json(body).map(|patch| Change::Edit(Edit::Strategic(patch))),
         APPLY_PATCH => from_yaml(body).map(Change::Apply),
         _ => Err(ApiError::UnsupportedMediaType(PATCH_TYPES)),
+    }
+}
+
+/// Whether a PATCH is one of server-side apply.
+pub(super) fn patch_kind(headers: &HeaderMap) -> PatchKind {
+    match media_type(headers) {
+        APPLY_PATCH => PatchKind::Apply,
+        _ => PatchKind::Other,
     }
 }
 
@@ -103,17 +127,24 @@ pub(super) fn create(
     addresses: &ServiceAddresses,
     target: &Target,
     parameters: &Parameters,
-    mut object: Value,
+    origin: Origin,
 ) -> Result<Written, ApiError> {
     let resource = target.resource;
+    let (mut object, applied) = match origin {
+        Origin::Sent(object) => (object, None),
+        Origin::Applied(applied) => (applied.object.clone(), Some(applied)),
+    };
     let mut warnings = admission::warnings(resource, &object);
     set_namespace(target, &mut object)?;
     let mut object = typed(target, object, parameters, &mut warnings)?;
     admission::prepare_new(resource, &mut object);
     admission::set_defaults(resource, &mut object);
     admission::check(resource, &object, None)?;
-    if object["metadata"].get("managedFields").is_none() {
-        apply::record_update(&Value::Null, &mut object, &parameters.field_manager);
+    check_managers(resource, &object)?;
+    let writer = Writer::new(resource, "", &parameters.field_manager, clock::now());
+    match applied {
+        Some(applied) => applied.record(&Value::Null, &mut object, &writer),
+        None => record_update(&Value::Null, &mut object, &writer),
     }
     let object = match resource {
         Resource::Services => addresses.create(store, object)?,
@@ -141,8 +172,21 @@ pub(super) fn change(
             return change_scale(resource, object, change, parameters);
         }
         let before = object.clone();
+        let part = target.subresource.map_or("", Subresource::name);
+        let writer = Writer::new(resource, part, &parameters.field_manager, clock::now());
         let mut wanted = versions::to_served(target, &before).into_owned();
-        perform(change, &mut wanted, name, parameters)?;
+        let applied = match change {
+            Change::Apply(config) => {
+                let applied = apply::apply(&before, config, &writer, parameters)?;
+                wanted = applied.object.clone();
+                Some(applied)
+            }
+            Change::Edit(edit) => {
+                perform(edit, &mut wanted, name)?;
+                check_managers(resource, &wanted)?;
+                None
+            }
+        };
         set_namespace(target, &mut wanted)?;
         check_identity(resource, &before, &wanted)?;
         warnings =
@@ -152,8 +196,9 @@ pub(super) fn change(
             Some(Subresource::Status) => with_status_of(&before, &wanted),
             _ => with_desired_state_of(resource, &before, wanted, ports.as_ref())?,
         };
-        if target.subresource.is_none() && !matches!(change, Change::Apply(_)) {
-            apply::record_update(&before, object, &parameters.field_manager);
+        match applied {
+            Some(applied) => applied.record(&before, object, &writer),
+            None => record_update(&before, object, &writer),
         }
         Ok::<_, ApiError>(())
     })?;
@@ -167,36 +212,67 @@ fn change_scale(
     parameters: &Parameters,
 ) -> Result<(), ApiError> {
     let before = object.clone();
+    let part = Subresource::Scale.name();
+    let writer = Writer::new(resource, part, &parameters.field_manager, clock::now());
     let mut wanted = scale::of(object);
-    let name = object::name(&before);
-    perform(change, &mut wanted, name, parameters)?;
-    check_version(resource, object, &wanted)?;
-    scale::set(resource, object, &wanted)?;
-    apply::record_update(&before, object, &parameters.field_manager);
+    match change {
+        Change::Apply(config) => {
+            let config = scale::as_workload(resource, &before, config)?;
+            let applied = apply::apply(&before, &config, &writer, parameters)?;
+            check_version(resource, &before, &applied.object)?;
+            wanted["spec"]["replicas"] = applied.object["spec"]["replicas"].clone();
+            scale::set(resource, object, &wanted)?;
+            applied.record(&before, object, &writer);
+        }
+        Change::Edit(edit) => {
+            perform(edit, &mut wanted, object::name(&before))?;
+            check_version(resource, object, &wanted)?;
+            scale::set(resource, object, &wanted)?;
+            record_update(&before, object, &writer);
+        }
+    }
     Ok(())
 }
 
 /// The object which an apply creates when there is none.
 pub(super) fn created_by_apply(
-    applied: &Value,
+    target: &Target,
+    config: &Value,
     parameters: &Parameters,
-) -> Result<Value, ApiError> {
-    apply::applied(
-        &Value::Null,
-        applied,
-        &parameters.field_manager,
-        Conflicts::Refuse,
-    )
+) -> Result<Origin, ApiError> {
+    let resource = target.resource;
+    let name = target.name.as_deref().unwrap_or_default();
+    for field in ["uid", "resourceVersion"] {
+        if !object::text(&config["metadata"], &format!("/{field}")).is_empty() {
+            let reason = format!("there is none, but a {field} was specified");
+            return Err(conflict(resource, config, reason));
+        }
+    }
+    let writer = Writer::new(resource, "", &parameters.field_manager, clock::now());
+    let mut applied = apply::apply(&Value::Null, config, &writer, parameters)?;
+    object::map_at(&mut applied.object, "metadata")["name"] = name.into();
+    Ok(Origin::Applied(applied))
 }
 
-fn perform(
-    change: &Change,
-    object: &mut Value,
-    name: &str,
-    parameters: &Parameters,
-) -> Result<(), ApiError> {
-    match change {
-        Change::Replace(replacement) => {
+/// The managers which a client sends must be such.
+fn check_managers(resource: Resource, object: &Value) -> Result<(), ApiError> {
+    managed_fields::check(object).map_err(|invalid| ApiError::Invalid {
+        resource,
+        name: object::name(object).to_owned(),
+        causes: vec![Cause::new(
+            CauseReason::Invalid,
+            format!(
+                "metadata.managedFields[{}].{}",
+                invalid.index, invalid.field
+            ),
+            invalid.message,
+        )],
+    })
+}
+
+fn perform(edit: &Edit, object: &mut Value, name: &str) -> Result<(), ApiError> {
+    match edit {
+        Edit::Replace(replacement) => {
             let given = object::name(replacement);
             if !given.is_empty() && given != name {
                 let message = format!(
@@ -207,19 +283,11 @@ fn perform(
             *object = replacement.clone();
             object["metadata"]["name"] = name.into();
         }
-        Change::Json(patch) => json_patch::patch(object, patch).map_err(|error| {
+        Edit::Json(patch) => json_patch::patch(object, patch).map_err(|error| {
             ApiError::BadRequest(format!("the JSON patch cannot be applied: {error}"))
         })?,
-        Change::Merge(patch) => json_patch::merge(object, patch),
-        Change::Strategic(patch) => strategic_merge(object, patch),
-        Change::Apply(applied) => {
-            let conflicts = if parameters.force() {
-                Conflicts::TakeOver
-            } else {
-                Conflicts::Refuse
-            };
-            *object = apply::applied(object, applied, &parameters.field_manager, conflicts)?;
-        }
+        Edit::Merge(patch) => json_patch::merge(object, patch),
+        Edit::Strategic(patch) => strategic_merge(object, patch),
     }
     Ok(())
 }
