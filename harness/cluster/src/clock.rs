@@ -14,6 +14,11 @@ pub(crate) fn now_precise() -> Timestamp {
     Timestamp::now()
 }
 
+/// A time as Kubernetes writes fields of type `MicroTime`: `2026-11-22T19:48:26.123456Z`.
+pub(crate) fn rfc3339_micro(time: Timestamp) -> String {
+    format!("{time:.6}")
+}
+
 fn truncated(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -44,6 +44,7 @@ pub(crate) mod logs;
 mod pod;
 mod probe;
 mod process;
+mod registration;
 mod schedule;
 pub(crate) mod status;
 mod vacated;
@@ -230,7 +231,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
         ending: CancellationToken::new(),
         directory: folder.path().to_owned(),
     });
-    schedule::register_node(&context);
+    registration::register(&context);
     let shutdown = context.ending.clone();
     let node = Node {
         context: Arc::clone(&context),
@@ -238,8 +239,9 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
         workers: JoinSet::new(),
     };
     let ending = shutdown.clone();
+    let alive = Arc::clone(&context);
     let task = tokio::spawn(async move {
-        node.serve(ending).await;
+        tokio::join!(node.serve(ending), registration::stay(&alive));
         if let Err(error) = folder.close() {
             tracing::warn!(%error, "the pods' folder is left behind");
         }

@@ -100,7 +100,7 @@ impl Store {
             writes: Writes::Kept,
             component: None,
         };
-        for name in ["default", "kube-system"] {
+        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             let namespace = json!({
                 "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
                 "spec": {"finalizers": ["kubernetes"]},

@@ -1,4 +1,4 @@
-//! The scheduler of a cluster with one node, and that node's object.
+//! The scheduler of a cluster with one node.
 
 use std::sync::Arc;
 
@@ -6,72 +6,8 @@ use serde_json::{Value, json};
 
 use super::NodeContext;
 use crate::events::{Recorder, Severity};
-use crate::store::{Resource, StoreError, Stored};
+use crate::store::{Resource, Stored};
 use crate::{clock, object};
-
-/// What kubectl shows as the node's version.
-const KUBELET_VERSION: &str = "v1.33.0";
-const POD_CAPACITY: &str = "1000";
-
-/// Creates the Node object, ready and with this machine's capacity.
-pub(super) fn register_node(context: &NodeContext) {
-    let now = clock::rfc3339(clock::now());
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let memory = total_memory_kib().map_or_else(|| "0".to_owned(), |kib| format!("{kib}Ki"));
-    let capacity = json!({"cpu": cpus.to_string(), "memory": memory, "pods": POD_CAPACITY});
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let node = json!({
-        "metadata": {
-            "name": context.name,
-            "labels": {
-                "kubernetes.io/hostname": context.name,
-                "kubernetes.io/os": "linux",
-                "kubernetes.io/arch": std::env::consts::ARCH,
-            },
-        },
-        "spec": {},
-        "status": {
-            "capacity": capacity,
-            "allocatable": capacity,
-            "addresses": [
-                {"type": "InternalIP", "address": "127.0.0.1"},
-                {"type": "Hostname", "address": context.name},
-            ],
-            "conditions": [{
-                "type": "Ready",
-                "status": "True",
-                "reason": "KubeletReady",
-                "message": "kubelet is posting ready status",
-                "lastHeartbeatTime": now,
-                "lastTransitionTime": now,
-            }],
-            "nodeInfo": {
-                "kubeletVersion": KUBELET_VERSION,
-                "containerRuntimeVersion": concat!("holdfast://", env!("CARGO_PKG_VERSION")),
-                "osImage": "this machine",
-                "kernelVersion": kernel.trim(),
-                "operatingSystem": "linux",
-                "architecture": std::env::consts::ARCH,
-                "kubeProxyVersion": KUBELET_VERSION,
-                "bootID": "",
-                "machineID": "",
-                "systemUUID": "",
-            },
-        },
-    });
-    match context.store.create(Resource::Nodes, node) {
-        Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
-        Err(error) => tracing::error!(%error, "the node is not registered"),
-    }
-}
-
-fn total_memory_kib() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
 
 /// Gives every pod that has no node a place, if it can have one.
 pub(super) fn bind_waiting_pods(context: &NodeContext) {

@@ -5,6 +5,7 @@ mod failures;
 mod jobs;
 mod life;
 mod logs;
+mod node_object;
 mod services;
 mod stage;
 mod survival;
