@@ -1,8 +1,9 @@
 //! Runs the real kubectl against the cluster.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -20,8 +21,25 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
+async fn output_of(mut command: Command, input: &str) -> std::io::Result<Output> {
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    child.wait_with_output().await
+}
+
 /// Runs kubectl in the checks' namespace; a check that needs it is skipped where there is none.
 pub(crate) async fn run(context: &Context, arguments: &[&str]) -> Result<Ended, Shortfall> {
+    run_with(context, arguments, "").await
+}
+
+/// The same, with something on standard input.
+pub(crate) async fn run_with(
+    context: &Context,
+    arguments: &[&str],
+    input: &str,
+) -> Result<Ended, Shortfall> {
     let Some(kubectl) = &context.kubectl else {
         return Err(Shortfall::Skipped("needs kubectl in PATH".to_owned()));
     };
@@ -35,12 +53,14 @@ pub(crate) async fn run(context: &Context, arguments: &[&str]) -> Result<Ended, 
     command
         .args(["--namespace", &context.namespace])
         .args(arguments)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true);
     let line = arguments.join(" ");
-    let output = match timeout(WITHIN, command.output()).await {
+    let output = match timeout(WITHIN, output_of(command, input)).await {
         Ok(Ok(output)) => output,
-        Ok(Err(error)) => return Err(failed(format!("kubectl cannot be started: {error}"))),
+        Ok(Err(error)) => return Err(failed(format!("kubectl cannot be run: {error}"))),
         Err(_) => return Err(failed(format!("kubectl {line} did not end"))),
     };
     Ok(Ended {

@@ -20,6 +20,7 @@ victim [OPTIONS]: an HTTP server that answers / with its pod's name
     --exit-after TIME    ends by itself
     --exit-code N        then with this code [default: 0]
     --burn MILLICORES    processor time it uses up [default: 0]
+    --burn-until TIME    when it rests [default: never]
   GET /status/N answers with status N, GET /redirect?URL with a redirection to URL.
 
 victim probe --target HOST:PORT [OPTIONS]: opens connections and counts what becomes of them
@@ -63,6 +64,8 @@ pub struct Serve {
     pub exit_code: u8,
     /// Processor time it uses up, in thousandths of a core.
     pub burn_millicores: u32,
+    /// When it stops to.
+    pub burn_until: Duration,
 }
 
 impl Default for Serve {
@@ -77,6 +80,7 @@ impl Default for Serve {
             exit_after: None,
             exit_code: 0,
             burn_millicores: 0,
+            burn_until: Duration::MAX,
         }
     }
 }
@@ -124,6 +128,7 @@ fn parse_serve(arguments: &[String]) -> Result<Serve, String> {
             "--exit-after" => duration(word).map(|time| script.exit_after = Some(time)),
             "--exit-code" => word.parse().map(|code| script.exit_code = code).ok(),
             "--burn" => word.parse().map(|load| script.burn_millicores = load).ok(),
+            "--burn-until" => duration(word).map(|time| script.burn_until = time),
             _ => return Err(format!("there is no option {option}")),
         };
         understood.ok_or_else(|| format!("{option} cannot be {word:?}"))?;

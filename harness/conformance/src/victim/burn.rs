@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
-use super::uptime;
+use super::{say, uptime};
 
 /// How long it works or rests at a time.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// Starts burning on a thread of its own, for the life of the process.
-pub(super) fn start(millicores: u32) {
+/// Starts burning on a thread of its own, and says `rest` at the end.
+pub(super) fn start(millicores: u32, until: Duration) {
     if millicores == 0 {
         return;
     }
     let share = f64::from(millicores) / 1000.0;
     std::thread::spawn(move || {
-        loop {
+        while uptime() < until {
             if used() < uptime().mul_f64(share) {
                 let end = Instant::now() + SLICE;
                 while Instant::now() < end {
@@ -27,6 +27,7 @@ pub(super) fn start(millicores: u32) {
                 std::thread::sleep(SLICE);
             }
         }
+        say("rest");
     });
 }
 

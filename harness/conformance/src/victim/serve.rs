@@ -23,7 +23,7 @@ static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) async fn serve(script: Serve) -> ExitCode {
     say(&format!("start {} {}", std::process::id(), own_name()));
-    burn::start(script.burn_millicores);
+    burn::start(script.burn_millicores, script.burn_until);
     let (stop_listening, stopped) = watch::channel(false);
     let local = tokio::task::LocalSet::new();
     let code = local
