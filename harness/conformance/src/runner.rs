@@ -24,8 +24,8 @@ mod cleanup;
 const SHARES: u32 = 12;
 const HEAVY: u32 = 6;
 /// A check is given up after this many times the time it should take, and some more.
-const GIVE_UP_FACTOR: u32 = 3;
-const GIVE_UP_EXTRA: Duration = Duration::from_secs(60);
+const GIVE_UP_FACTOR: u32 = 4;
+const GIVE_UP_EXTRA: Duration = Duration::from_secs(120);
 
 /// What the checks run against.
 #[derive(Clone)]

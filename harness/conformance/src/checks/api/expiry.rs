@@ -17,7 +17,7 @@ use crate::context::Context;
 /// More changes than the local cluster remembers.
 const CHANGES: usize = 4300;
 /// Large enough that a watcher which does not read cannot have them all in its buffers.
-const SIZE: usize = 8 * 1024;
+const SIZE: usize = 2 * 1024;
 const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(60);
 
