@@ -13,7 +13,7 @@ mod measured;
 mod protobuf;
 mod read;
 mod request;
-mod scale;
+pub(crate) mod scale;
 mod service_address;
 mod table;
 mod versions;

@@ -19,7 +19,7 @@ pub(crate) fn rfc3339_micro(time: Timestamp) -> String {
     format!("{time:.6}")
 }
 
-fn truncated(time: Timestamp) -> Timestamp {
+pub(crate) fn truncated(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

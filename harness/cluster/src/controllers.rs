@@ -44,7 +44,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Metrics;
 use crate::store::{Event, Key, Kinds, Store, StoreError};
+use horizontal_pod_autoscaler::Autoscalers;
 use runner::Runner;
 
 /// Keeps the objects of one kind as they should be.
@@ -64,13 +66,22 @@ pub(crate) trait Controller: Send + Sync {
 }
 
 /// Starts all controllers; they end at `shutdown`.
-pub(crate) fn spawn(store: &Store, tasks: &TaskTracker, shutdown: &CancellationToken) {
-    for controller in all(store) {
+pub(crate) fn spawn(
+    store: &Store,
+    metrics: &Metrics,
+    autoscaling: &AutoscalingOptions,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let autoscalers = Autoscalers::new(store, metrics.clone(), autoscaling.clone());
+    let measuring: Box<dyn Controller> = Box::new(autoscalers);
+    for controller in all(store).into_iter().chain([measuring]) {
         let runner = Runner::new(store, controller);
         tasks.spawn(runner.run(shutdown.clone()));
     }
 }
 
+/// The controllers that look at objects only.
 fn all(store: &Store) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(deployment::Deployments::new(store)),

@@ -113,6 +113,8 @@ impl LocalCluster {
         let proxy = proxy::spawn(store.clone(), proxy_options);
         controllers::spawn(
             &store.of_component("kube-controller-manager"),
+            &metrics,
+            &options.autoscaling,
             &tasks,
             &shutdown,
         );

@@ -1,7 +1,5 @@
 //! Kubernetes quantities: `100m`, `0.5`, `64Mi`, `12345678n`.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the controller will use them"))]
-
 /// An amount of something: of cores, of bytes. Kept in thousand-millionths, the smallest step that
 /// Kubernetes knows.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Default, Debug)]

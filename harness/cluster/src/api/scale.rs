@@ -11,7 +11,7 @@ const KIND: &str = "Scale";
 const API_VERSION: &str = "autoscaling/v1";
 
 /// The `Scale` of a workload.
-pub(super) fn of(workload: &Value) -> Value {
+pub(crate) fn of(workload: &Value) -> Value {
     let metadata = &workload["metadata"];
     let selector = serde_json::from_value(workload["spec"]["selector"].clone()).ok();
     let selector = selector.and_then(|selector| Selector::of_label_selector(&selector));
@@ -64,7 +64,7 @@ pub(super) fn as_workload(
 }
 
 /// Gives a workload the number of replicas which a `Scale` asks for.
-pub(super) fn set(resource: Resource, workload: &mut Value, scale: &Value) -> Result<(), ApiError> {
+pub(crate) fn set(resource: Resource, workload: &mut Value, scale: &Value) -> Result<(), ApiError> {
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => Some(0),
         replicas => replicas
