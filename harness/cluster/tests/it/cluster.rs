@@ -23,7 +23,11 @@ pub(crate) struct TestCluster {
 
 impl TestCluster {
     pub(crate) async fn start() -> Self {
-        let cluster = LocalCluster::start(Options::default()).await.unwrap();
+        Self::with(Options::default()).await
+    }
+
+    pub(crate) async fn with(options: Options) -> Self {
+        let cluster = LocalCluster::start(options).await.unwrap();
         let kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await

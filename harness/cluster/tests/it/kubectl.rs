@@ -4,7 +4,8 @@ use std::process::{Output, Stdio};
 
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::cluster::{DEADLINE, TestCluster, deployment};
 
@@ -64,6 +65,14 @@ impl Kubectl {
             "kubectl {arguments:?}: {errors}{text}"
         );
         text
+    }
+
+    /// The lines of a call that goes on, as they come. It ends when it is dropped.
+    pub(crate) fn lines(&self, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+        let mut command = self.command(arguments);
+        let mut call = command.stdout(Stdio::piped()).spawn().unwrap();
+        let output = call.stdout.take().unwrap();
+        (call, BufReader::new(output).lines())
     }
 
     /// What a call says when it fails. The call must fail.

@@ -1,5 +1,6 @@
 //! Pods as processes, seen through the API and by talking to them.
 
+mod autoscaling;
 mod endings;
 mod failures;
 mod jobs;
