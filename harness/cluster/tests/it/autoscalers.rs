@@ -264,7 +264,13 @@ async fn kubectl_autoscales_and_reads_both_versions() {
         "horizontalpodautoscaler.autoscaling/web autoscaled\n"
     );
     let printed = kubectl
-        .run(&["get", "hpa.v1.autoscaling", "web", "-o", "yaml"])
+        .run(&[
+            "get",
+            "horizontalpodautoscalers.v1.autoscaling",
+            "web",
+            "-o",
+            "yaml",
+        ])
         .await;
     assert!(printed.contains("apiVersion: autoscaling/v1"), "{printed}");
     assert!(
