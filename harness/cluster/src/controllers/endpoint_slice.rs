@@ -1,5 +1,7 @@
 //! EndpointSlices: which pods of a Service take connections.
 
+mod arrange;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
+use self::arrange::{Change, Group, arrange};
 use super::ownership::controller_reference;
 use super::replica_set::{is_terminal, ready_condition};
 use super::{Controller, concerned};
@@ -18,7 +21,6 @@ use crate::store::{DeleteOptions, Event, Key, Kinds, Resource, Store, StoreError
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
-const MAX_ENDPOINTS: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct EndpointSlices {
@@ -73,84 +75,75 @@ fn sync(store: &Store, key: &Key, service: &Service) -> Result<(), StoreError> {
     };
     let pods = store.select(Resource::Pods, namespace, &selector);
     let pods: Vec<Arc<Pod>> = pods.iter().filter_map(|pod| pod.typed()).collect();
-    let Some(wanted) = slices(service, &pods) else {
+    let Some(spec) = &service.spec else {
         return Ok(());
     };
     let own = [(SERVICE_NAME, name), (MANAGED_BY, MANAGER)]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let own = Selector::of_labels(&BTreeMap::from(own));
-    let present = store.select(Resource::EndpointSlices, namespace, &own);
-    let mut present = present.iter();
-    for slice in wanted {
-        match present.next() {
-            Some(present) => {
-                store.update(
-                    Resource::EndpointSlices,
-                    namespace,
-                    object::name(present),
-                    |present| {
-                        for field in ["endpoints", "ports"] {
-                            present[field] = slice[field].clone();
-                        }
-                        present["metadata"]["labels"] = slice["metadata"]["labels"].clone();
-                    },
-                )?;
-            }
-            None => {
-                store.create(Resource::EndpointSlices, slice)?;
-            }
-        }
-    }
-    for surplus in present {
-        let options = DeleteOptions::default();
-        store.delete(
-            Resource::EndpointSlices,
-            namespace,
-            object::name(surplus),
-            &options,
-        )?;
+    let mut present = store.select(Resource::EndpointSlices, namespace, &own);
+    present.retain(|slice| !object::is_deleting(slice));
+    let present: Vec<&Value> = present.iter().map(|slice| -> &Value { slice }).collect();
+    for change in arrange(&present, groups(spec, &pods)) {
+        carry_out(store, service, spec, change)?;
     }
     Ok(())
 }
 
+fn carry_out(
+    store: &Store,
+    service: &Service,
+    spec: &ServiceSpec,
+    change: Change,
+) -> Result<(), StoreError> {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    match change {
+        Change::Create(group) => store
+            .create(Resource::EndpointSlices, slice(service, spec, &group))
+            .map(drop),
+        Change::Keep(name, group) => {
+            let wanted = slice(service, spec, &group);
+            let update = store.update(Resource::EndpointSlices, namespace, &name, |slice| {
+                for field in ["endpoints", "ports"] {
+                    slice[field] = wanted[field].clone();
+                }
+                slice["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
+            });
+            update.map(drop)
+        }
+        Change::Delete(name) => {
+            let options = DeleteOptions::default();
+            store
+                .delete(Resource::EndpointSlices, namespace, &name, &options)
+                .map(drop)
+        }
+    }
+}
+
+/// The selector of a service. `None` for one without, whose slices are someone
+/// else's.
 fn selector(service: &Service) -> Option<Selector> {
     let selector = service.spec.as_ref()?.selector.as_ref()?;
     (!selector.is_empty()).then(|| Selector::of_labels(selector))
 }
 
-/// The slices a service shall have. `None` for one without a selector, whose
-/// slices are someone else's.
-fn slices(service: &Service, pods: &[Arc<Pod>]) -> Option<Vec<Value>> {
-    let spec = service.spec.as_ref()?;
-    let selector = selector(service)?;
-    // Pods may give different numbers to the same port name: a slice has one set.
-    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
-    let selected = pods.iter().filter(|pod| {
-        pod.metadata.namespace == service.metadata.namespace
-            && selector.matches(&pod.metadata.labels.clone().unwrap_or_default())
-            && !is_terminal(pod)
-    });
-    for pod in selected {
+/// The endpoints of a service among the pods it selects. Pods may give different
+/// numbers to the same port name.
+fn groups(spec: &ServiceSpec, pods: &[Arc<Pod>]) -> Vec<Group> {
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| !is_terminal(pod)) {
         let Some(endpoint) = endpoint(spec, pod) else {
             continue;
         };
         let ports = ports(spec, pod);
-        let key = Value::from(ports.clone()).to_string();
-        groups
-            .entry(key)
-            .or_insert_with(|| (ports, Vec::new()))
-            .1
-            .push(endpoint);
+        let group = groups.entry(Value::from(ports.clone()).to_string());
+        let group = group.or_insert_with(|| Group {
+            ports,
+            endpoints: Vec::new(),
+        });
+        group.endpoints.push(endpoint);
     }
-    if groups.is_empty() {
-        return Some(vec![slice(service, spec, &[], &[])]);
-    }
-    let slices = groups.values().flat_map(|(ports, endpoints)| {
-        endpoints
-            .chunks(MAX_ENDPOINTS)
-            .map(|endpoints| slice(service, spec, ports, endpoints))
-    });
-    Some(slices.collect())
+    groups.into_values().collect()
 }
 
 /// A pod as an endpoint; nothing while it has no address. A deleted pod goes on
@@ -205,7 +198,7 @@ fn container_port(pod: &Pod, name: &str) -> Option<i32> {
         .map(|port| port.container_port)
 }
 
-fn slice(service: &Service, spec: &ServiceSpec, ports: &[Value], endpoints: &[Value]) -> Value {
+fn slice(service: &Service, spec: &ServiceSpec, group: &Group) -> Value {
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE_NAME.to_owned(), name.to_owned());
@@ -221,14 +214,15 @@ fn slice(service: &Service, spec: &ServiceSpec, ports: &[Value], endpoints: &[Va
             "ownerReferences": [controller_reference(Resource::Services, &service.metadata)],
         },
         "addressType": "IPv4",
-        "ports": ports,
-        "endpoints": endpoints,
+        "ports": group.ports,
+        "endpoints": group.endpoints,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controllers::settle::Settling;
 
     fn service(change: impl FnOnce(&mut Value)) -> Service {
         let mut service = json!({
@@ -253,8 +247,12 @@ mod tests {
         Arc::new(serde_json::from_value(pod).unwrap())
     }
 
+    fn groups_of(service: &Service, pods: &[Arc<Pod>]) -> Vec<Group> {
+        groups(service.spec.as_ref().unwrap(), pods)
+    }
+
     fn conditions(service: &Service, pod: Arc<Pod>) -> Value {
-        slices(service, &[pod]).unwrap()[0]["endpoints"][0]["conditions"].clone()
+        groups_of(service, &[pod])[0].endpoints[0]["conditions"].clone()
     }
 
     #[test]
@@ -287,13 +285,8 @@ mod tests {
                 pod["status"]["phase"] = "Succeeded".into()
             }),
             pod("new", 80, |pod| pod["status"]["podIP"] = Value::Null),
-            pod("other", 80, |pod| {
-                pod["metadata"]["labels"]["app"] = "other".into()
-            }),
         ];
-        let slices = slices(&service(|_| {}), &pods).unwrap();
-        assert_eq!(slices.len(), 1);
-        assert_eq!(slices[0]["endpoints"], json!([]));
+        assert_eq!(groups_of(&service(|_| {}), &pods), []);
     }
 
     #[test]
@@ -303,25 +296,51 @@ mod tests {
             pod("b", 9090, |_| {}),
             pod("c", 8080, |_| {}),
         ];
-        let slices = slices(&service(|_| {}), &pods).unwrap();
-        let ports: Vec<_> = slices
-            .iter()
-            .map(|slice| slice["ports"][0]["port"].clone())
-            .collect();
-        assert_eq!(ports, [8080, 9090]);
-        assert_eq!(slices[0]["endpoints"].as_array().unwrap().len(), 2);
+        let groups = groups_of(&service(|_| {}), &pods);
+        let ports = groups.iter().map(|group| group.ports[0]["port"].clone());
+        assert_eq!(ports.collect::<Vec<_>>(), [8080, 9090]);
+        assert_eq!(groups[0].endpoints.len(), 2);
     }
 
     #[test]
-    fn a_slice_holds_a_hundred() {
-        let pods: Vec<_> = (0..101)
-            .map(|number| pod(&number.to_string(), 80, |_| {}))
-            .collect();
-        let sizes: Vec<_> = slices(&service(|_| {}), &pods)
-            .unwrap()
-            .iter()
-            .map(|slice| slice["endpoints"].as_array().unwrap().len())
-            .collect();
-        assert_eq!(sizes, [100, 1]);
+    fn slices_follow_pods_and_services() {
+        let store = Store::new();
+        let controller = Box::new(EndpointSlices::new(&store));
+        let mut settling = Settling::new(&store, vec![controller]);
+        let service = serde_json::to_value(service(|_| {})).unwrap();
+        store.create(Resource::Services, service).unwrap();
+        let mut settled = || {
+            settling.settle();
+            let (slices, _) = store.list(Resource::EndpointSlices, None);
+            let [slice] = slices.as_slice() else {
+                panic!("{slices:?}")
+            };
+            let endpoints = slice["endpoints"].as_array().unwrap().len();
+            (object::name(slice).to_owned(), endpoints)
+        };
+        let (name, endpoints) = settled();
+        assert_eq!(endpoints, 0);
+        let pod = serde_json::to_value(&*pod("p", 80, |_| {})).unwrap();
+        store.create(Resource::Pods, pod).unwrap();
+        assert_eq!(settled(), (name.clone(), 1));
+        let update = store.update(Resource::EndpointSlices, "default", &name, |slice| {
+            slice["endpoints"] = json!([]);
+        });
+        update.unwrap();
+        assert_eq!(
+            settled(),
+            (name.clone(), 1),
+            "what others change is put right"
+        );
+        let update = store.update(Resource::Pods, "default", "p", |pod| {
+            pod["metadata"]["labels"]["app"] = "other".into();
+        });
+        update.unwrap();
+        assert_eq!(settled(), (name.clone(), 0));
+        let update = store.update(Resource::Services, "default", "web", |service| {
+            service["spec"]["selector"]["app"] = "other".into();
+        });
+        update.unwrap();
+        assert_eq!(settled(), (name, 1));
     }
 }
