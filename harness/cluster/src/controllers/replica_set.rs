@@ -5,8 +5,9 @@ pub(super) mod victims;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -14,12 +15,15 @@ use super::ownership::{Claim, adopt, claim, controller_reference, related, relea
 use super::{Controller, concerned};
 use crate::events::{Recorder, Severity};
 use crate::selector::Selector;
-use crate::store::{
-    DeleteOptions, Deletion, Event, Key, Kinds, Resource, Store, StoreError, Stored,
-};
+use crate::store::{DeleteOptions, Event, Key, Kinds, Resource, Store, StoreError, Stored};
 use crate::{clock, object};
 
 const NAME: &str = "replicaset-controller";
+
+/// How many pods are created or deleted at a time.
+const MOST_AT_ONCE: usize = 500;
+
+const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// What to do for one ReplicaSet.
 #[derive(Debug, Default)]
@@ -106,14 +110,14 @@ fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], now: Timestamp) -> Option<Plan> {
                 plan.adopt.push(name());
                 active.push(pod);
             }
-            Claim::Released => plan.release.push(name()),
-            Claim::Owned | Claim::Adoptable | Claim::Foreign => {}
+            Claim::Released if is_active(pod) => plan.release.push(name()),
+            Claim::Owned | Claim::Adoptable | Claim::Released | Claim::Foreign => {}
         }
     }
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
     if set.metadata.deletion_timestamp.is_none() {
-        plan.create = wanted.saturating_sub(active.len());
-        let surplus = active.len().saturating_sub(wanted);
+        plan.create = wanted.saturating_sub(active.len()).min(MOST_AT_ONCE);
+        let surplus = active.len().saturating_sub(wanted).min(MOST_AT_ONCE);
         plan.delete = victims::choose(&active, surplus, now);
     }
     let min_ready = SignedDuration::from_secs(spec.min_ready_seconds.unwrap_or_default().into());
@@ -218,12 +222,40 @@ fn carry_out(
     for pod in &plan.release {
         store.update(Resource::Pods, namespace, pod, |pod| release(pod, uid))?;
     }
-    for _ in 0..plan.create {
+    let outcome = create_pods(store, recorder, set, about, plan.create)
+        .map_err(|error| ("FailedCreate", error))
+        .and_then(|()| {
+            delete_pods(store, recorder, about, &plan.delete)
+                .map_err(|error| ("FailedDelete", error))
+        });
+    let failure = outcome.as_ref().err();
+    let mut status = plan.status.clone();
+    status.conditions = conditions(set, failure, clock::now());
+    let status = serde_json::to_value(&status).unwrap_or_default();
+    store.update(Resource::ReplicaSets, namespace, name, |set| {
+        if object::uid(set) == uid {
+            set["status"] = status;
+        }
+    })?;
+    outcome.map_err(|(_, error)| error)
+}
+
+/// Creates pods, one after the other: after the first failure no other is tried.
+fn create_pods(
+    store: &Store,
+    recorder: &Recorder,
+    set: &ReplicaSet,
+    about: &Value,
+    count: usize,
+) -> Result<(), StoreError> {
+    for _ in 0..count {
         match store.create(Resource::Pods, new_pod(set)) {
             Ok(pod) => {
                 let message = format!("Created pod: {}", object::name(&pod));
                 recorder.record(about, Severity::Normal, "SuccessfulCreate", &message);
             }
+            // This set will be deleted too.
+            Err(StoreError::NamespaceTerminating { .. }) => return Ok(()),
             Err(error) => {
                 let message = format!("Error creating: {error}");
                 recorder.record(about, Severity::Warning, "FailedCreate", &message);
@@ -231,21 +263,58 @@ fn carry_out(
             }
         }
     }
-    for pod in &plan.delete {
-        let deletion = store.delete(Resource::Pods, namespace, pod, &DeleteOptions::default())?;
-        let (Deletion::Removed(_) | Deletion::Pending(_)) = deletion;
-        recorder.record(
-            about,
-            Severity::Normal,
-            "SuccessfulDelete",
-            &format!("Deleted pod: {pod}"),
-        );
-    }
-    let status = serde_json::to_value(&plan.status).unwrap_or_default();
-    store.update(Resource::ReplicaSets, namespace, name, |set| {
-        set["status"] = status
-    })?;
     Ok(())
+}
+
+fn delete_pods(
+    store: &Store,
+    recorder: &Recorder,
+    about: &Value,
+    pods: &[String],
+) -> Result<(), StoreError> {
+    for pod in pods {
+        let namespace = object::namespace(about);
+        match store.delete(Resource::Pods, namespace, pod, &DeleteOptions::default()) {
+            Ok(_) => {
+                let message = format!("Deleted pod: {pod}");
+                recorder.record(about, Severity::Normal, "SuccessfulDelete", &message);
+            }
+            // Someone else was faster.
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => {
+                let message = format!("Error deleting: {error}");
+                recorder.record(about, Severity::Warning, "FailedDelete", &message);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells of a failure as long as it lasts, beginning with the first.
+fn conditions(
+    set: &ReplicaSet,
+    failure: Option<&(&str, StoreError)>,
+    now: Timestamp,
+) -> Option<Vec<ReplicaSetCondition>> {
+    let before = set
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.clone());
+    let mut conditions = before.unwrap_or_default();
+    let is_failure = |condition: &ReplicaSetCondition| condition.type_ == REPLICA_FAILURE;
+    match failure {
+        None => conditions.retain(|condition| !is_failure(condition)),
+        Some(_) if conditions.iter().any(is_failure) => {}
+        Some((reason, error)) => conditions.push(ReplicaSetCondition {
+            type_: REPLICA_FAILURE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some((*reason).to_owned()),
+            message: Some(error.to_string()),
+            last_transition_time: Some(Time(now)),
+        }),
+    }
+    (!conditions.is_empty()).then_some(conditions)
 }
 
 fn new_pod(set: &ReplicaSet) -> Value {

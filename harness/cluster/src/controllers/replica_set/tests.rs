@@ -116,3 +116,44 @@ fn a_pod_is_available_when_it_has_been_ready_for_long_enough() {
     );
     assert_eq!(after("2026-01-01T00:00:06Z"), (Some(1), None));
 }
+
+#[test]
+fn pods_which_have_ended_are_not_released() {
+    let pods = [pod("ended", |pod| {
+        pod["metadata"]["labels"]["app"] = "other".into();
+        pod["status"]["phase"] = "Failed".into();
+    })];
+    let plan = plan(&set(1, 0), &pods, at("2026-01-01T00:01:00Z")).unwrap();
+    assert_eq!(plan.release, Vec::<String>::new());
+}
+
+#[test]
+fn not_all_pods_come_at_once() {
+    let plan = plan(&set(2000, 0), &[], at("2026-01-01T00:01:00Z")).unwrap();
+    assert_eq!(plan.create, MOST_AT_ONCE);
+}
+
+#[test]
+fn a_failure_is_told_until_it_is_over() {
+    let failed = |reason, before: &ReplicaSet| {
+        let error = StoreError::NameRequired {
+            resource: Resource::Pods,
+        };
+        let failure = (reason, error);
+        let mut set = before.clone();
+        let now = at("2026-01-01T00:01:00Z");
+        set.status.get_or_insert_default().conditions = conditions(before, Some(&failure), now);
+        set
+    };
+    let first = failed("FailedCreate", &set(1, 0));
+    let reasons = |set: &ReplicaSet| -> Vec<String> {
+        let conditions = set.status.as_ref().unwrap().conditions.iter().flatten();
+        conditions
+            .filter_map(|condition| condition.reason.clone())
+            .collect()
+    };
+    assert_eq!(reasons(&first), ["FailedCreate"]);
+    assert_eq!(reasons(&failed("FailedDelete", &first)), ["FailedCreate"]);
+    let now = at("2026-01-01T00:02:00Z");
+    assert_eq!(conditions(&first, None, now), None);
+}

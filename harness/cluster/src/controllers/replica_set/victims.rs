@@ -91,6 +91,8 @@ fn restarts(pod: &Pod) -> i32 {
         .unwrap_or_default()
 }
 
+/// The power of two of a duration in nanoseconds.
 fn magnitude(seconds: u64) -> u32 {
-    seconds.checked_ilog2().map_or(0, |log| log + 1)
+    let nanoseconds = seconds.saturating_mul(1_000_000_000);
+    nanoseconds.checked_ilog2().map_or(0, |log| log + 1)
 }
