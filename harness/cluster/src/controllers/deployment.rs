@@ -8,6 +8,7 @@ mod proportional;
 mod rolling;
 mod sets;
 mod status;
+mod template;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::store::{
     DeleteOptions, Event, EventKind, Key, Kinds, Resource, Store, StoreError, Stored,
 };
 use fenceposts::Fenceposts;
-use sets::Sets;
+use sets::{Inherited, Sets};
 
 const NAME: &str = "deployment-controller";
 
@@ -53,10 +54,10 @@ enum Action {
         from: i32,
         to: i32,
     },
-    /// Makes a ReplicaSet whose template is the present one again the newest.
-    SetRevision {
+    /// The set of the present template takes over what the Deployment has.
+    Inherit {
         name: String,
-        revision: i64,
+        inherited: Inherited,
     },
     DeleteSet(String),
 }
@@ -190,7 +191,7 @@ fn plan(
     let sets = Sets::new(deployment, owned);
     let posts = Fenceposts::of(spec);
     if deployment.metadata.deletion_timestamp.is_none() {
-        actions.extend(step(spec, &sets, &posts, pods));
+        actions.extend(step(deployment, spec, &sets, &posts, pods));
     }
     let revision = revision(spec, &sets);
     let created = actions
@@ -213,31 +214,36 @@ fn plan(
 
 type Spec = k8s_openapi::api::apps::v1::DeploymentSpec;
 
-fn step(spec: &Spec, sets: &Sets, posts: &Fenceposts, pods: &[Arc<Pod>]) -> Vec<Action> {
+fn step(
+    deployment: &Deployment,
+    spec: &Spec,
+    sets: &Sets,
+    posts: &Fenceposts,
+    pods: &[Arc<Pod>],
+) -> Vec<Action> {
     let paused = spec.paused == Some(true);
-    if let (Some(new), false) = (&sets.new, paused) {
-        let revision = sets.next_revision();
-        if sets::revision(new) < revision {
-            return vec![Action::SetRevision {
-                name: sets::name(new),
-                revision,
-            }];
-        }
+    if let Some(new) = &sets.new
+        && let Some(inherited) = sets::to_inherit(deployment, new, sets.next_revision())
+    {
+        return vec![Action::Inherit {
+            name: sets::name(new),
+            inherited,
+        }];
     }
+    let recreates = spec
+        .strategy
+        .as_ref()
+        .is_some_and(|strategy| strategy.type_.as_deref() == Some("Recreate"));
     if paused || sets.is_scaling_event(posts.replicas) {
-        let actions = proportional::scale(sets, posts);
+        let actions = proportional::scale(sets, posts, recreates);
         if paused && actions.is_empty() {
             return clean_up(spec, sets);
         }
         return actions;
     }
-    let actions = match spec
-        .strategy
-        .as_ref()
-        .and_then(|strategy| strategy.type_.as_deref())
-    {
-        Some("Recreate") => recreate(sets, posts, pods),
-        _ => rolling::step(sets, posts),
+    let actions = match recreates {
+        true => recreate(sets, posts, pods),
+        false => rolling::step(sets, posts),
     };
     if actions.is_empty() && status::is_complete(sets, posts.replicas) {
         return clean_up(spec, sets);
@@ -284,17 +290,19 @@ fn scaled(set: &ReplicaSet, to: i32) -> Option<Action> {
     })
 }
 
-/// Removes the oldest unused sets beyond the history limit.
+/// Removes the oldest sets beyond the history limit, if they are unused.
 fn clean_up(spec: &Spec, sets: &Sets) -> Vec<Action> {
     let Ok(limit) = usize::try_from(spec.revision_history_limit.unwrap_or(10)) else {
         return Vec::new();
     };
-    let mut unused: Vec<_> = sets.old.iter().filter(|set| sets::is_unused(set)).collect();
-    unused.sort_by_key(|set| sets::revision(set));
-    let surplus = unused.len().saturating_sub(limit);
-    unused
+    let present = |set: &&Arc<ReplicaSet>| set.metadata.deletion_timestamp.is_none();
+    let mut history: Vec<_> = sets.old.iter().filter(present).collect();
+    history.sort_by_key(|set| sets::revision(set));
+    let surplus = history.len().saturating_sub(limit);
+    history
         .into_iter()
         .take(surplus)
+        .filter(|set| sets::is_unused(set))
         .map(|set| Action::DeleteSet(sets::name(set)))
         .collect()
 }
@@ -315,7 +323,10 @@ fn carry_out(
     plan: &Plan,
 ) -> Result<(), StoreError> {
     for action in &plan.actions {
-        act(store, recorder, deployment, about, action)?;
+        match act(store, recorder, deployment, about, action) {
+            Err(StoreError::AlreadyExists { .. }) => return note_collision(store, about),
+            outcome => outcome?,
+        }
     }
     let status = serde_json::to_value(&plan.status).unwrap_or_default();
     let (namespace, name) = (object::namespace(about), object::name(about));
@@ -330,6 +341,17 @@ fn carry_out(
         }
     })?;
     Ok(())
+}
+
+/// The name of a set is taken by someone else's: the next try takes another.
+fn note_collision(store: &Store, about: &Value) -> Result<(), StoreError> {
+    let (namespace, name) = (object::namespace(about), object::name(about));
+    let update = store.update(Resource::Deployments, namespace, name, |object| {
+        let collisions = object["status"]["collisionCount"].as_i64();
+        object::map_at(object, "status")["collisionCount"] =
+            (collisions.unwrap_or_default() + 1).into();
+    });
+    update.map(drop)
 }
 
 fn act(
@@ -373,9 +395,7 @@ fn act(
             }
             Ok(())
         }
-        Action::SetRevision { name, revision } => {
-            update(name, &|set| sets::set_revision(set, *revision))
-        }
+        Action::Inherit { name, inherited } => update(name, &|set| inherited.give_to(set)),
         Action::DeleteSet(name) => store
             .delete(
                 Resource::ReplicaSets,

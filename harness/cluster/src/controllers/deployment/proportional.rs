@@ -9,8 +9,9 @@ use super::{Action, DESIRED_REPLICAS, MAX_REPLICAS};
 
 /// The sizes which the sets shall have. A set which keeps its size is scaled to
 /// it, so that it learns the new number of replicas.
-pub(super) fn scale(sets: &Sets, posts: &Fenceposts) -> Vec<Action> {
-    let active: Vec<_> = sets.all().filter(|set| size(set) > 0).collect();
+pub(super) fn scale(sets: &Sets, posts: &Fenceposts, recreates: bool) -> Vec<Action> {
+    let mut active: Vec<_> = sets.all().filter(|set| size(set) > 0).collect();
+    active.sort_by_key(|set| sets::age(set));
     match active.as_slice() {
         [] => match sets.new.as_ref().or_else(|| sets.old.last()) {
             Some(latest) => resized(latest, posts.replicas, posts).into_iter().collect(),
@@ -24,6 +25,7 @@ pub(super) fn scale(sets: &Sets, posts: &Fenceposts) -> Vec<Action> {
                 .filter(|set| size(set) > 0)
                 .filter_map(|set| resized(set, 0, posts))
                 .collect(),
+            _ if recreates => Vec::new(),
             _ => proportionally(several, posts),
         },
     }
@@ -128,10 +130,12 @@ mod tests {
             surge,
             unavailable: 2,
         };
-        let actions = scale(sets, &posts).into_iter().map(|action| match action {
-            Action::Scale { name, to, .. } => (name, to),
-            other => panic!("{other:?}"),
-        });
+        let actions = scale(sets, &posts, false)
+            .into_iter()
+            .map(|action| match action {
+                Action::Scale { name, to, .. } => (name, to),
+                other => panic!("{other:?}"),
+            });
         actions.collect()
     }
 

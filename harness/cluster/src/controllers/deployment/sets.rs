@@ -1,23 +1,35 @@
 //! The ReplicaSets of one Deployment: the one for the present template, and the
 //! old ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
+use super::template;
 use super::{
     DESIRED_REPLICAS, Fenceposts, MAX_REPLICAS, REVISION, REVISION_HISTORY, TEMPLATE_HASH,
     set_annotation,
 };
 use crate::controllers::ownership::controller_reference;
-use crate::object;
 use crate::store::Resource;
 
 /// Where kubectl keeps what was applied; it belongs to the Deployment alone.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-const HASH_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// What a set has of its own.
+const NOT_INHERITED: [&str; 5] = [
+    LAST_APPLIED,
+    REVISION,
+    REVISION_HISTORY,
+    DESIRED_REPLICAS,
+    MAX_REPLICAS,
+];
+
+/// In characters.
+const LONGEST_HISTORY: usize = 2000;
 
 /// Oldest first.
 #[derive(Debug)]
@@ -30,18 +42,14 @@ impl Sets {
     /// Sorts the sets a Deployment owns. Of several with the present template
     /// the oldest is the new one.
     pub(super) fn new(deployment: &Deployment, mut owned: Vec<Arc<ReplicaSet>>) -> Self {
-        owned.sort_by_key(|set| {
-            (
-                set.metadata.creation_timestamp.clone().map(|time| time.0),
-                name(set),
-            )
-        });
+        owned.sort_by_key(|set| age(set));
         let wanted = deployment
             .spec
             .as_ref()
-            .map(|spec| canonical(&spec.template));
-        let template = |set: &ReplicaSet| set.spec.as_ref()?.template.as_ref().map(canonical);
-        let position = owned.iter().position(|set| template(set) == wanted);
+            .map(|spec| template::canonical(&spec.template));
+        let canonical =
+            |set: &ReplicaSet| Some(template::canonical(set.spec.as_ref()?.template.as_ref()?));
+        let position = owned.iter().position(|set| canonical(set) == wanted);
         let new = position.map(|position| owned.remove(position));
         Self { new, old: owned }
     }
@@ -78,6 +86,12 @@ impl Sets {
             .filter(|set| size(set) > 0)
             .any(|set| desired(set).is_some_and(|desired: i32| desired != replicas))
     }
+}
+
+/// Sorts the oldest first.
+pub(super) fn age(set: &ReplicaSet) -> impl Ord + use<> {
+    let created = set.metadata.creation_timestamp.as_ref();
+    (created.map(|time| time.0), name(set))
 }
 
 pub(super) fn name(set: &ReplicaSet) -> String {
@@ -137,17 +151,84 @@ pub(super) fn is_unused(set: &ReplicaSet) -> bool {
         && set.metadata.deletion_timestamp.is_none()
 }
 
-/// Gives a set a new revision and notes the one it had.
-pub(super) fn set_revision(set: &mut Value, revision: i64) {
-    let annotations = object::string_map(set, "/metadata/annotations");
-    if let Some(former) = annotations.get(REVISION) {
-        let history = match annotations.get(REVISION_HISTORY) {
-            Some(history) if !history.is_empty() => format!("{history},{former}"),
-            _ => former.clone(),
-        };
-        set_annotation(set, REVISION_HISTORY, history);
+/// What the set of the present template takes over from its Deployment.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub(super) struct Inherited {
+    /// The values which the set has not yet.
+    annotations: BTreeMap<String, String>,
+    min_ready_seconds: i32,
+}
+
+/// What a set has still to take over. `None` when it has everything.
+pub(super) fn to_inherit(
+    deployment: &Deployment,
+    set: &ReplicaSet,
+    next_revision: i64,
+) -> Option<Inherited> {
+    let mut annotations = inheritable(&deployment.metadata);
+    annotations.retain(|name, value| annotation(set, name) != Some(value));
+    let former = revision(set);
+    if former < next_revision {
+        annotations.insert(REVISION.to_owned(), next_revision.to_string());
+        if former > 0 {
+            let history = annotation(set, REVISION_HISTORY).unwrap_or_default();
+            let history = with_revision(history, former);
+            annotations.insert(REVISION_HISTORY.to_owned(), history);
+        }
     }
-    set_annotation(set, REVISION, revision.to_string());
+    let wanted = deployment.spec.as_ref()?.min_ready_seconds;
+    let present = set.spec.as_ref()?.min_ready_seconds;
+    let min_ready_seconds = wanted.unwrap_or_default();
+    let complete = annotations.is_empty() && present.unwrap_or_default() == min_ready_seconds;
+    (!complete).then_some(Inherited {
+        annotations,
+        min_ready_seconds,
+    })
+}
+
+impl Inherited {
+    pub(super) fn give_to(&self, set: &mut Value) {
+        for (name, value) in &self.annotations {
+            set_annotation(set, name, value.clone());
+        }
+        set["spec"]["minReadySeconds"] = self.min_ready_seconds.into();
+    }
+}
+
+/// The annotations of a Deployment which its sets carry too.
+fn inheritable(deployment: &ObjectMeta) -> BTreeMap<String, String> {
+    let mut annotations = deployment.annotations.clone().unwrap_or_default();
+    annotations.retain(|name, _| !NOT_INHERITED.contains(&name.as_str()));
+    annotations
+}
+
+/// A list of former revisions with one more; the oldest ones go when it gets
+/// too long.
+fn with_revision(history: &str, former: i64) -> String {
+    let former = former.to_string();
+    let mut kept: Vec<&str> = history.split(',').filter(|one| !one.is_empty()).collect();
+    kept.push(&former);
+    let length = |list: &[&str]| list.iter().map(|one| one.len() + 1).sum::<usize>();
+    while length(&kept) > LONGEST_HISTORY {
+        kept.remove(0);
+    }
+    kept.join(",")
+}
+
+/// The name of the set for a Deployment's present template.
+pub(super) fn name_for(deployment: &Deployment) -> String {
+    let hash = hash(deployment);
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    format!("{name}-{hash}")
+}
+
+fn hash(deployment: &Deployment) -> String {
+    let template = deployment.spec.as_ref().map(|spec| &spec.template);
+    let status = deployment.status.as_ref();
+    let collisions = status.and_then(|status| status.collision_count);
+    template.map_or_else(String::new, |template| {
+        template::hash(template, collisions.unwrap_or_default())
+    })
 }
 
 /// The ReplicaSet for a Deployment's present template.
@@ -155,7 +236,7 @@ pub(super) fn of_template(deployment: &Deployment, replicas: i32, revision: i64)
     let metadata = &deployment.metadata;
     let spec = deployment.spec.clone().unwrap_or_default();
     let posts = Fenceposts::of(&spec);
-    let hash = template_hash(&spec.template);
+    let hash = hash(deployment);
     let mut template = spec.template;
     let labels = template
         .metadata
@@ -169,14 +250,13 @@ pub(super) fn of_template(deployment: &Deployment, replicas: i32, revision: i64)
         .match_labels
         .get_or_insert_default()
         .insert(TEMPLATE_HASH.to_owned(), hash.clone());
-    let mut annotations = metadata.annotations.clone().unwrap_or_default();
-    annotations.remove(LAST_APPLIED);
+    let mut annotations = inheritable(metadata);
     annotations.insert(REVISION.to_owned(), revision.to_string());
     annotations.insert(DESIRED_REPLICAS.to_owned(), posts.replicas.to_string());
     annotations.insert(MAX_REPLICAS.to_owned(), posts.max_total().to_string());
     json!({
         "metadata": {
-            "name": format!("{}-{hash}", metadata.name.as_deref().unwrap_or_default()),
+            "name": name_for(deployment),
             "namespace": metadata.namespace,
             "labels": labels,
             "annotations": annotations,
@@ -190,50 +270,4 @@ pub(super) fn of_template(deployment: &Deployment, replicas: i32, revision: i64)
         },
         "status": {"replicas": 0},
     })
-}
-
-/// A template without what makes no difference: the hash label, empty fields.
-fn canonical(template: &PodTemplateSpec) -> Value {
-    let mut value = serde_json::to_value(template).unwrap_or_default();
-    if let Some(labels) = value
-        .pointer_mut("/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
-        labels.remove(TEMPLATE_HASH);
-    }
-    without_empty(value)
-}
-
-fn without_empty(value: Value) -> Value {
-    let is_empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.is_empty(),
-        Value::Array(elements) => elements.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    };
-    match value {
-        Value::Object(fields) => {
-            let fields = fields
-                .into_iter()
-                .map(|(name, value)| (name, without_empty(value)));
-            Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
-        }
-        Value::Array(elements) => elements.into_iter().map(without_empty).collect(),
-        plain => plain,
-    }
-}
-
-/// A short name for a template: FNV-1a, written without vowels.
-fn template_hash(template: &PodTemplateSpec) -> String {
-    let text = canonical(template).to_string();
-    let mut hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    let base = 27;
-    let mut name = String::new();
-    while hash > 0 {
-        name.push(char::from(HASH_ALPHABET[(hash % base) as usize]));
-        hash /= base;
-    }
-    name
 }

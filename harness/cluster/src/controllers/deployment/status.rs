@@ -11,6 +11,7 @@ use super::sets::{self, Sets};
 
 const AVAILABLE: &str = "Available";
 const PROGRESSING: &str = "Progressing";
+const REPLICA_FAILURE: &str = "ReplicaFailure";
 const NEW_SET_AVAILABLE: &str = "NewReplicaSetAvailable";
 const NEW_SET_CREATED: &str = "NewReplicaSetCreated";
 const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
@@ -57,6 +58,10 @@ pub(super) fn next(found: &Found<'_>, now: Timestamp) -> (DeploymentStatus, Opti
     } else {
         let message = "Deployment does not have minimum availability.";
         conditions.set(AVAILABLE, "False", "MinimumReplicasUnavailable", message);
+    }
+    match replica_failure(sets) {
+        Some(failure) => conditions.replace(failure),
+        None => conditions.remove(REPLICA_FAILURE),
     }
     let again = progress(found, &before, &status, &mut conditions);
     status.conditions = Some(conditions.list);
@@ -110,6 +115,21 @@ impl Conditions {
         }
     }
 
+    fn remove(&mut self, kind: &str) {
+        self.list.retain(|condition| condition.type_ != kind);
+    }
+
+    /// Takes a condition over, unless it says so already.
+    fn replace(&mut self, condition: DeploymentCondition) {
+        let same = |present: &DeploymentCondition| {
+            present.status == condition.status && present.reason == condition.reason
+        };
+        if !self.get(&condition.type_).is_some_and(same) {
+            self.remove(&condition.type_);
+            self.list.push(condition);
+        }
+    }
+
     /// Sets a condition with the present time of update.
     fn refresh(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
         let now = Some(Time(self.now));
@@ -128,6 +148,26 @@ impl Conditions {
     }
 }
 
+/// Why a set cannot have its pods, the new one's reason first.
+fn replica_failure(sets: &Sets) -> Option<DeploymentCondition> {
+    let newest_first = sets.new.iter().chain(&sets.old);
+    let mut failures = newest_first.filter_map(|set| {
+        let conditions = set.status.as_ref()?.conditions.as_ref()?;
+        conditions
+            .iter()
+            .find(|condition| condition.type_ == REPLICA_FAILURE)
+    });
+    let failure = failures.next()?;
+    Some(DeploymentCondition {
+        type_: REPLICA_FAILURE.to_owned(),
+        status: failure.status.clone(),
+        reason: failure.reason.clone(),
+        message: failure.message.clone(),
+        last_transition_time: failure.last_transition_time.clone(),
+        last_update_time: failure.last_transition_time.clone(),
+    })
+}
+
 /// The condition `Progressing`. Being overdue is only reported: nothing stops
 /// or is rolled back.
 fn progress(
@@ -140,9 +180,13 @@ fn progress(
         deployment, sets, ..
     } = *found;
     let spec = deployment.spec.as_ref()?;
-    let deadline = spec
+    let Some(deadline) = spec
         .progress_deadline_seconds
-        .filter(|deadline| *deadline != i32::MAX)?;
+        .filter(|deadline| *deadline != i32::MAX)
+    else {
+        conditions.remove(PROGRESSING);
+        return None;
+    };
     let reason = conditions.reason(PROGRESSING);
     if spec.paused == Some(true) {
         if reason != DEADLINE_EXCEEDED {
@@ -165,9 +209,7 @@ fn progress(
         return Some(Duration::ZERO);
     }
     let name = sets.new.as_deref().map(sets::name);
-    let name = name
-        .or_else(|| deployment.metadata.name.clone())
-        .unwrap_or_default();
+    let name = name.unwrap_or_else(|| sets::name_for(deployment));
     match describe(found, &name, before, status, conditions) {
         Outlook::Settled => None,
         Outlook::Moving => overdue(&name, deadline, conditions),
@@ -222,7 +264,8 @@ fn describe(
 /// Reports that progress is overdue, or tells when it will be.
 fn overdue(name: &str, deadline: i32, conditions: &mut Conditions) -> Option<Duration> {
     let condition = conditions.get(PROGRESSING)?;
-    if condition.reason.as_deref() == Some(DEADLINE_EXCEEDED) {
+    // A rollout which has not yet begun to move is not overdue since the last one.
+    if let Some(DEADLINE_EXCEEDED | NEW_SET_AVAILABLE) = condition.reason.as_deref() {
         return None;
     }
     let due =

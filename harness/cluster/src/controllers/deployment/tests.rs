@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
@@ -65,12 +66,29 @@ impl Cluster {
     }
 
     fn change(&self, change: impl FnOnce(&mut Value)) {
+        self.change_object(|object| change(&mut object["spec"]));
+    }
+
+    fn change_object(&self, change: impl FnOnce(&mut Value)) {
         self.store
-            .update(Resource::Deployments, "default", "web", |object| {
-                change(&mut object["spec"])
-            })
+            .update(Resource::Deployments, "default", "web", change)
             .unwrap();
         self.settle();
+    }
+
+    /// Rolls an image out to the end.
+    fn complete(&self, image: &str) {
+        self.settle();
+        for _ in 0..4 {
+            self.make_ready(image);
+            self.settle();
+        }
+        assert_eq!(self.condition("Progressing").1, "NewReplicaSetAvailable");
+    }
+
+    fn plan_after(&self, pause: SignedDuration) -> Plan {
+        let now = clock::now() + pause;
+        plan(&self.deployment(), &self.typed_sets(), &[], now).unwrap()
     }
 
     fn roll(&self, image: &str) {
@@ -259,11 +277,7 @@ fn history_is_limited() {
 fn missing_progress_is_reported_and_nothing_else() {
     let cluster = Cluster::new(&json!({"replicas": 1, "progressDeadlineSeconds": 10}));
     cluster.settle();
-    let sets = cluster.typed_sets();
-    let look = |seconds: i64| {
-        let now = clock::now() + k8s_openapi::jiff::SignedDuration::from_secs(seconds);
-        plan(&cluster.deployment(), &sets, &[], now).unwrap()
-    };
+    let look = |seconds| cluster.plan_after(SignedDuration::from_secs(seconds));
     assert!(look(0).again.unwrap() <= Duration::from_secs(11));
     let late = look(12);
     assert_eq!(late.actions, []);
@@ -275,5 +289,146 @@ fn missing_progress_is_reported_and_nothing_else() {
     assert_eq!(
         progressing.reason.as_deref(),
         Some("ProgressDeadlineExceeded")
+    );
+}
+
+#[test]
+fn a_return_long_after_the_last_rollout_is_not_overdue() {
+    let cluster = Cluster::new(&json!({"replicas": 3}));
+    cluster.complete("web:1");
+    cluster.roll("web:2");
+    cluster.complete("web:2");
+    cluster
+        .store
+        .update(Resource::Deployments, "default", "web", |object| {
+            object["spec"]["template"] = template("web:1");
+        })
+        .unwrap();
+    let plan = cluster.plan_after(SignedDuration::from_hours(1));
+    let conditions = plan.status.conditions.unwrap();
+    let progressing = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Progressing")
+        .unwrap();
+    assert_eq!(progressing.status, "True");
+}
+
+#[test]
+fn the_present_set_inherits_annotations_and_min_ready_seconds() {
+    let cluster = Cluster::new(&json!({"replicas": 1}));
+    cluster.complete("web:1");
+    cluster.roll("web:2");
+    cluster.complete("web:2");
+    cluster.change_object(|object| {
+        object["metadata"]["annotations"]["kubernetes.io/change-cause"] = "a new image".into();
+        object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] =
+            "{}".into();
+        object["spec"]["minReadySeconds"] = 7.into();
+    });
+    let inherited = |set: &ReplicaSet| {
+        let cause = sets::annotation(set, "kubernetes.io/change-cause").map(str::to_owned);
+        let own = "kubectl.kubernetes.io/last-applied-configuration";
+        assert_eq!(sets::annotation(set, own), None);
+        (cause, set.spec.as_ref().unwrap().min_ready_seconds)
+    };
+    let mut sets = cluster.typed_sets();
+    sets.sort_by_key(|set| sets::revision(set));
+    assert_eq!(inherited(&sets[0]), (None, Some(0)));
+    let cause = Some("a new image".to_owned());
+    assert_eq!(inherited(&sets[1]), (cause, Some(7)));
+}
+
+#[test]
+fn a_paused_deployment_still_numbers_its_template() {
+    let cluster = Cluster::new(&json!({"replicas": 1}));
+    cluster.complete("web:1");
+    cluster.roll("web:2");
+    cluster.complete("web:2");
+    cluster.change(|spec| {
+        spec["paused"] = true.into();
+        spec["template"] = template("web:1");
+    });
+    assert_eq!(cluster.sets(), [set("web:1", 3, 0), set("web:2", 2, 1)]);
+}
+
+#[test]
+fn the_same_quantity_written_otherwise_is_no_new_release() {
+    let requesting = |cpu: &str| {
+        let mut template = template("web:1");
+        template["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+        template
+    };
+    let cluster = Cluster::new(&json!({"replicas": 1}));
+    cluster.change(|spec| spec["template"] = requesting("100m"));
+    let before = cluster.sets().len();
+    cluster.change(|spec| spec["template"] = requesting("0.1"));
+    assert_eq!(cluster.sets().len(), before);
+    cluster.change(|spec| spec["template"] = requesting("0.2"));
+    assert_eq!(cluster.sets().len(), before + 1);
+}
+
+#[test]
+fn a_set_whose_name_is_taken_gets_another() {
+    let cluster = Cluster::new(&json!({"replicas": 1}));
+    let taken = sets::name_for(&cluster.deployment());
+    let foreign = json!({
+        "metadata": {"name": taken, "namespace": "default"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "other"}}},
+    });
+    cluster
+        .store
+        .create(Resource::ReplicaSets, foreign)
+        .unwrap();
+    cluster.settle();
+    assert_eq!(cluster.pods("web:1").len(), 1);
+    assert_eq!(
+        cluster.deployment().status.unwrap().collision_count,
+        Some(1)
+    );
+}
+
+#[test]
+fn without_a_deadline_progress_is_not_reported() {
+    let cluster = Cluster::new(&json!({"replicas": 1}));
+    cluster.complete("web:1");
+    cluster.change(|spec| spec["progressDeadlineSeconds"] = i32::MAX.into());
+    let conditions = cluster.deployment().status.unwrap().conditions.unwrap();
+    assert!(conditions.iter().all(|one| one.type_ != "Progressing"));
+}
+
+#[test]
+fn the_failure_of_a_set_is_passed_on() {
+    let cluster = Cluster::new(&json!({"replicas": 1}));
+    cluster.complete("web:1");
+    let mut sets = cluster.typed_sets();
+    let failure = json!({"conditions": [
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "no"},
+    ], "replicas": 0});
+    Arc::make_mut(&mut sets[0]).status = serde_json::from_value(failure).unwrap();
+    let plan = plan(&cluster.deployment(), &sets, &[], clock::now()).unwrap();
+    let conditions = plan.status.conditions.unwrap();
+    let passed = conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure")
+        .unwrap();
+    assert_eq!(passed.reason.as_deref(), Some("FailedCreate"));
+}
+
+#[test]
+fn an_old_set_in_use_counts_as_history_but_stays() {
+    let cluster = Cluster::new(&json!({"replicas": 1, "revisionHistoryLimit": 1}));
+    cluster.complete("web:1");
+    cluster.roll("web:2");
+    cluster.roll("web:3");
+    cluster.change(|spec| spec["paused"] = true.into());
+    let left: Vec<_> = cluster
+        .sets()
+        .into_iter()
+        .map(|(image, ..)| image)
+        .collect();
+    assert_eq!(
+        left,
+        ["web:1", "web:2", "web:3"],
+        "the oldest has the only ready pod"
     );
 }
