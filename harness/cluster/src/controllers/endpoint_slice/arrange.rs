@@ -174,12 +174,12 @@ mod tests {
         assert_eq!(arranged(&[], &[]), [Change::Create(Group::default())]);
         let empty = slice("a", &Group::default());
         assert_eq!(
-            arranged(&[empty.clone()], &[]),
+            arranged(std::slice::from_ref(&empty), &[]),
             [keep("a", Group::default())]
         );
         let first = group(80, [1]);
         assert_eq!(
-            arranged(&[empty], &[first.clone()]),
+            arranged(&[empty], std::slice::from_ref(&first)),
             [keep("a", first.clone())]
         );
         let last = slice("a", &first);
