@@ -13,6 +13,10 @@ pub(crate) struct Cause {
 pub(crate) enum CauseReason {
     Required,
     Invalid,
+    /// None of the values which the field may have.
+    NotSupported,
+    TooLong,
+    TooMany,
     Forbidden,
     Duplicate,
     ManagerConflict,
@@ -23,16 +27,22 @@ impl CauseReason {
         match self {
             Self::Required => "FieldValueRequired",
             Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
             Self::Forbidden => "FieldValueForbidden",
             Self::Duplicate => "FieldValueDuplicate",
             Self::ManagerConflict => "FieldManagerConflict",
         }
     }
 
-    pub(crate) fn words(self) -> &'static str {
+    fn words(self) -> &'static str {
         match self {
             Self::Required => "Required value",
             Self::Invalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
             Self::Forbidden => "Forbidden",
             Self::Duplicate => "Duplicate value",
             Self::ManagerConflict => "conflict",
@@ -54,11 +64,22 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// What is wrong, without the place.
+    pub(crate) fn explanation(&self) -> String {
+        match (self.reason, self.message.as_str()) {
+            (CauseReason::ManagerConflict, message) => message.to_owned(),
+            (reason, "") => reason.words().to_owned(),
+            (reason, message) => format!("{}: {message}", reason.words()),
+        }
+    }
+}
+
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.reason {
             CauseReason::ManagerConflict => write!(f, "{}: {}", self.message, self.field),
-            reason => write!(f, "{}: {}: {}", self.field, reason.words(), self.message),
+            _ => write!(f, "{}: {}", self.field, self.explanation()),
         }
     }
 }

@@ -3,15 +3,27 @@
 //! Functions over values. The store asks which kinds its definitions make it
 //! serve; the API asks what an object of such a kind has to look like.
 
+mod columns;
+pub(crate) mod definition;
+mod json_path;
+mod schema;
+mod version;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionSpec;
+use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::object::{self, text};
+use crate::object::text;
 use crate::store::{Description, Subresource, VERBS};
+pub(crate) use columns::{CellType, Column};
+pub(crate) use schema::{ListKind, Schema};
+pub(crate) use version::{Scale, Version};
 
 /// A kind which a definition makes known. Its identity is its group and plural:
 /// what a changed definition says about the kind applies to the same objects.
@@ -22,6 +34,7 @@ pub(crate) struct CustomResource(&'static Kind);
 #[derive(Debug)]
 struct Kind {
     description: Description,
+    version: Version,
 }
 
 /// All definitions this process has seen, by their text. They are never freed,
@@ -37,14 +50,22 @@ impl CustomResource {
         }
         let spec = &definition["spec"];
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = known
-            .entry(spec.to_string())
-            .or_insert_with(|| Box::leak(Box::new(Kind::of(spec))));
-        Some(Self(kind))
+        match known.entry(spec.to_string()) {
+            Entry::Occupied(found) => Some(Self(found.get())),
+            Entry::Vacant(place) => {
+                let kind = Box::leak(Box::new(Kind::of(spec)?));
+                Some(Self(place.insert(kind)))
+            }
+        }
     }
 
     pub(crate) const fn description(self) -> &'static Description {
         &self.0.description
+    }
+
+    /// What objects of this kind look like and how they are shown.
+    pub(crate) const fn version(self) -> &'static Version {
+        &self.0.version
     }
 
     fn identity(self) -> (&'static str, &'static str) {
@@ -53,38 +74,38 @@ impl CustomResource {
 }
 
 impl Kind {
-    /// Reads the spec of an accepted definition, which has one version.
-    fn of(spec: &Value) -> Self {
-        let version = &spec["versions"][0];
-        let names = &spec["names"];
-        let has = |part: &str| version["subresources"][part].is_object();
-        let parts = [Subresource::Status, Subresource::Scale].into_iter();
-        Self {
+    /// Reads the spec of a definition, which has been checked and has one version.
+    fn of(spec: &Value) -> Option<Self> {
+        let spec = CustomResourceDefinitionSpec::deserialize(spec).ok()?;
+        let (names, version) = (&spec.names, spec.versions.first()?);
+        let parts = version.subresources.as_ref();
+        let status = parts.is_some_and(|parts| parts.status.is_some());
+        let scale = parts.is_some_and(|parts| parts.scale.is_some());
+        let subresources = [(status, Subresource::Status), (scale, Subresource::Scale)];
+        let present = subresources.into_iter().filter(|(present, _)| *present);
+        Some(Self {
             description: Description {
-                group: leaked(text(spec, "/group")),
-                version: leaked(text(version, "/name")),
+                group: leaked(&spec.group),
+                version: leaked(&version.name),
                 other_versions: &[],
-                kind: leaked(text(names, "/kind")),
-                plural: leaked(text(names, "/plural")),
-                singular: leaked(text(names, "/singular")),
-                short_names: object::strings(names, "/shortNames")
-                    .map(leaked)
-                    .collect::<Vec<_>>()
-                    .leak(),
-                categories: object::strings(names, "/categories")
-                    .map(leaked)
-                    .collect::<Vec<_>>()
-                    .leak(),
+                kind: leaked(&names.kind),
+                plural: leaked(&names.plural),
+                singular: leaked(names.singular.as_deref().unwrap_or_default()),
+                short_names: all_leaked(names.short_names.as_ref()),
+                categories: all_leaked(names.categories.as_ref()),
                 verbs: VERBS,
-                subresources: parts
-                    .filter(|part| has(part.name()))
-                    .collect::<Vec<_>>()
-                    .leak(),
-                namespaced: text(spec, "/scope") == "Namespaced",
+                subresources: present.map(|(_, part)| part).collect::<Vec<_>>().leak(),
+                namespaced: spec.scope == "Namespaced",
                 has_generation: true,
             },
-        }
+            version: version::read(version, "", &mut Vec::new()),
+        })
     }
+}
+
+fn all_leaked(texts: Option<&Vec<String>>) -> &'static [&'static str] {
+    let texts = texts.into_iter().flatten();
+    texts.map(|text| leaked(text)).collect::<Vec<_>>().leak()
 }
 
 fn leaked(text: &str) -> &'static str {

@@ -141,13 +141,7 @@ impl ApiError {
 }
 
 fn causes_json(causes: &[Cause]) -> Value {
-    let json = |cause: &Cause| {
-        let message = match cause.reason {
-            CauseReason::ManagerConflict => cause.message.clone(),
-            reason => format!("{}: {}", reason.words(), cause.message),
-        };
-        json!({"reason": cause.reason.code(), "message": message, "field": cause.field})
-    };
+    let json = |cause: &Cause| json!({"reason": cause.reason.code(), "message": cause.explanation(), "field": cause.field});
     causes.iter().map(json).collect()
 }
 
@@ -216,7 +210,7 @@ mod tests {
         assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(
             status["message"],
-            "Deployment.apps \"web\" is invalid: [spec.selector: Required value: , spec.paused: Forbidden: no]"
+            "Deployment.apps \"web\" is invalid: [spec.selector: Required value, spec.paused: Forbidden: no]"
         );
         assert_eq!(
             status["details"]["causes"][1]["reason"],
