@@ -379,7 +379,7 @@ fn subresource(api: &Parts, call: &Call, part: Subresource) -> Result<Response, 
         _ => return Err(not_allowed(&call.method, &call.target)),
     };
     Ok(match part {
-        Subresource::Scale => document(&scale::of(&object)),
+        Subresource::Scale => document(&scale::of(call.target.resource, &object)),
         Subresource::Status | Subresource::Log => document(&read::rendered(
             &call.target,
             &object,

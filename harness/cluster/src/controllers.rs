@@ -21,6 +21,7 @@
 //! [`Stored::typed`]: crate::store::Stored::typed
 
 mod concerned;
+mod custom_resource_definition;
 mod deployment;
 mod endpoint_slice;
 mod event_lifetime;
@@ -88,6 +89,9 @@ fn all(store: &Store) -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSets::new(store)),
         Box::new(endpoint_slice::EndpointSlices::new(store)),
         Box::new(job::Jobs::new(store)),
+        Box::new(custom_resource_definition::CustomResourceDefinitions::new(
+            store,
+        )),
         Box::new(garbage::GarbageCollector::new(store)),
         Box::new(namespace::Namespaces::new(store)),
         Box::new(event_lifetime::EventLifetime::new(store)),

@@ -85,6 +85,8 @@ pub(crate) enum StoreError {
         name: String,
         namespace: String,
     },
+    #[error("{} cannot be created while their custom resource definition is terminating", resource.qualified_name())]
+    DefinitionTerminating { resource: Resource },
 }
 
 impl Store {

@@ -13,8 +13,9 @@ mod warnings;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Cause, CauseReason};
+use crate::custom::definition;
 use crate::object;
-use crate::store::{Resource, random_uid};
+use crate::store::{Resource, Subresource, random_uid};
 pub(super) use defaults::set_defaults;
 pub(super) use warnings::warnings;
 
@@ -36,6 +37,7 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
         Resource::ReplicaSets => Some(json!({"replicas": 0})),
         Resource::Jobs => Some(json!({})),
         Resource::HorizontalPodAutoscalers => Some(json!({"desiredReplicas": 0})),
+        Resource::CustomResourceDefinitions => Some(definition::initial_status(new)),
         Resource::Nodes
         | Resource::ConfigMaps
         | Resource::Events
@@ -43,11 +45,16 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
         | Resource::Leases
         | Resource::PodMetrics
         | Resource::NodeMetrics
-        | Resource::CustomResourceDefinitions
         | Resource::Custom(_) => None,
     };
     if let Some(status) = initial_status {
         new["status"] = status;
+    }
+    if let (Resource::Custom(_), Some(fields)) = (resource, new.as_object_mut()) {
+        // Without a path of its own, the status is a field like any other.
+        if resource.has(Subresource::Status) {
+            fields.remove("status");
+        }
     }
     if let Some(metadata) = new["metadata"].as_object_mut() {
         metadata.remove("uid");
@@ -81,6 +88,8 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         Resource::Jobs => job::check(new, old, &mut causes),
         Resource::HorizontalPodAutoscalers => autoscaler::check(&new["spec"], &mut causes),
         Resource::Services => check_service(new, old, &mut causes),
+        Resource::CustomResourceDefinitions => causes.extend(definition::check(new, old)),
+        Resource::Custom(custom) => causes.extend(custom.version().schema.validate(new, "")),
         Resource::Namespaces
         | Resource::Nodes
         | Resource::ConfigMaps
@@ -88,9 +97,7 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         | Resource::EndpointSlices
         | Resource::Leases
         | Resource::PodMetrics
-        | Resource::NodeMetrics
-        | Resource::CustomResourceDefinitions
-        | Resource::Custom(_) => {}
+        | Resource::NodeMetrics => {}
     }
     if causes.is_empty() {
         return Ok(());

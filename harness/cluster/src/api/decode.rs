@@ -12,6 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::error::ApiError;
+use crate::custom::CustomResource;
 use crate::store::{Resource, api_version as api_version_of};
 
 /// An object as its type describes it, and the fields which the type does not know.
@@ -49,8 +50,8 @@ pub(super) fn decode(
         Resource::Leases => through::<Lease>(object),
         // Nobody can write them.
         Resource::PodMetrics | Resource::NodeMetrics => with_typed_metadata(object),
-        Resource::CustomResourceDefinitions => through::<CustomResourceDefinition>(object),
-        Resource::Custom(_) => with_typed_metadata(object),
+        Resource::CustomResourceDefinitions => custom_resource_definition(object),
+        Resource::Custom(custom) => custom_object(custom, object),
     };
     decoded.map_err(|error| {
         let kind = resource.kind();
@@ -88,7 +89,40 @@ fn through<T: DeserializeOwned + Serialize>(
     })
 }
 
-/// A custom object: its metadata are typed, the rest is not.
+fn custom_resource_definition(object: Value) -> Result<Decoded, serde_json::Error> {
+    let mut decoded = through::<CustomResourceDefinition>(object)?;
+    whole_numbers(&mut decoded.object["spec"]);
+    Ok(decoded)
+}
+
+/// The type of definitions knows bounds as fractions only; what was written
+/// as `1` is shown as `1`, or it would seem changed.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Array(elements) => elements.iter_mut().for_each(whole_numbers),
+        Value::Number(number) => {
+            let text = number.to_string();
+            if let Some(whole) = text
+                .strip_suffix(".0")
+                .and_then(|text| text.parse::<i64>().ok())
+            {
+                *value = whole.into();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// A custom object: its metadata are typed, the rest is as its schema says.
+fn custom_object(custom: CustomResource, mut object: Value) -> Result<Decoded, serde_json::Error> {
+    let dropped = custom.version().schema.prune(&mut object);
+    let mut decoded = with_typed_metadata(object)?;
+    decoded.unknown_fields.extend(dropped);
+    Ok(decoded)
+}
+
+/// An object of which the metadata are typed and the rest is not.
 fn with_typed_metadata(mut object: Value) -> Result<Decoded, serde_json::Error> {
     let metadata = through::<ObjectMeta>(object["metadata"].take())?;
     object["metadata"] = metadata.object;

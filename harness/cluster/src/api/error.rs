@@ -66,7 +66,9 @@ impl ApiError {
             Self::NoSuchPath | Self::Store(StoreError::NotFound { .. }) => {
                 (StatusCode::NOT_FOUND, "NotFound")
             }
-            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::MethodNotAllowed(_) | Self::Store(StoreError::DefinitionTerminating { .. }) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
+            }
             Self::Invalid { .. }
             | Self::InvalidOptions { .. }
             | Self::Store(StoreError::NameRequired { .. }) => {
@@ -118,6 +120,9 @@ impl ApiError {
                     "field": "metadata.namespace",
                 }],
             }),
+            Self::Store(StoreError::DefinitionTerminating { resource }) => {
+                json!({"group": resource.group(), "kind": resource.plural()})
+            }
             Self::Store(StoreError::NameRequired { resource }) => json!({
                 "group": resource.group(), "kind": resource.kind(),
                 "causes": causes_json(&[Cause::new(CauseReason::Required, "metadata.name", self.to_string())]),

@@ -1,8 +1,9 @@
-//! The subresource `scale` of Deployments and ReplicaSets.
+//! The subresource `scale`: the number of replicas of any kind that has one.
 
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Cause, CauseReason};
+use crate::custom::Scale;
 use crate::object;
 use crate::selector::Selector;
 use crate::store::Resource;
@@ -10,11 +11,44 @@ use crate::store::Resource;
 const KIND: &str = "Scale";
 const API_VERSION: &str = "autoscaling/v1";
 
-/// The `Scale` of a workload.
-pub(crate) fn of(workload: &Value) -> Value {
-    let metadata = &workload["metadata"];
+/// The field of a workload which says how many replicas it shall have, as a JSON pointer.
+fn replicas_of(resource: Resource) -> &'static str {
+    match custom_scale(resource) {
+        Some(scale) => &scale.replicas,
+        None => "/spec/replicas",
+    }
+}
+
+fn replicas_in(resource: Resource, workload: &mut Value) -> &mut Value {
+    let path = replicas_of(resource).split('/').skip(1);
+    path.fold(workload, |value, name| &mut object::map_of(value)[name])
+}
+
+fn custom_scale(resource: Resource) -> Option<&'static Scale> {
+    match resource {
+        Resource::Custom(custom) => custom.version().scale.as_ref(),
+        _ => None,
+    }
+}
+
+/// The pods of a workload, as the text of a label selector.
+fn selector_of(resource: Resource, workload: &Value) -> String {
+    if let Some(scale) = custom_scale(resource) {
+        let selector = scale.selector.as_deref();
+        return selector.map_or_else(String::new, |place| {
+            object::text(workload, place).to_owned()
+        });
+    }
     let selector = serde_json::from_value(workload["spec"]["selector"].clone()).ok();
     let selector = selector.and_then(|selector| Selector::of_label_selector(&selector));
+    selector.map_or_else(String::new, |selector| selector.to_string())
+}
+
+/// The `Scale` of a workload.
+pub(crate) fn of(resource: Resource, workload: &Value) -> Value {
+    let metadata = &workload["metadata"];
+    let present = custom_scale(resource).map_or("/status/replicas", |scale| &scale.status_replicas);
+    let count = |place| workload.pointer(place).and_then(Value::as_i64);
     json!({
         "kind": KIND,
         "apiVersion": API_VERSION,
@@ -25,10 +59,10 @@ pub(crate) fn of(workload: &Value) -> Value {
             "resourceVersion": metadata["resourceVersion"],
             "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": {"replicas": workload["spec"]["replicas"]},
+        "spec": {"replicas": count(replicas_of(resource))},
         "status": {
-            "replicas": workload.pointer("/status/replicas").and_then(Value::as_i64).unwrap_or_default(),
-            "selector": selector.map(|selector| selector.to_string()).unwrap_or_default(),
+            "replicas": count(present).unwrap_or_default(),
+            "selector": selector_of(resource, workload),
         },
     })
 }
@@ -55,12 +89,13 @@ pub(super) fn as_workload(
             causes: vec![Cause::new(CauseReason::Required, "spec.replicas", message)],
         });
     }
-    Ok(json!({
+    let mut applied = json!({
         "apiVersion": workload["apiVersion"],
         "kind": workload["kind"],
         "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
-        "spec": {"replicas": scale["spec"]["replicas"]},
-    }))
+    });
+    *replicas_in(resource, &mut applied) = scale["spec"]["replicas"].clone();
+    Ok(applied)
 }
 
 /// Gives a workload the number of replicas which a `Scale` asks for.
@@ -73,7 +108,7 @@ pub(crate) fn set(resource: Resource, workload: &mut Value, scale: &Value) -> Re
     };
     match replicas.filter(|replicas| *replicas >= 0) {
         Some(replicas) => {
-            workload["spec"]["replicas"] = replicas.into();
+            *replicas_in(resource, workload) = replicas.into();
             Ok(())
         }
         None => {

@@ -9,20 +9,33 @@ use serde_json::{Value, json};
 
 use super::request::Target;
 use super::versions;
+use crate::custom::{CellType, CustomResource};
 use crate::store::{Resource, Stored};
 
-/// A column; wide ones are shown with `-o wide` only.
+/// A column of texts; those with a priority are shown with `-o wide` only.
 struct Column {
     name: &'static str,
-    wide: bool,
+    cell_type: CellType,
+    format: &'static str,
+    description: &'static str,
+    priority: i32,
 }
 
 const fn shown(name: &'static str) -> Column {
-    Column { name, wide: false }
+    Column {
+        name,
+        cell_type: CellType::Text,
+        format: "",
+        description: "",
+        priority: 0,
+    }
 }
 
 const fn wide(name: &'static str) -> Column {
-    Column { name, wide: true }
+    Column {
+        priority: 1,
+        ..shown(name)
+    }
 }
 
 const NODE_DETAILS: [Column; 5] = [
@@ -109,7 +122,30 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Namespaces => with(&["Name", "Status", "Age"], vec![]),
         Resource::ConfigMaps => with(&["Name", "Data", "Age"], vec![]),
         Resource::CustomResourceDefinitions => with(&["Name", "Created At"], vec![]),
-        Resource::Custom(_) => with(&["Name", "Age"], vec![]),
+        Resource::Custom(custom) => with(&["Name"], custom_columns(custom)),
+    }
+}
+
+fn custom_columns(custom: CustomResource) -> Vec<Column> {
+    let columns = custom.version().columns.iter();
+    columns
+        .map(|column| Column {
+            name: &column.name,
+            cell_type: column.cell_type,
+            format: &column.format,
+            description: &column.description,
+            priority: column.priority,
+        })
+        .collect()
+}
+
+/// A cell as its column's type wants it; what does not fit is left out.
+fn cell(column: &Column, text: String) -> Value {
+    match column.cell_type {
+        CellType::Text | CellType::Date => Value::String(text),
+        CellType::Integer | CellType::Number | CellType::Boolean => {
+            serde_json::from_str(&text).unwrap_or_default()
+        }
     }
 }
 
@@ -122,15 +158,16 @@ pub(super) fn table(
     include_object: &str,
     now: Timestamp,
 ) -> Value {
-    let definitions: Vec<_> = columns(target.resource)
-        .into_iter()
+    let columns = columns(target.resource);
+    let definitions: Vec<_> = columns
+        .iter()
         .map(|column| {
             json!({
                 "name": column.name,
-                "type": "string",
-                "format": if column.name == "Name" { "name" } else { "" },
-                "description": "",
-                "priority": i32::from(column.wide),
+                "type": column.cell_type.name(),
+                "format": if column.name == "Name" { "name" } else { column.format },
+                "description": column.description,
+                "priority": column.priority,
             })
         })
         .collect();
@@ -142,7 +179,10 @@ pub(super) fn table(
                 "Object" => versions::to_served(target, object).into_owned(),
                 _ => partial_metadata(object),
             };
-            json!({"cells": cells::cells(target.resource, object, now), "object": embedded})
+            let texts = cells::cells(target.resource, object, now);
+            let cells = columns.iter().zip(texts);
+            let cells: Vec<_> = cells.map(|(column, text)| cell(column, text)).collect();
+            json!({"cells": cells, "object": embedded})
         })
         .collect();
     json!({

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::error::{ApiError, expired_status};
 use super::read::rendered;
 use super::request::{Filter, Parameters, Target, View};
-use crate::store::{Event, EventKind, Expired, Store, Stored, Watch};
+use crate::object;
+use crate::store::{Event, EventKind, Expired, Resource, Store, Stored, Watch};
 
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// How long a watch lasts when the client does not say.
@@ -41,7 +42,20 @@ pub(super) fn watch(
     };
     let body = match store.watch(target.resource, from) {
         Ok(watch) => {
-            let lines = Lines::new(watch, target.clone(), filter, parameters, view, shutdown);
+            let definitions = match target.resource {
+                Resource::Custom(_) => store.watch(Resource::CustomResourceDefinitions, None).ok(),
+                _ => None,
+            };
+            let target = target.clone();
+            let lines = Lines::new(
+                watch,
+                definitions,
+                target,
+                filter,
+                parameters,
+                view,
+                shutdown,
+            );
             Body::from_stream(stream::unfold(lines, |mut lines| async move {
                 let line = lines.next().await?;
                 Some((Ok::<_, std::convert::Infallible>(line), lines))
@@ -55,6 +69,8 @@ pub(super) fn watch(
 /// The lines of one watch.
 struct Lines {
     watch: Watch,
+    /// The definitions of custom kinds, for a watch of such a kind.
+    definitions: Option<Watch>,
     target: Target,
     filter: Filter,
     parameters: Parameters,
@@ -70,6 +86,7 @@ struct Lines {
 impl Lines {
     fn new(
         watch: Watch,
+        definitions: Option<Watch>,
         target: Target,
         filter: Filter,
         parameters: Parameters,
@@ -83,6 +100,7 @@ impl Lines {
         Self {
             initial_bookmark_due: parameters.send_initial_events(),
             watch,
+            definitions,
             target,
             filter,
             parameters,
@@ -101,10 +119,13 @@ impl Lines {
                 return Some(self.bookmark(true));
             }
             let event = tokio::select! {
+                // What has happened is told before the end.
+                biased;
                 event = self.watch.next() => event,
                 _ = self.bookmarks.tick(), if self.parameters.allow_watch_bookmarks() => {
                     return Some(self.bookmark(false));
                 }
+                () = withdrawn(&mut self.definitions, self.target.resource) => return None,
                 () = sleep_until(self.end) => return None,
                 () = self.shutdown.cancelled() => return None,
             };
@@ -150,6 +171,24 @@ impl Lines {
             json!({"kind": kind, "apiVersion": self.target.api_version(), "metadata": metadata});
         line("BOOKMARK", object.to_string().as_bytes())
     }
+}
+
+/// Returns when the definition of a custom kind is gone: there is nothing left
+/// to watch, and the kind may come back as another one.
+async fn withdrawn(definitions: &mut Option<Watch>, resource: Resource) {
+    let name = resource.qualified_name();
+    while let Some(watch) = definitions {
+        match watch.next().await {
+            Ok(event)
+                if event.kind == EventKind::Deleted && object::name(&event.object) == name =>
+            {
+                return;
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+    std::future::pending().await
 }
 
 /// An event as it looks through a filter: entering it is an addition, leaving

@@ -27,6 +27,9 @@ const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+/// Only built-in kinds have merge keys.
+const CUSTOM_PATCH_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 const BODY_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// A stored object, and what the client should know about it.
@@ -162,6 +165,9 @@ pub(super) fn change(
     change: &Change,
 ) -> Result<Written, ApiError> {
     let resource = target.resource;
+    if let (Resource::Custom(_), Change::Edit(Edit::Strategic(_))) = (resource, change) {
+        return Err(ApiError::UnsupportedMediaType(CUSTOM_PATCH_TYPES));
+    }
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let name = target.name.as_deref().unwrap_or_default();
     let mut warnings = BTreeSet::new();
@@ -193,7 +199,7 @@ pub(super) fn change(
             &admission::warnings(resource, &wanted) - &admission::warnings(resource, &before);
         let wanted = typed(target, wanted, parameters, &mut warnings)?;
         *object = match target.subresource {
-            Some(Subresource::Status) => with_status_of(&before, &wanted),
+            Some(Subresource::Status) => with_status_of(resource, &before, &wanted)?,
             _ => with_desired_state_of(resource, &before, wanted, ports.as_ref())?,
         };
         match applied {
@@ -214,13 +220,13 @@ fn change_scale(
     let before = object.clone();
     let part = Subresource::Scale.name();
     let writer = Writer::new(resource, part, &parameters.field_manager, clock::now());
-    let mut wanted = scale::of(object);
+    let mut wanted = scale::of(resource, object);
     match change {
         Change::Apply(config) => {
             let config = scale::as_workload(resource, &before, config)?;
             let applied = apply::apply(&before, &config, &writer, parameters)?;
             check_version(resource, &before, &applied.object)?;
-            wanted["spec"]["replicas"] = applied.object["spec"]["replicas"].clone();
+            wanted["spec"] = scale::of(resource, &applied.object)["spec"].clone();
             scale::set(resource, object, &wanted)?;
             applied.record(&before, object, &writer);
         }
@@ -230,6 +236,9 @@ fn change_scale(
             scale::set(resource, object, &wanted)?;
             record_update(&before, object, &writer);
         }
+    }
+    if let Resource::Custom(_) = resource {
+        admission::check(resource, object, Some(&before))?;
     }
     Ok(())
 }
@@ -370,12 +379,8 @@ fn with_desired_state_of(
     mut wanted: Value,
     ports: Option<&PortCheck>,
 ) -> Result<Value, ApiError> {
-    if resource
-        .description()
-        .subresources
-        .contains(&Subresource::Status)
-    {
-        wanted["status"] = before["status"].clone();
+    if resource.has(Subresource::Status) {
+        copy_field(before, &mut wanted, "status");
     }
     wanted["metadata"]["generation"] = before["metadata"]["generation"].clone();
     if resource == Resource::Services {
@@ -401,19 +406,27 @@ fn with_desired_state_of(
     Ok(decided)
 }
 
-/// The status path: the status changes, and annotations and finalizers may.
-fn with_status_of(before: &Value, wanted: &Value) -> Value {
+/// The status path: the status changes and, but for custom kinds, annotations
+/// and finalizers may.
+fn with_status_of(resource: Resource, before: &Value, wanted: &Value) -> Result<Value, ApiError> {
     let mut decided = before.clone();
-    decided["status"] = wanted["status"].clone();
-    for field in ["annotations", "finalizers", "ownerReferences"] {
-        match wanted["metadata"].get(field) {
-            Some(value) => decided["metadata"][field] = value.clone(),
-            None => {
-                if let Some(metadata) = decided["metadata"].as_object_mut() {
-                    metadata.remove(field);
-                }
-            }
-        }
+    copy_field(wanted, &mut decided, "status");
+    if let Resource::Custom(_) = resource {
+        admission::set_defaults(resource, &mut decided);
+        admission::check(resource, &decided, Some(before))?;
+        return Ok(decided);
     }
-    decided
+    for field in ["annotations", "finalizers", "ownerReferences"] {
+        copy_field(&wanted["metadata"], &mut decided["metadata"], field);
+    }
+    Ok(decided)
+}
+
+/// Makes a field what it is elsewhere, also absent.
+fn copy_field(from: &Value, to: &mut Value, field: &str) {
+    match (from.get(field), to) {
+        (Some(value), to) => to[field] = value.clone(),
+        (None, Value::Object(fields)) => drop(fields.remove(field)),
+        (None, _) => {}
+    }
 }

@@ -175,7 +175,7 @@ fn workload(store: &Store, autoscaler: &HorizontalPodAutoscaler) -> Result<Workl
     let object = store
         .get(resource, namespace, &name)
         .ok_or_else(|| StoreError::NotFound { resource, name }.to_string())?;
-    let scale = scale::of(&object);
+    let scale = scale::of(resource, &object);
     let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64);
     Ok(Workload {
         resource,
@@ -255,7 +255,7 @@ fn set_replicas(store: &Store, workload: &Workload, replicas: i32) -> Result<(),
     } = workload;
     let (namespace, name) = (object::namespace(object), object::name(object));
     let changed = store.try_update(*resource, namespace, name, |workload| {
-        let mut wanted = scale::of(workload);
+        let mut wanted = scale::of(*resource, workload);
         wanted["spec"]["replicas"] = replicas.into();
         scale::set(*resource, workload, &wanted)
     });

@@ -19,6 +19,9 @@ const MAX_LABEL_LENGTH: usize = 63;
 /// The annotation without which the groups of Kubernetes itself are closed.
 const APPROVAL: &str = "api-approved.kubernetes.io";
 
+/// Finalizer by which a definition's objects are deleted before it.
+pub(crate) const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
 /// Fills in what the author left out.
 pub(crate) fn set_defaults(definition: &mut Value) {
     let spec = object::map_at(definition, "spec");
@@ -36,25 +39,20 @@ pub(crate) fn set_defaults(definition: &mut Value) {
     if text(spec, "/conversion/strategy").is_empty() {
         spec["conversion"] = json!({"strategy": "None"});
     }
-    whole_numbers(spec);
+    hold_back(definition);
 }
 
-/// The type of definitions knows bounds as fractions only; what was written
-/// as `1` is shown as `1`, or it would seem changed.
-fn whole_numbers(value: &mut Value) {
-    match value {
-        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
-        Value::Array(elements) => elements.iter_mut().for_each(whole_numbers),
-        Value::Number(number) => {
-            let text = number.to_string();
-            if let Some(whole) = text
-                .strip_suffix(".0")
-                .and_then(|text| text.parse::<i64>().ok())
-            {
-                *value = whole.into();
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
+/// Keeps a definition until its objects are gone. Once it is being deleted,
+/// whoever removes the finalizer means it.
+fn hold_back(definition: &mut Value) {
+    let held = object::finalizers(definition).any(|present| present == CLEANUP_FINALIZER);
+    if held || object::is_deleting(definition) {
+        return;
+    }
+    let metadata = object::map_at(definition, "metadata");
+    match metadata["finalizers"].as_array_mut() {
+        Some(finalizers) => finalizers.push(CLEANUP_FINALIZER.into()),
+        None => metadata["finalizers"] = json!([CLEANUP_FINALIZER]),
     }
 }
 

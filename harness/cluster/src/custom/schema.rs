@@ -32,7 +32,6 @@ pub(crate) struct Schema {
     additional: Option<Additional>,
     items: Option<Box<Schema>>,
     list_kind: ListKind,
-    is_atomic_map: bool,
     rules: Rules,
 }
 
@@ -55,7 +54,7 @@ enum Additional {
 
 /// How the elements of a list are told apart when it is merged.
 #[derive(Clone, Eq, PartialEq, Default, Debug)]
-pub(crate) enum ListKind {
+enum ListKind {
     /// Not at all: the list is one value.
     #[default]
     Atomic,
@@ -114,16 +113,6 @@ impl Schema {
     /// The schema of a list's elements.
     pub(crate) fn items(&self) -> Option<&Self> {
         self.items.as_deref()
-    }
-
-    /// How a list is merged: what `managedFields` writes of its elements.
-    pub(crate) fn list_kind(&self) -> &ListKind {
-        &self.list_kind
-    }
-
-    /// Whether a map is one value, replaced as a whole.
-    pub(crate) fn is_atomic_map(&self) -> bool {
-        self.is_atomic_map
     }
 
     /// Whether the value is text, a whole number or a truth value.

@@ -101,12 +101,17 @@ fn is_supported(resource: Resource, field: &str) -> bool {
         | Resource::Leases
         | Resource::PodMetrics
         | Resource::NodeMetrics
-        | Resource::CustomResourceDefinitions
-        | Resource::Custom(_) => &[],
+        | Resource::CustomResourceDefinitions => &[],
+        Resource::Custom(custom) => {
+            let selectable = &custom.version().selectable_fields;
+            return is_metadata(resource, field) || selectable.iter().any(|known| known == field);
+        }
     };
-    field == "metadata.name"
-        || field == "metadata.namespace" && resource.namespaced()
-        || own.contains(&field)
+    is_metadata(resource, field) || own.contains(&field)
+}
+
+fn is_metadata(resource: Resource, field: &str) -> bool {
+    field == "metadata.name" || field == "metadata.namespace" && resource.namespaced()
 }
 
 fn field_text(object: &Value, field: &str) -> String {

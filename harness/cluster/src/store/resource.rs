@@ -308,6 +308,11 @@ impl Resource {
         self.description().namespaced
     }
 
+    /// Whether a part of objects of this kind has its own path.
+    pub(crate) fn has(self, part: Subresource) -> bool {
+        self.description().subresources.contains(&part)
+    }
+
     /// The `apiVersion` field of an object of this kind: `v1`, `apps/v1`.
     pub(crate) fn api_version(self) -> String {
         api_version(self.group(), self.version())

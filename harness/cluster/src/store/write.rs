@@ -39,6 +39,9 @@ pub(super) fn create(
     if resource.namespaced() {
         check_namespace(state, &key)?;
     }
+    if let Resource::Custom(_) = resource {
+        check_definition(state, resource)?;
+    }
     if state.get(&key).is_some() {
         return Err(StoreError::AlreadyExists {
             resource,
@@ -110,6 +113,17 @@ fn check_namespace(state: &State, key: &Key) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// New objects need a definition which is there to stay.
+fn check_definition(state: &State, resource: Resource) -> Result<(), StoreError> {
+    let name = resource.qualified_name();
+    let definition = Key::new(Resource::CustomResourceDefinitions, "", &name);
+    let definition = state.existing(&definition)?;
+    if object::is_deleting(&definition) {
+        return Err(StoreError::DefinitionTerminating { resource });
+    }
+    Ok(())
+}
+
 pub(super) fn update<E: From<StoreError>>(
     state: &State,
     key: Key,
@@ -168,8 +182,7 @@ fn keep_server_fields(before: &Value, after: &mut Value) {
 /// Whether anything but metadata and status differs. A status without a path of
 /// its own is a field like any other.
 fn desired_state_changed(resource: Resource, before: &Value, after: &Value) -> bool {
-    let subresources = resource.description().subresources;
-    let status_apart = subresources.contains(&Subresource::Status);
+    let status_apart = resource.has(Subresource::Status);
     let desired = |object: &'_ Value| {
         let fields = object.as_object().into_iter().flatten();
         let desired = fields.filter(|(field, _)| match field.as_str() {

@@ -19,7 +19,7 @@ fn config_map(name: &str, tier: &str) -> ConfigMap {
     typed(json!({"metadata": {"name": name, "labels": {"tier": tier}}, "data": {"a": "1"}}))
 }
 
-fn status_of<T: std::fmt::Debug>(outcome: kube::Result<T>) -> kube::core::Status {
+pub(crate) fn status_of<T: std::fmt::Debug>(outcome: kube::Result<T>) -> kube::core::Status {
     match outcome {
         Err(kube::Error::Api(status)) => *status,
         other => panic!("expected an API error, got {other:?}"),

@@ -119,7 +119,7 @@ async fn applied() -> Option<(TestCluster, Kubectl)> {
 }
 
 /// The first words of the first line.
-fn header(printed: &str) -> Vec<&str> {
+pub(crate) fn header(printed: &str) -> Vec<&str> {
     printed
         .lines()
         .next()

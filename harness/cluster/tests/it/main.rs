@@ -5,6 +5,7 @@
 mod api;
 mod autoscalers;
 mod cluster;
+mod custom;
 mod kubectl;
 mod node;
 mod rollout;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::custom::definition;
 use crate::object;
 use crate::store::Resource;
 
@@ -16,6 +17,8 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
             super::autoscaler::set_defaults(object::map_at(object, "spec"));
         }
         Resource::Services => service(object::map_at(object, "spec")),
+        Resource::CustomResourceDefinitions => definition::set_defaults(object),
+        Resource::Custom(custom) => custom.version().schema.set_defaults(object),
         Resource::Namespaces
         | Resource::Nodes
         | Resource::ConfigMaps
@@ -23,9 +26,7 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
         | Resource::EndpointSlices
         | Resource::Leases
         | Resource::PodMetrics
-        | Resource::NodeMetrics
-        | Resource::CustomResourceDefinitions
-        | Resource::Custom(_) => {}
+        | Resource::NodeMetrics => {}
     }
 }
 

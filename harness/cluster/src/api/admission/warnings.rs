@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::custom::definition;
 use crate::object;
 use crate::store::Resource;
 
@@ -17,6 +18,7 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
             of_pod_spec(spec, "spec.template.spec", &mut warnings);
         }
         Resource::Nodes => warn(&object["spec"], "spec", "taints", "ignored", &mut warnings),
+        Resource::CustomResourceDefinitions => warnings = definition::warnings(object),
         Resource::Namespaces
         | Resource::Services
         | Resource::ConfigMaps
@@ -26,7 +28,6 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
         | Resource::Leases
         | Resource::PodMetrics
         | Resource::NodeMetrics
-        | Resource::CustomResourceDefinitions
         | Resource::Custom(_) => {}
     }
     warnings

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::clock;
+use crate::custom::{CellType, Column};
 use crate::object::{self, text};
 use crate::selector::Selector;
 use crate::store::Resource;
@@ -35,7 +36,11 @@ pub(super) fn cells(resource: Resource, object: &Value, now: Timestamp) -> Vec<S
         Resource::CustomResourceDefinitions => {
             vec![name, text(object, "/metadata/creationTimestamp").to_owned()]
         }
-        Resource::Custom(_) => vec![name, age],
+        Resource::Custom(custom) => {
+            let columns = custom.version().columns.iter();
+            let cells = columns.map(|column| custom_cell(column, object, now));
+            std::iter::once(name).chain(cells).collect()
+        }
         Resource::ConfigMaps => {
             let entries = |field: &str| object[field].as_object().map_or(0, serde_json::Map::len);
             vec![
@@ -44,6 +49,16 @@ pub(super) fn cells(resource: Resource, object: &Value, now: Timestamp) -> Vec<S
                 age,
             ]
         }
+    }
+}
+
+/// The cell of a column which a definition adds; empty when there is no value.
+fn custom_cell(column: &Column, object: &Value, now: Timestamp) -> String {
+    match (column.cell_type, column.path.first(object)) {
+        (_, None | Some(Value::Null)) => String::new(),
+        (CellType::Date, Some(time)) => age(time.as_str().unwrap_or_default(), now),
+        (_, Some(Value::String(text))) => text.clone(),
+        (_, Some(value)) => value.to_string(),
     }
 }
 

@@ -90,7 +90,6 @@ impl Reader<'_> {
             additional: self.additional(raw, path),
             items: self.items(raw, path, Self::structural_elements),
             list_kind: self.list_kind(raw, path),
-            is_atomic_map: raw.x_kubernetes_map_type.as_deref() == Some("atomic"),
             rules: self.rules(raw, path),
         };
         let preserve = "x-kubernetes-preserve-unknown-fields";

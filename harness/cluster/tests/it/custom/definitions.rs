@@ -1,0 +1,107 @@
+//! Definitions that are accepted, and those that are not.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, CustomResourceExt as _};
+use serde_json::{Value, json};
+
+use super::{Trouble, installed};
+use crate::api::status_of;
+use crate::cluster::{TestCluster, typed};
+
+#[tokio::test]
+async fn a_kind_is_unknown_until_it_is_defined_in_this_cluster() {
+    let (test, other) = (installed().await, TestCluster::start().await);
+    let here: Api<Trouble> = test.api();
+    assert_eq!(here.list(&ListParams::default()).await.unwrap().items, []);
+    let there: Api<Trouble> = other.api();
+    assert_eq!(
+        status_of(there.list(&ListParams::default()).await).code,
+        404
+    );
+    test.cluster.shutdown().await;
+    other.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_generated_definition_is_kept_as_it_is() {
+    let test = installed().await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(test.client.clone());
+    let stored = definitions.get("troubles.test.holdfast.dev").await.unwrap();
+    let (stored, sent) = (
+        json!(stored.spec.versions),
+        json!(Trouble::crd().spec.versions),
+    );
+    assert_eq!(stored, sent);
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn each_thing_wrong_with_a_definition_is_told() {
+    let test = TestCluster::start().await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(test.client.clone());
+    let generated = json!(Trouble::crd());
+    let schema = "/spec/versions/0/schema/openAPIV3Schema";
+    let cases: [(&str, Value, &str); 11] = [
+        ("/metadata/name", json!("x"), "metadata.name: Invalid value"),
+        (
+            "/spec/scope",
+            json!("Planet"),
+            "spec.scope: Unsupported value",
+        ),
+        ("/spec/group", json!("nodot"), "spec.group: Invalid value"),
+        (
+            "/spec/names/kind",
+            json!("no kind"),
+            "spec.names.kind: Invalid value",
+        ),
+        (
+            "/spec/versions/0/storage",
+            json!(false),
+            "exactly one version marked as storage",
+        ),
+        (
+            "/spec/versions/0/schema",
+            Value::Null,
+            "schemas are required",
+        ),
+        (
+            schema,
+            json!({"properties": {}}),
+            "must not be empty at the root",
+        ),
+        (
+            schema,
+            json!({"type": "object", "properties": {"spec": {"type": "object", "oneOf": [{"required": ["a"], "properties": {"a": {}}}]}}}),
+            "properties[spec].properties[a]: Required value: because it is defined in",
+        ),
+        (
+            schema,
+            json!({"type": "object", "x-kubernetes-validations": [{"rule": "true"}]}),
+            "rules in CEL are not supported by the local cluster",
+        ),
+        (
+            schema,
+            json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}),
+            "must be a valid regular expression",
+        ),
+        (
+            schema,
+            json!({"type": "object", "properties": {"a": {"type": "integer", "default": "one"}}}),
+            "must be of type integer",
+        ),
+    ];
+    for (place, value, complaint) in cases {
+        let mut wrong = generated.clone();
+        *wrong.pointer_mut(place).unwrap() = value;
+        let wrong: CustomResourceDefinition = typed(wrong);
+        let refused = status_of(definitions.create(&PostParams::default(), &wrong).await);
+        assert_eq!(refused.code, 422, "{place}");
+        assert!(
+            refused.message.contains(complaint),
+            "{place}: {}",
+            refused.message
+        );
+    }
+    test.cluster.shutdown().await;
+}
