@@ -2,6 +2,7 @@
 //!
 //! JSON Patch and JSON merge patch come from the `json-patch` crate.
 
+use json_patch::{PatchError, PatchOperation};
 use serde_json::{Map, Value};
 
 const PATCH: &str = "$patch";
@@ -18,6 +19,23 @@ pub(crate) enum ListKind {
     Set,
     /// One value, replaced as a whole.
     Atomic,
+}
+
+/// Carries out a JSON patch as API servers do: a field which is absent passes
+/// the test that it is null, by which clients add the first finalizer.
+pub(crate) fn json(object: &mut Value, patch: &[PatchOperation]) -> Result<(), PatchError> {
+    for operation in patch {
+        let passes = match operation {
+            PatchOperation::Test(test) if test.value.is_null() => {
+                object.pointer(test.path.as_str()).is_none()
+            }
+            _ => false,
+        };
+        if !passes {
+            json_patch::patch(object, std::slice::from_ref(operation))?;
+        }
+    }
+    Ok(())
 }
 
 /// Merges a Kubernetes strategic merge patch into `base`: maps are merged, null
@@ -208,6 +226,19 @@ fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_is_absent_passes_a_test_for_null() {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/finalizers", "value": null},
+            {"op": "add", "path": "/metadata/finalizers", "value": ["x"]},
+        ]);
+        let patch: json_patch::Patch = serde_json::from_value(operations).unwrap();
+        let mut object = json!({"metadata": {}});
+        super::json(&mut object, &patch).unwrap();
+        assert_eq!(object, json!({"metadata": {"finalizers": ["x"]}}));
+        super::json(&mut object, &patch).unwrap_err();
+    }
+
     use serde_json::json;
 
     use super::*;

@@ -18,7 +18,7 @@ use super::versions;
 use crate::clock;
 use crate::managed_fields::{self, Applied, Writer, record_update};
 use crate::object;
-use crate::patch::strategic_merge;
+use crate::patch::{self, strategic_merge};
 use crate::store::{Resource, Store, StoreError, Stored, Subresource};
 
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -292,7 +292,7 @@ fn perform(edit: &Edit, object: &mut Value, name: &str) -> Result<(), ApiError> 
             *object = replacement.clone();
             object["metadata"]["name"] = name.into();
         }
-        Edit::Json(patch) => json_patch::patch(object, patch).map_err(|error| {
+        Edit::Json(patch) => patch::json(object, patch).map_err(|error| {
             ApiError::BadRequest(format!("the JSON patch cannot be applied: {error}"))
         })?,
         Edit::Merge(patch) => json_patch::merge(object, patch),

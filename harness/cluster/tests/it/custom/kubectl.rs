@@ -134,7 +134,7 @@ async fn a_defined_kind_is_one_like_any_other() {
     kubectl.run(&["delete", name]).await;
     let gone = kubectl.fail(&["get", "troubles"]).await;
     assert!(
-        gone.contains("the server doesn't have a resource type"),
+        gone.contains("the server could not find the requested resource"),
         "{gone}"
     );
     test.cluster.shutdown().await;
