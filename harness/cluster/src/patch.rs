@@ -226,19 +226,6 @@ fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn what_is_absent_passes_a_test_for_null() {
-        let operations = json!([
-            {"op": "test", "path": "/metadata/finalizers", "value": null},
-            {"op": "add", "path": "/metadata/finalizers", "value": ["x"]},
-        ]);
-        let patch: json_patch::Patch = serde_json::from_value(operations).unwrap();
-        let mut object = json!({"metadata": {}});
-        super::json(&mut object, &patch).unwrap();
-        assert_eq!(object, json!({"metadata": {"finalizers": ["x"]}}));
-        super::json(&mut object, &patch).unwrap_err();
-    }
-
     use serde_json::json;
 
     use super::*;
@@ -250,6 +237,19 @@ mod tests {
 
     fn pod_spec(containers: &Value) -> Value {
         json!({"spec": {"containers": containers}})
+    }
+
+    #[test]
+    fn what_is_absent_passes_a_test_for_null() {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/finalizers", "value": null},
+            {"op": "add", "path": "/metadata/finalizers", "value": ["x"]},
+        ]);
+        let patch: json_patch::Patch = serde_json::from_value(operations).unwrap();
+        let mut object = json!({"metadata": {}});
+        json(&mut object, &patch).unwrap();
+        assert_eq!(object, json!({"metadata": {"finalizers": ["x"]}}));
+        json(&mut object, &patch).unwrap_err();
     }
 
     #[test]

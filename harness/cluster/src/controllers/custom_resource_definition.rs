@@ -185,10 +185,9 @@ fn clean_up(store: &Store, definition: &Value) -> Result<(), StoreError> {
         }
     }
     update(store, definition, |definition| {
-        if left == 0 {
-            if let Some(finalizers) = definition["metadata"]["finalizers"].as_array_mut() {
-                finalizers.retain(|finalizer| finalizer != CLEANUP_FINALIZER);
-            }
+        let finalizers = definition["metadata"]["finalizers"].as_array_mut();
+        if let Some(finalizers) = finalizers.filter(|_| left == 0) {
+            finalizers.retain(|finalizer| finalizer != CLEANUP_FINALIZER);
         }
         let terminating = json!({
             "type": "Terminating",

@@ -52,11 +52,13 @@ impl JsonPath {
 
     /// The names on the way, if it leads through fields only.
     pub(crate) fn fields(&self) -> Option<Vec<&str>> {
-        let name = |step| match step {
-            &Step::Field(ref name) => Some(name.as_str()),
-            Step::Index(_) | Step::All | Step::Equal { .. } => None,
-        };
-        self.0.iter().map(name).collect()
+        let steps = self.0.iter();
+        steps
+            .map(|step| match step {
+                Step::Field(name) => Some(name.as_str()),
+                Step::Index(_) | Step::All | Step::Equal { .. } => None,
+            })
+            .collect()
     }
 }
 

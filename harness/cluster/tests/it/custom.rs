@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::cluster::{DEADLINE, TestCluster};
 
 /// A trouble made on purpose.
+#[expect(clippy::duplicated_attributes, reason = "several columns are texts")]
 #[derive(CustomResource, Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "test.holdfast.dev",
