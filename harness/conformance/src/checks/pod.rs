@@ -2,47 +2,165 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use crate::check::{Check, Group, Load};
 
-use crate::check::{Check, Finding, Group, Load, verdict};
-use crate::context::{Context, readiness_probe};
+mod endings;
+mod probes;
+mod restarts;
+mod stage;
 
-pub(super) const CHECKS: &[Check] = &[Check {
-    number: 27,
-    group: Group::Pod,
-    title: "SIGTERM handled",
-    expected: "a handler that exits 0: gone at once, phase Succeeded before that",
-    about: Duration::from_secs(5),
-    load: Load::Light,
-    run: |context| Box::pin(handler_exits(context)),
-}];
-
-async fn handler_exits(context: Context) -> Finding {
-    let epsilon = context.bounds.epsilon;
-    let mut container = context.victim(&["--on-term", "exit"]);
-    container["readinessProbe"] = readiness_probe();
-    let changes = json!({"terminationGracePeriodSeconds": 30});
-    let name = context.name("app");
-    let journal = context.journal::<Pod>("app").await?;
-    context
-        .create::<Pod>(context.pod("app", container, changes))
-        .await?;
-    context.until_ready(&name).await?;
-    let asked = tokio::time::Instant::now();
-    context.delete::<Pod>(&name).await?;
-    context
-        .until_gone::<Pod>(&name, epsilon + Duration::from_secs(30))
-        .await?;
-    let took = asked.elapsed();
-    let phases: Vec<String> = journal
-        .entries()
-        .iter()
-        .filter_map(|entry| entry.object.status.as_ref()?.phase.clone())
-        .collect();
-    let last = phases.last().cloned().unwrap_or_default();
-    verdict(
-        took <= epsilon && last == "Succeeded",
-        format!("gone after {:.1} s, last phase {last}", took.as_secs_f64()),
-    )
-}
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        number: 17,
+        group: Group::Pod,
+        title: "Defaults",
+        expected: "0/1/10/1/3 for each probe, 30 s of grace",
+        about: Duration::from_secs(3),
+        load: Load::Light,
+        run: |context| Box::pin(probes::defaults(context)),
+    },
+    Check {
+        number: 18,
+        group: Group::Pod,
+        title: "First readiness",
+        expected: "period 10, ready at once: Ready at most 12 s after it runs",
+        about: Duration::from_secs(15),
+        load: Load::Light,
+        run: |context| Box::pin(probes::first_readiness(context)),
+    },
+    Check {
+        number: 19,
+        group: Group::Pod,
+        title: "Readiness lost",
+        expected: "3 failures, one a second: unready 2 to 4 s after the first, no restart",
+        about: Duration::from_secs(14),
+        load: Load::Light,
+        run: |context| Box::pin(probes::unready(context)),
+    },
+    Check {
+        number: 20,
+        group: Group::Pod,
+        title: "HTTP statuses",
+        expected: "a redirect elsewhere is ready with ProbeWarning, 399 is ready, 400 is not",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(probes::http_statuses(context)),
+    },
+    Check {
+        number: 21,
+        group: Group::Pod,
+        title: "Probe timeout",
+        expected: "an answer after 1.5 s fails with a timeout of 1 s, not with 5 s",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(probes::timeouts(context)),
+    },
+    Check {
+        number: 22,
+        group: Group::Pod,
+        title: "Startup first",
+        expected: "no liveness probe before the startup probe has passed, no restart",
+        about: Duration::from_secs(9),
+        load: Load::Light,
+        run: |context| Box::pin(probes::startup_comes_first(context)),
+    },
+    Check {
+        number: 23,
+        group: Group::Pod,
+        title: "Liveness lost",
+        expected: "Killing, one restart of the same pod, the endpoint ready until the container ends",
+        about: Duration::from_secs(16),
+        load: Load::Light,
+        run: |context| Box::pin(probes::liveness(context)),
+    },
+    Check {
+        number: 24,
+        group: Group::Pod,
+        title: "Crash loop",
+        expected: "gaps of 0, 10, 20, 40 s, each up to half longer and 15 s more",
+        about: Duration::from_secs(80),
+        load: Load::Light,
+        run: |context| Box::pin(restarts::back_off(context)),
+    },
+    Check {
+        number: 25,
+        group: Group::Pod,
+        title: "Restart policies",
+        expected: "exit 0: Always restarts with back-off, OnFailure ends as Succeeded",
+        about: Duration::from_secs(18),
+        load: Load::Light,
+        run: |context| Box::pin(restarts::policies(context)),
+    },
+    Check {
+        number: 26,
+        group: Group::Pod,
+        title: "SIGTERM without handler",
+        expected: "PID 1 never sees it: killed when 5 s of grace are over, exit code 137",
+        about: Duration::from_secs(9),
+        load: Load::Light,
+        run: |context| Box::pin(endings::no_handler(context)),
+    },
+    Check {
+        number: 27,
+        group: Group::Pod,
+        title: "SIGTERM handled",
+        expected: "a handler that exits 0: gone at once, phase Succeeded before that",
+        about: Duration::from_secs(5),
+        load: Load::Light,
+        run: |context| Box::pin(endings::handler_exits(context)),
+    },
+    Check {
+        number: 28,
+        group: Group::Pod,
+        title: "preStop within the grace",
+        expected: "sleep 3 of 10 s, SIGTERM ignored: SIGTERM at 3 s, SIGKILL at 10 s",
+        about: Duration::from_secs(15),
+        load: Load::Light,
+        run: |context| Box::pin(endings::hook_within_grace(context)),
+    },
+    Check {
+        number: 29,
+        group: Group::Pod,
+        title: "preStop uses up the grace",
+        expected: "sleep 5 of 5 s, SIGTERM ignored: SIGKILL at 7 s",
+        about: Duration::from_secs(12),
+        load: Load::Light,
+        run: |context| Box::pin(endings::hook_uses_up_grace(context)),
+    },
+    Check {
+        number: 30,
+        group: Group::Pod,
+        title: "preStop fails",
+        expected: "FailedPreStopHook, and SIGTERM is sent all the same",
+        about: Duration::from_secs(6),
+        load: Load::Light,
+        run: |context| Box::pin(endings::hook_fails(context)),
+    },
+    Check {
+        number: 31,
+        group: Group::Pod,
+        title: "Deletion time",
+        expected: "request plus grace; a longer second grace changes nothing, a shorter one does",
+        about: Duration::from_secs(6),
+        load: Load::Light,
+        run: |context| Box::pin(endings::deletion_times(context)),
+    },
+    Check {
+        number: 32,
+        group: Group::Pod,
+        title: "Order of events",
+        expected: "MODIFIED, MODIFIED with a terminal phase, DELETED",
+        about: Duration::from_secs(6),
+        load: Load::Light,
+        run: |context| Box::pin(endings::order_of_events(context)),
+    },
+    Check {
+        number: 33,
+        group: Group::Pod,
+        title: "Forced deletion",
+        expected: "404 at once, the process gone within 3 s",
+        about: Duration::from_secs(8),
+        load: Load::Light,
+        run: |context| Box::pin(endings::force(context)),
+    },
+];
