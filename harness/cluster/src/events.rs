@@ -29,10 +29,27 @@ impl Recorder {
     /// Records something about an object (which must carry its `kind` and
     /// metadata). A repetition raises the count of the event that is there.
     pub(crate) fn record(&self, about: &Value, severity: Severity, reason: &str, message: &str) {
-        let name = self.event_name(about, reason, message);
+        self.record_part(about, "", severity, reason, message);
+    }
+
+    /// Records something about a part of an object, such as `spec.containers{app}`.
+    pub(crate) fn record_part(
+        &self,
+        about: &Value,
+        field_path: &str,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+    ) {
+        let name = self.event_name(about, field_path, reason, message);
         let outcome = match self.repeat(about, &name) {
             Err(StoreError::NotFound { .. }) => {
-                self.create(about, &name, severity, reason, message)
+                let mut event = self.first(about, severity, reason, message);
+                event["metadata"]["name"] = name.into();
+                if !field_path.is_empty() {
+                    event["involvedObject"]["fieldPath"] = field_path.into();
+                }
+                self.store.create(Resource::Events, event).map(drop)
             }
             other => other,
         };
@@ -42,9 +59,9 @@ impl Recorder {
     }
 
     /// The same for repetitions, so that the event is found without a search.
-    fn event_name(&self, about: &Value, reason: &str, message: &str) -> String {
+    fn event_name(&self, about: &Value, part: &str, reason: &str, message: &str) -> String {
         let mut hasher = DefaultHasher::new();
-        (object::uid(about), self.component, reason, message).hash(&mut hasher);
+        (object::uid(about), part, self.component, reason, message).hash(&mut hasher);
         format!("{}.{:016x}", object::name(about), hasher.finish())
     }
 
@@ -59,20 +76,10 @@ impl Recorder {
         update.map(drop)
     }
 
-    fn create(
-        &self,
-        about: &Value,
-        name: &str,
-        severity: Severity,
-        reason: &str,
-        message: &str,
-    ) -> Result<(), StoreError> {
+    fn first(&self, about: &Value, severity: Severity, reason: &str, message: &str) -> Value {
         let now = clock::rfc3339(clock::now());
-        let event = json!({
-            "metadata": {
-                "name": name,
-                "namespace": event_namespace(about),
-            },
+        json!({
+            "metadata": {"namespace": event_namespace(about)},
             "involvedObject": {
                 "apiVersion": about["apiVersion"],
                 "kind": about["kind"],
@@ -93,8 +100,7 @@ impl Recorder {
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
-        });
-        self.store.create(Resource::Events, event).map(drop)
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -120,9 +120,18 @@ pub(crate) struct PodContext {
     pub(crate) added: Instant,
     /// Changes whenever the node has looked at the pod anew.
     pub(crate) synced: watch::Sender<()>,
+    /// Told when somebody has changed the pod's object.
+    pub(crate) object_changed: Notify,
 }
 
 impl PodContext {
+    /// Records an event about the pod, or about a part of it.
+    pub(crate) fn note(&self, field_path: &str, severity: Severity, reason: &str, message: &str) {
+        self.node
+            .recorder
+            .record_part(&self.object, field_path, severity, reason, message);
+    }
+
     /// The grace period of the pod itself, in seconds.
     pub(crate) fn grace_seconds(&self) -> u64 {
         let spec = self.pod.spec.as_ref();
@@ -253,11 +262,17 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
     })
 }
 
+/// A pod on the node, and what is wanted of it.
+struct Tenant {
+    pod: Arc<PodContext>,
+    wish: watch::Sender<Wish>,
+}
+
 /// The node's loop and the pods it has.
 struct Node {
     context: Arc<NodeContext>,
-    /// By uid: what is wanted of each pod.
-    pods: HashMap<String, watch::Sender<Wish>>,
+    /// By uid.
+    pods: HashMap<String, Tenant>,
     workers: JoinSet<String>,
 }
 
@@ -286,8 +301,8 @@ impl Node {
                 Some(ended) = self.workers.join_next() => self.forget(ended),
             }
         }
-        for wish in self.pods.values() {
-            wish.send_replace(Wish::Vanish);
+        for tenant in self.pods.values() {
+            tenant.wish.send_replace(Wish::Vanish);
         }
         while self.workers.join_next().await.is_some() {}
         self.context.aftermaths.close();
@@ -298,12 +313,13 @@ impl Node {
         let pod = &event.object;
         let uid = object::uid(pod);
         let deleted = event.kind == EventKind::Deleted;
-        if let Some(wish) = self.pods.get(uid) {
+        if let Some(tenant) = self.pods.get(uid) {
             if deleted {
-                wish.send_replace(Wish::Gone);
+                tenant.wish.send_replace(Wish::Gone);
             } else if object::is_deleting(pod) {
-                wish.send_replace(Wish::End(deletion_grace(pod)));
+                tenant.wish.send_replace(Wish::End(deletion_grace(pod)));
             }
+            tenant.pod.object_changed.notify_one();
             return;
         }
         if deleted || is_over(pod) {
@@ -336,7 +352,8 @@ impl Node {
             Wish::Run
         };
         let (wish, wishes) = watch::channel(first);
-        self.pods.insert(uid.clone(), wish);
+        let pod = Arc::clone(&context);
+        self.pods.insert(uid.clone(), Tenant { pod, wish });
         self.workers.spawn(async move {
             pod::run(Arc::clone(&context), wishes).await;
             clean_up(context);
@@ -372,6 +389,7 @@ impl Node {
             directory,
             added,
             synced: watch::Sender::new(()),
+            object_changed: Notify::new(),
         })
     }
 
@@ -385,9 +403,9 @@ impl Node {
     /// After a gap in the history: a pod that is no longer there was deleted meanwhile.
     fn drop_missing_pods(&self) {
         let (present, _) = self.context.store.list(Resource::Pods, None);
-        for (uid, wish) in &self.pods {
+        for (uid, tenant) in &self.pods {
             if present.iter().all(|pod| object::uid(pod) != uid) {
-                wish.send_replace(Wish::Gone);
+                tenant.wish.send_replace(Wish::Gone);
             }
         }
     }

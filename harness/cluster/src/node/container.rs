@@ -201,12 +201,18 @@ impl ContainerTask {
         drop(self.views.send((self.slot, self.view.clone())));
     }
 
-    /// Records an event about the pod.
+    /// The container's place in its pod, as events name it.
+    fn field_path(&self) -> String {
+        let list = match self.slot {
+            Slot::Init(_) => "initContainers",
+            Slot::Main(_) => "containers",
+        };
+        format!("spec.{list}{{{}}}", self.spec.name)
+    }
+
+    /// Records an event about the container.
     fn note(&self, severity: Severity, reason: &str, message: &str) {
-        self.pod
-            .node
-            .recorder
-            .record(&self.pod.object, severity, reason, message);
+        self.pod.note(&self.field_path(), severity, reason, message);
     }
 
     /// The end of a run that could not begin.

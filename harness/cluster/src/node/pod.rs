@@ -7,10 +7,12 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, PodStatus};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::PodContext;
 use super::container::{ContainerTask, Slot, Stop};
-use super::status::{ContainerView, PodView, RestartPolicy};
+use super::status::{ContainerView, DEADLINE_MESSAGE, PodView, RestartPolicy};
+use crate::events::Severity;
 use crate::store::{DeleteOptions, Resource, StoreError};
 use crate::{clock, object};
 
@@ -65,9 +67,15 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
         .collect();
     let containers = run_containers(init, main);
     tokio::pin!(containers);
+    let deadline = active_deadline(&pod);
     let vanished = loop {
         let wish = *wishes.borrow_and_update();
-        stop.send_replace(stop_for(wish));
+        stop.send_replace(match wish {
+            Wish::Run if view.past_deadline => {
+                Stop::Within(Duration::from_secs(pod.grace_seconds()))
+            }
+            wish => stop_for(wish),
+        });
         tokio::select! {
             () = &mut containers => break matches!(*wishes.borrow(), Wish::Vanish),
             Some((slot, change)) = changes.recv() => {
@@ -80,6 +88,12 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
                 pod.synced.send_replace(());
             }
             Ok(()) = wishes.changed() => {}
+            // What others write there may count, as readiness gates do, or has to be undone.
+            () = pod.object_changed.notified() => write_status(&pod, &view),
+            () = reached(deadline), if !view.past_deadline => {
+                view.past_deadline = true;
+                pod.note("", Severity::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
+            }
         }
     };
     while let Ok((slot, change)) = changes.try_recv() {
@@ -92,7 +106,7 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
 
 /// The containers have ended for good: says so, and removes the object once that is wanted.
 async fn conclude(pod: &PodContext, view: &mut PodView, wishes: &mut watch::Receiver<Wish>) {
-    view.over = true;
+    view.settle(clock::now());
     write_status(pod, view);
     if wishes
         .wait_for(|wish| !matches!(wish, Wish::Run))
@@ -113,6 +127,19 @@ async fn conclude(pod: &PodContext, view: &mut PodView, wishes: &mut watch::Rece
         // Gone already, or another pod of the same name: both mean that this one is gone.
         Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Conflict { .. }) => {}
         Err(error) => tracing::warn!(pod = pod.owner.pod, %error, "ended pod not removed"),
+    }
+}
+
+/// When the pod has run for as long as it may.
+fn active_deadline(pod: &PodContext) -> Option<Instant> {
+    let seconds = pod.pod.spec.as_ref()?.active_deadline_seconds?;
+    Some(pod.added + Duration::from_secs(u64::try_from(seconds).ok()?))
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -163,6 +190,13 @@ fn first_view(pod: &PodContext) -> PodView {
         restart_policy: RestartPolicy::parse(spec.restart_policy.as_deref()),
         init_containers: views(&init_containers, "PodInitializing"),
         containers: views(&spec.containers, waiting_reason),
+        readiness_gates: spec
+            .readiness_gates
+            .into_iter()
+            .flatten()
+            .map(|gate| gate.condition_type)
+            .collect(),
+        past_deadline: false,
         over: false,
     }
 }

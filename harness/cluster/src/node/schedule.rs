@@ -9,6 +9,8 @@ use crate::events::{Recorder, Severity};
 use crate::store::{Resource, Stored};
 use crate::{clock, object};
 
+const SCHEDULER: &str = "default-scheduler";
+
 /// Gives every pod that has no node a place, if it can have one.
 pub(super) fn bind_waiting_pods(context: &NodeContext) {
     let (pods, _) = context.store.list(Resource::Pods, None);
@@ -21,7 +23,9 @@ pub(super) fn bind_waiting_pods(context: &NodeContext) {
 
 /// Puts a pod on the node, or says why it has to wait.
 pub(super) fn bind(context: &NodeContext, pod: &Arc<Stored>) {
-    if object::is_deleting(pod) {
+    // Whoever names another scheduler waits for that one.
+    let scheduler = object::text(pod, "/spec/schedulerName");
+    if object::is_deleting(pod) || !matches!(scheduler, "" | SCHEDULER) {
         return;
     }
     let node = context.store.get(Resource::Nodes, "", &context.name);
@@ -29,7 +33,7 @@ pub(super) fn bind(context: &NodeContext, pod: &Arc<Stored>) {
         Some(node) => node.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true),
         None => true,
     };
-    let recorder = Recorder::new(context.store.clone(), "default-scheduler");
+    let recorder = Recorder::new(context.store.clone(), SCHEDULER);
     let (namespace, name) = (object::namespace(pod), object::name(pod));
     let uid = object::uid(pod);
     let bound = context

@@ -47,6 +47,22 @@ pub(crate) struct Ended {
     pub(crate) finished_at: Timestamp,
 }
 
+impl Ended {
+    /// A run that never came about.
+    fn lost(run: u32, now: Timestamp) -> Self {
+        Self {
+            run,
+            exit_code: 137,
+            reason: "ContainerStatusUnknown",
+            message: Some(
+                "The container could not be located when the pod was terminated".to_owned(),
+            ),
+            started_at: now,
+            finished_at: now,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting {
@@ -111,15 +127,25 @@ pub(crate) struct PodView {
     pub(crate) restart_policy: RestartPolicy,
     pub(crate) init_containers: Vec<ContainerView>,
     pub(crate) containers: Vec<ContainerView>,
+    /// The types of the conditions that others have to meet before the pod is ready.
+    pub(crate) readiness_gates: Vec<String>,
+    /// It has been active for longer than it may.
+    pub(crate) past_deadline: bool,
     /// Every container has ended and none will be started again.
     pub(crate) over: bool,
 }
+
+pub(crate) const DEADLINE_MESSAGE: &str =
+    "Pod was active on the node longer than the specified deadline";
 
 impl PodView {
     pub(crate) fn phase(&self) -> &'static str {
         let never_started = |view: &ContainerView| {
             matches!(view.state, State::Waiting { .. }) && view.last.is_none()
         };
+        if self.over && self.past_deadline {
+            return "Failed";
+        }
         if self.over {
             let all = self.init_containers.iter().chain(&self.containers);
             let ended_well =
@@ -137,6 +163,25 @@ impl PodView {
         }
     }
 
+    /// Nothing goes on any longer. A container that was waiting is what its last run was; one that
+    /// should have run and did not is lost.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        let initialized = self.initialized();
+        for view in self.init_containers.iter_mut().chain(&mut self.containers) {
+            if matches!(view.state, State::Waiting { .. })
+                && let Some(last) = view.last.take()
+            {
+                view.state = State::Terminated(last);
+            }
+        }
+        for view in &mut self.containers {
+            if initialized && !matches!(view.state, State::Terminated(_)) {
+                view.state = State::Terminated(Ended::lost(view.restarts, now));
+            }
+        }
+        self.over = true;
+    }
+
     fn initialized(&self) -> bool {
         self.init_containers.iter().all(ContainerView::succeeded)
     }
@@ -147,7 +192,7 @@ impl PodView {
         let phase = self.phase();
         let old = previous.conditions.unwrap_or_default();
         let mut conditions = Vec::new();
-        for (type_, verdict) in self.conditions(phase) {
+        for (type_, verdict) in self.conditions(phase, &old) {
             let before = old.iter().find(|condition| condition.type_ == type_);
             conditions.push(verdict.condition(type_, before, now));
         }
@@ -159,20 +204,24 @@ impl PodView {
             .cloned()
             .collect();
         conditions.extend(others);
-        let statuses = |views: &[ContainerView]| -> Vec<ContainerStatus> {
-            views
-                .iter()
-                .map(|view| self.container_status(view))
-                .collect()
-        };
+        let statuses = self.containers.iter();
+        let statuses = statuses.map(|view| self.container_status(view));
+        let init_statuses = self.init_containers.iter();
+        let init_statuses = init_statuses.map(|view| ContainerStatus {
+            ready: view.succeeded(),
+            ..self.container_status(view)
+        });
+        let failed_by_deadline = self.over && self.past_deadline;
         let address = self.address.to_string();
         let host = Ipv4Addr::LOCALHOST.to_string();
         PodStatus {
             phase: Some(phase.to_owned()),
             conditions: Some(conditions),
-            container_statuses: Some(statuses(&self.containers)),
+            reason: failed_by_deadline.then(|| "DeadlineExceeded".to_owned()),
+            message: failed_by_deadline.then(|| DEADLINE_MESSAGE.to_owned()),
+            container_statuses: Some(statuses.collect()),
             init_container_statuses: (!self.init_containers.is_empty())
-                .then(|| statuses(&self.init_containers)),
+                .then(|| init_statuses.collect()),
             pod_ip: Some(address.clone()),
             pod_ips: Some(vec![PodIP { ip: address }]),
             host_ip: Some(host.clone()),
@@ -182,40 +231,71 @@ impl PodView {
         }
     }
 
-    /// The conditions the kubelet owns, in the order in which it writes them.
-    fn conditions(&self, phase: &str) -> [(&'static str, Verdict); 4] {
-        let unready: Vec<&str> = self
-            .containers
-            .iter()
-            .filter(|view| !view.ready)
-            .map(|view| view.name.as_str())
-            .collect();
-        let containers_ready = if phase == "Succeeded" {
-            Verdict::no("PodCompleted", None)
-        } else if phase == "Failed" {
-            Verdict::no("PodFailed", None)
-        } else if unready.is_empty() {
-            Verdict::Yes
-        } else {
-            let message = format!("containers with unready status: [{}]", unready.join(" "));
-            Verdict::no("ContainersNotReady", Some(message))
+    /// The conditions the kubelet owns, in the order in which it writes them. `present` are the
+    /// pod's conditions so far.
+    fn conditions(&self, phase: &str, present: &[PodCondition]) -> [(&'static str, Verdict); 4] {
+        let containers_ready = self.containers_ready(phase);
+        let ready = match containers_ready {
+            Verdict::Yes { .. } => self.gates_open(present),
+            Verdict::No { .. } => containers_ready.clone(),
         };
-        let initialized = if self.initialized() || phase == "Succeeded" {
-            Verdict::Yes
+        let incomplete = names(&self.init_containers, |view| !view.succeeded());
+        let initialized = if phase == "Succeeded" {
+            Verdict::Yes {
+                reason: "PodCompleted",
+            }
+        } else if incomplete.is_empty() {
+            Verdict::YES
         } else {
-            Verdict::no("ContainersNotInitialized", None)
+            let message = format!("containers with incomplete status: [{incomplete}]");
+            Verdict::no("ContainersNotInitialized", Some(message))
         };
         let sandbox = if self.over {
             Verdict::no("", None)
         } else {
-            Verdict::Yes
+            Verdict::YES
         };
         [
             ("PodReadyToStartContainers", sandbox),
             ("Initialized", initialized),
-            ("Ready", containers_ready.clone()),
+            ("Ready", ready),
             ("ContainersReady", containers_ready),
         ]
+    }
+
+    fn containers_ready(&self, phase: &str) -> Verdict {
+        let unready = names(&self.containers, |view| !view.ready);
+        match phase {
+            "Succeeded" => Verdict::no("PodCompleted", None),
+            "Failed" => Verdict::no("PodFailed", None),
+            _ if unready.is_empty() => Verdict::YES,
+            _ => {
+                let message = format!("containers with unready status: [{unready}]");
+                Verdict::no("ContainersNotReady", Some(message))
+            }
+        }
+    }
+
+    /// Whether every readiness gate has its condition.
+    fn gates_open(&self, present: &[PodCondition]) -> Verdict {
+        let complaint = |gate: &String| {
+            let condition = present.iter().find(|condition| condition.type_ == *gate);
+            match condition.map(|condition| condition.status.as_str()) {
+                Some("True") => None,
+                Some(status) => Some(format!(
+                    "the status of pod readiness gate \"{gate}\" is not \"True\", but {status}"
+                )),
+                None => Some(format!(
+                    "corresponding condition of pod readiness gate \"{gate}\" does not exist."
+                )),
+            }
+        };
+        let complaints: Vec<String> = self.readiness_gates.iter().filter_map(complaint).collect();
+        if complaints.is_empty() {
+            Verdict::YES
+        } else {
+            Verdict::no("ReadinessGatesNotReady", Some(complaints.join(", ")))
+        }
     }
 
     fn container_status(&self, view: &ContainerView) -> ContainerStatus {
@@ -252,10 +332,19 @@ pub(crate) fn run_of(container_id: &str) -> Option<u32> {
     path.rsplit('/').next()?.parse().ok()
 }
 
+/// The names of some containers, as messages list them.
+fn names(views: &[ContainerView], wanted: impl Fn(&ContainerView) -> bool) -> String {
+    let wanted = views.iter().filter(|view| wanted(view));
+    let names: Vec<&str> = wanted.map(|view| view.name.as_str()).collect();
+    names.join(" ")
+}
+
 /// A condition before its times are known.
 #[derive(Clone, Debug)]
 enum Verdict {
-    Yes,
+    Yes {
+        reason: &'static str,
+    },
     No {
         reason: &'static str,
         message: Option<String>,
@@ -263,13 +352,15 @@ enum Verdict {
 }
 
 impl Verdict {
+    const YES: Self = Self::Yes { reason: "" };
+
     fn no(reason: &'static str, message: Option<String>) -> Self {
         Self::No { reason, message }
     }
 
     fn condition(self, type_: &str, before: Option<&PodCondition>, now: Timestamp) -> PodCondition {
         let (status, reason, message) = match self {
-            Self::Yes => ("True", None, None),
+            Self::Yes { reason } => ("True", Some(reason), None),
             Self::No { reason, message } => ("False", Some(reason), message),
         };
         let unchanged = before.filter(|before| before.status == status);
@@ -372,6 +463,8 @@ mod tests {
             restart_policy: RestartPolicy::Always,
             init_containers: Vec::new(),
             containers,
+            readiness_gates: Vec::new(),
+            past_deadline: false,
             over: false,
         }
     }
@@ -456,5 +549,99 @@ mod tests {
             condition(&unready, "Initialized").last_transition_time,
             Some(Time(at(2)))
         );
+    }
+
+    #[test]
+    fn readiness_gates_wait_for_conditions_that_others_set() {
+        let mut view = pod(vec![container(State::Running { since: at(1) }, None)]);
+        view.readiness_gates = vec!["shop.test/warm".to_owned()];
+        let mut status = view.status(PodStatus::default(), at(2));
+        assert_eq!(condition(&status, "ContainersReady").status, "True");
+        let ready = condition(&status, "Ready");
+        assert_eq!(ready.status, "False");
+        assert_eq!(ready.reason.as_deref(), Some("ReadinessGatesNotReady"));
+        let mut set = |value: &str| {
+            let conditions = status.conditions.get_or_insert_default();
+            conditions.retain(|condition| condition.type_ != "shop.test/warm");
+            conditions.push(PodCondition {
+                type_: "shop.test/warm".to_owned(),
+                status: value.to_owned(),
+                ..PodCondition::default()
+            });
+            view.status(status.clone(), at(3))
+        };
+        assert_eq!(condition(&set("False"), "Ready").status, "False");
+        let open = set("True");
+        assert_eq!(condition(&open, "Ready").status, "True");
+        assert_eq!(condition(&open, "shop.test/warm").status, "True");
+    }
+
+    #[test]
+    fn an_init_container_is_ready_when_it_has_succeeded() {
+        let mut view = pod(vec![container(waiting(), None)]);
+        view.init_containers = vec![
+            container(State::Terminated(ended(0)), None),
+            container(State::Running { since: at(1) }, None),
+        ];
+        let status = view.status(PodStatus::default(), at(2));
+        let ready: Vec<bool> = status
+            .init_container_statuses
+            .as_ref()
+            .unwrap()
+            .iter()
+            .map(|status| status.ready)
+            .collect();
+        assert_eq!(ready, [true, false]);
+        let initialized = condition(&status, "Initialized");
+        assert_eq!(
+            initialized.message.as_deref(),
+            Some("containers with incomplete status: [c]")
+        );
+    }
+
+    #[test]
+    fn what_waits_when_all_is_over_is_what_it_last_was_or_lost() {
+        let mut view = pod(vec![
+            container(waiting(), Some(ended(0))),
+            container(waiting(), None),
+        ]);
+        view.settle(at(9));
+        let codes: Vec<i32> = view
+            .containers
+            .iter()
+            .map(|view| view.ended().unwrap().exit_code)
+            .collect();
+        assert_eq!(codes, [0, 137]);
+        assert_eq!(view.phase(), "Failed");
+        let mut uninitialized = pod(vec![container(waiting(), None)]);
+        uninitialized.init_containers = vec![container(State::Terminated(ended(1)), None)];
+        uninitialized.settle(at(9));
+        assert!(matches!(
+            uninitialized.containers[0].state,
+            State::Waiting { .. }
+        ));
+    }
+
+    #[test]
+    fn a_pod_that_was_active_for_too_long_has_failed() {
+        let mut view = pod(vec![container(State::Terminated(ended(0)), None)]);
+        view.past_deadline = true;
+        assert_eq!(view.phase(), "Running", "it is still ending");
+        view.settle(at(9));
+        let status = view.status(PodStatus::default(), at(9));
+        assert_eq!(status.phase.as_deref(), Some("Failed"));
+        assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+    }
+
+    #[test]
+    fn a_completed_pod_says_so() {
+        let mut view = pod(vec![container(State::Terminated(ended(0)), None)]);
+        view.settle(at(2));
+        let status = view.status(PodStatus::default(), at(2));
+        for (type_, value) in [("Initialized", "True"), ("Ready", "False")] {
+            let condition = condition(&status, type_);
+            assert_eq!(condition.status, value);
+            assert_eq!(condition.reason.as_deref(), Some("PodCompleted"));
+        }
     }
 }

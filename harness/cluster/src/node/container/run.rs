@@ -255,14 +255,15 @@ impl Run<'_> {
         self.probes.stop(ProbeKind::Liveness);
         self.probes.stop(ProbeKind::Startup);
         let pod = Arc::clone(&self.task.pod);
+        let field_path = self.task.field_path();
         let lifecycle = self.task.spec.lifecycle.as_ref();
         let hook = lifecycle
             .and_then(|lifecycle| lifecycle.pre_stop.as_ref())
             .and_then(|handler| self.hook(handler));
         let hook_failed = move |reason: String| {
             let message = format!("PreStopHook failed: {reason}");
-            pod.node.recorder.record(
-                &pod.object,
+            pod.note(
+                &field_path,
                 Severity::Warning,
                 "FailedPreStopHook",
                 &message,
