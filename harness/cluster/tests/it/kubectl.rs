@@ -227,11 +227,10 @@ async fn what_has_no_effect_is_warned_of_and_what_cannot_be_done_is_refused() {
     let warning = format!("Warning: {container}.workingDir: ignored by the local cluster");
     assert!(output.status.success() && told.contains(&warning), "{told}");
 
-    changed["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
-        json!({"grpc": {"port": 80}});
+    changed["spec"]["template"]["spec"]["containers"][0]["tty"] = true.into();
     test.write("changed.yaml", &changed.to_string());
     let refused = kubectl.fail(&apply).await;
-    let cause = format!("{container}.readinessProbe.grpc: Forbidden: not supported");
+    let cause = format!("{container}.tty: Forbidden: not supported");
     assert!(refused.contains(&cause), "{refused}");
     test.cluster.shutdown().await;
 }
