@@ -126,6 +126,7 @@ pub(crate) struct Parameters {
     timestamps: String,
     pub(crate) tail_lines: Option<u64>,
     pub(crate) since_seconds: Option<u64>,
+    pub(crate) since_time: Option<String>,
     pub(crate) limit_bytes: Option<u64>,
 }
 

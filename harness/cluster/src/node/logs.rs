@@ -1,13 +1,14 @@
-//! Keeps what containers write, one file for each start of a container, and reads it back.
+//! Keeps what containers write, and reads it back.
 //!
-//! The files have the form that the kubelet's have, so that tools can read them:
+//! Of each container the present run and the one before are kept, and of each run what was written
+//! last: a run's log is a row of files, of which the oldest goes when the newest is full. The files have the form that the kubelet's have, so that tools can read them:
 //! `<time> stdout F <line>`, with `P` for a piece of a line that goes on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -21,6 +22,12 @@ mod reader;
 
 /// A line longer than this is kept in pieces.
 const LONGEST_PIECE: usize = 16 * 1024;
+const READ_AT_ONCE: usize = 8 * 1024;
+/// How many runs of a container are kept.
+const RUNS: usize = 2;
+/// The kubelet's bounds for the log of a run.
+const LONGEST_FILE: u64 = 10 * 1024 * 1024;
+const FILES: usize = 5;
 
 /// Which part of a container's log to read; the fields resemble the parameters of the API's `/log`.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +75,7 @@ type Runs = HashMap<(String, String), Vec<Arc<Log>>>;
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
+    longest_file: u64,
     runs: Mutex<Runs>,
 }
 
@@ -75,12 +83,23 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Log {
     run: u32,
-    path: PathBuf,
-    file: Mutex<File>,
+    folder: PathBuf,
+    files: Mutex<Files>,
+    longest_file: u64,
     growth: watch::Sender<Growth>,
 }
 
-/// How far a log has come.
+/// The files of a log, whose first is `<run>.log` and the others `<run>.<number>.log`.
+#[derive(Debug)]
+struct Files {
+    newest: File,
+    /// Oldest first: the paths, and how much of the log comes before each.
+    pieces: VecDeque<(PathBuf, u64)>,
+    /// How many there have been.
+    count: u64,
+}
+
+/// How far a log has come, counted from its beginning.
 #[derive(Clone, Copy, Debug, Default)]
 struct Growth {
     bytes: u64,
@@ -90,8 +109,15 @@ struct Growth {
 impl Logs {
     /// Logs below `directory`, which is created when the first is written.
     pub(crate) fn new(directory: PathBuf) -> Self {
-        let runs = Mutex::default();
-        Self(Arc::new(Inner { directory, runs }))
+        Self::with_files_of(LONGEST_FILE, directory)
+    }
+
+    fn with_files_of(longest_file: u64, directory: PathBuf) -> Self {
+        Self(Arc::new(Inner {
+            directory,
+            longest_file,
+            runs: Mutex::default(),
+        }))
     }
 
     /// Begins the log of a container's next run.
@@ -112,17 +138,15 @@ impl Logs {
             .join(format!("{namespace}_{pod}_{uid}"))
             .join(container);
         fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{run}.log"));
-        let file = Mutex::new(File::create(&path)?);
-        let log = Arc::new(Log {
-            run,
-            path,
-            file,
-            growth: watch::Sender::default(),
-        });
+        let log = Arc::new(Log::create(folder, run, self.0.longest_file)?);
         let mut runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (uid.clone(), container.to_owned());
-        runs.entry(key).or_default().push(Arc::clone(&log));
+        let runs = runs.entry(key).or_default();
+        runs.push(Arc::clone(&log));
+        let too_many = runs.len().saturating_sub(RUNS);
+        for old in runs.drain(..too_many) {
+            old.remove();
+        }
         Ok(log)
     }
 
@@ -140,12 +164,12 @@ impl Logs {
         options: LogOptions,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, LogError> {
         let log = self.run(owner, container, options.run)?;
-        let file = File::open(&log.path).map_err(|source| LogError::Unreadable {
+        let (file, position) = log.open(0).map_err(|source| LogError::Unreadable {
             pod: owner.pod.clone(),
             container: container.to_owned(),
             source,
         })?;
-        Ok(reader::read(file.into(), log.growth.subscribe(), options))
+        Ok(reader::read(log, file, position, options))
     }
 
     fn run(
@@ -172,10 +196,48 @@ impl Logs {
 }
 
 impl Log {
+    fn create(folder: PathBuf, run: u32, longest_file: u64) -> io::Result<Self> {
+        let path = folder.join(format!("{run}.log"));
+        let newest = File::create(&path)?;
+        let files = Files {
+            newest,
+            pieces: VecDeque::from([(path, 0)]),
+            count: 1,
+        };
+        Ok(Self {
+            run,
+            folder,
+            files: Mutex::new(files),
+            longest_file,
+            growth: watch::Sender::default(),
+        })
+    }
+
+    /// The first file that does not begin before `position`, and where it begins.
+    fn open(&self, position: u64) -> io::Result<(File, u64)> {
+        // Under the lock, so that the file does not go before it is open.
+        let files = self.files();
+        let mut pieces = files.pieces.iter();
+        let piece = pieces.find(|(_, start)| *start >= position);
+        let (path, start) = piece.ok_or(io::ErrorKind::NotFound)?;
+        Ok((File::open(path)?, *start))
+    }
+
+    /// Removes the files of a run that nobody may ask for any longer.
+    fn remove(&self) {
+        for (path, _) in &self.files().pieces {
+            remove(path);
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes a stream of a container down until it ends.
     pub(crate) async fn keep(&self, stream: &'static str, mut source: impl AsyncRead + Unpin) {
         let mut unfinished: Vec<u8> = Vec::new();
-        let mut buffer = vec![0; LONGEST_PIECE];
+        let mut buffer = vec![0; READ_AT_ONCE];
         loop {
             match source.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
@@ -212,14 +274,43 @@ impl Log {
         if records.is_empty() {
             return;
         }
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = file.write_all(records) {
-            tracing::warn!(path = %self.path.display(), %error, "log lines lost");
+        let mut files = self.files();
+        let present = self.growth.borrow().bytes;
+        let written = self
+            .make_room(&mut files, present, records.len() as u64)
+            .and_then(|()| files.newest.write_all(records));
+        if let Err(error) = written {
+            tracing::warn!(folder = %self.folder.display(), run = self.run, %error, "log lines lost");
             return;
         }
-        // Under the lock, so that the length never runs ahead of the file.
+        // Under the lock, so that the length never runs ahead of the files.
         self.growth
             .send_modify(|growth| growth.bytes += records.len() as u64);
+    }
+
+    /// Begins a new file if the newest is full, and lets the oldest go if there are too many.
+    fn make_room(&self, files: &mut Files, present: u64, more: u64) -> io::Result<()> {
+        let start = files.pieces.back().map_or(0, |(_, start)| *start);
+        if present == start || present - start + more <= self.longest_file {
+            return Ok(());
+        }
+        let name = format!("{}.{}.log", self.run, files.count);
+        let path = self.folder.join(name);
+        files.newest = File::create(&path)?;
+        files.count += 1;
+        files.pieces.push_back((path, present));
+        if files.pieces.len() > FILES
+            && let Some((oldest, _)) = files.pieces.pop_front()
+        {
+            remove(&oldest);
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "an old log file stays");
     }
 }
 
@@ -342,5 +433,61 @@ mod tests {
         };
         let error = logs.read(&owner(), "c", options).map(drop).unwrap_err();
         assert!(matches!(error, LogError::NoPrevious { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_chatty_container_keeps_its_latest_lines_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = Logs::with_files_of(1000, directory.path().to_owned());
+        let log = logs.begin(&owner(), "c", 0).unwrap();
+        let follow = LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        };
+        let following = tokio::spawn(text(logs.read(&owner(), "c", follow).unwrap()));
+        let lines: Vec<String> = (0..500).map(|number| format!("line {number}\n")).collect();
+        for line in &lines {
+            log.keep("stdout", line.as_bytes()).await;
+            // The reader keeps pace, across all files.
+            tokio::task::yield_now().await;
+        }
+        log.complete();
+        let folder = directory.path().join("shop_app-1_u1/c");
+        let sizes: Vec<u64> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .collect();
+        assert_eq!(sizes.len(), FILES);
+        assert!(sizes.iter().all(|&size| size <= 1000), "{sizes:?}");
+        let kept = read(&logs, LogOptions::default()).await;
+        let expected = lines.concat();
+        assert!(expected.ends_with(&kept), "{kept}");
+        let tail = LogOptions {
+            tail_lines: Some(40),
+            ..LogOptions::default()
+        };
+        assert_eq!(read(&logs, tail).await, lines[460..].concat());
+        let followed = following.await.unwrap();
+        assert!(followed.ends_with(&kept));
+    }
+
+    #[tokio::test]
+    async fn two_runs_are_kept() {
+        let (directory, logs) = logs_with("first\n").await;
+        for (run, line) in [(1, &b"second\n"[..]), (2, &b"third\n"[..])] {
+            let log = logs.begin(&owner(), "c", run).unwrap();
+            log.keep("stdout", line).await;
+            log.complete();
+        }
+        let of = |run| LogOptions {
+            run: Some(run),
+            ..LogOptions::default()
+        };
+        assert_eq!(read(&logs, of(1)).await, "second\n");
+        assert_eq!(read(&logs, of(2)).await, "third\n");
+        let first = logs.read(&owner(), "c", of(0)).map(drop);
+        assert!(matches!(first, Err(LogError::NoPrevious { .. })));
+        let folder = directory.path().join("shop_app-1_u1/c");
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
     }
 }

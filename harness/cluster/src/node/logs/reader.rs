@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -11,15 +12,16 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Growth, LogOptions};
+use super::{Growth, Log, LogOptions};
 
 /// Nobody listens any longer, or the limit is reached.
 struct Enough;
 
-/// Reads `file` as asked. The stream ends when the log does.
+/// Reads a log as asked, from its file that begins at `position`. The stream ends when the log does.
 pub(super) fn read(
-    file: File,
-    growth: watch::Receiver<Growth>,
+    log: Arc<Log>,
+    file: std::fs::File,
+    position: u64,
     options: LogOptions,
 ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
     let (sender, receiver) = mpsc::channel(1);
@@ -27,8 +29,41 @@ pub(super) fn read(
         sender,
         left: options.limit_bytes,
     };
-    tokio::spawn(copy(file, growth, options, output));
+    let growth = log.growth.subscribe();
+    let source = Source {
+        log,
+        file: BufReader::new(file.into()),
+        position,
+    };
+    tokio::spawn(copy(source, growth, options, output));
     ReceiverStream::new(receiver)
+}
+
+/// A place in a log.
+struct Source {
+    log: Arc<Log>,
+    file: BufReader<File>,
+    position: u64,
+}
+
+impl Source {
+    /// The next record before `end`, at the end none.
+    async fn record(&mut self, end: u64) -> io::Result<Option<Vec<u8>>> {
+        while self.position < end {
+            let mut record = Vec::new();
+            let mut present = (&mut self.file).take(end - self.position);
+            let length = present.read_until(b'\n', &mut record).await?;
+            if length > 0 {
+                self.position += length as u64;
+                return Ok(Some(record));
+            }
+            // This file ends here; the next may have gone, if the reader is slow.
+            let (file, position) = self.log.open(self.position)?;
+            self.file = BufReader::new(file.into());
+            self.position = position;
+        }
+        Ok(None)
+    }
 }
 
 struct Output {
@@ -55,13 +90,13 @@ impl Output {
 }
 
 async fn copy(
-    file: File,
+    source: Source,
     growth: watch::Receiver<Growth>,
     options: LogOptions,
     mut output: Output,
 ) {
     let sender = output.sender.clone();
-    match copy_lines(file, growth, options, &mut output).await {
+    match copy_lines(source, growth, options, &mut output).await {
         Ok(Ok(()) | Err(Enough)) => {}
         Err(error) => {
             if sender.send(Err(error)).await.is_err() {
@@ -73,23 +108,18 @@ async fn copy(
 
 /// Copies what is there (the tail of it, if so asked), then what comes.
 async fn copy_lines(
-    file: File,
+    mut source: Source,
     mut growth: watch::Receiver<Growth>,
     options: LogOptions,
     output: &mut Output,
 ) -> io::Result<Result<(), Enough>> {
-    let mut file = BufReader::new(file);
-    let mut position = 0;
     let mut tail = options.tail_lines.map(Tail::new);
     loop {
         let now = *growth.borrow_and_update();
-        let mut present = (&mut file).take(now.bytes - position);
-        position = now.bytes;
-        let mut record = Vec::new();
-        while present.read_until(b'\n', &mut record).await? > 0 {
-            let text = wanted_text(&record, &options);
-            record.clear();
-            let Some(text) = text else { continue };
+        while let Some(record) = source.record(now.bytes).await? {
+            let Some(text) = wanted_text(&record, &options) else {
+                continue;
+            };
             if let Some(tail) = &mut tail {
                 tail.push(text);
             } else if output.send(text).await.is_err() {
