@@ -107,14 +107,14 @@ pub(crate) async fn resolve(
                         path.display()
                     ))
                 })?;
-                let arguments = arguments.iter().map(OsString::from).collect();
-                images.insert(
-                    image,
-                    Program {
-                        path: program.into(),
-                        arguments,
-                    },
-                );
+                let program = Program {
+                    path: program.into(),
+                    arguments: arguments.iter().map(OsString::from).collect(),
+                };
+                program.check().map_err(|error| {
+                    Failure::input(format!("{}: image {image}: {error}", path.display()))
+                })?;
+                images.insert(image, program);
             }
         }
     }

@@ -25,7 +25,7 @@ mod store;
 mod subnet;
 
 pub use controllers::AutoscalingOptions;
-pub use images::{ImageMap, Program};
+pub use images::{ImageMap, Program, ProgramError};
 pub use local_cluster::{LocalCluster, Options, StartError};
 pub use patch::strategic_merge;
 pub use proxy::ServiceRoutes;

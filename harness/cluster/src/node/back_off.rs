@@ -14,6 +14,16 @@ pub(crate) struct BackOff {
 }
 
 impl BackOff {
+    /// For what is not tried again at once: pulling an image.
+    pub(crate) fn without_free_attempt() -> Self {
+        Self { next: FIRST_DELAY }
+    }
+
+    /// The delay after something failed.
+    pub(crate) fn after_failure(&mut self) -> Duration {
+        self.after_exit(Duration::ZERO)
+    }
+
     /// The delay after an exit, given how long the container had run.
     pub(crate) fn after_exit(&mut self, ran_for: Duration) -> Duration {
         let delay = if ran_for > FORGIVEN_AFTER {
@@ -37,6 +47,13 @@ mod tests {
             .map(|_| back_off.after_exit(Duration::from_secs(1)).as_secs())
             .collect();
         assert_eq!(delays, [0, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[test]
+    fn an_image_is_not_pulled_again_at_once() {
+        let mut back_off = BackOff::without_free_attempt();
+        let delays = [(); 3].map(|()| back_off.after_failure().as_secs());
+        assert_eq!(delays, [10, 20, 40]);
     }
 
     #[test]

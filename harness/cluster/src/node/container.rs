@@ -14,6 +14,7 @@ use super::environment::{Surroundings, command_line};
 use super::process::Launch;
 use super::status::{ContainerView, Ended, RestartPolicy, State};
 use crate::events::Severity;
+use crate::images::{ImageMap, Program};
 
 mod ending;
 mod hook;
@@ -80,9 +81,7 @@ impl ContainerTask {
     async fn prepare(&mut self) -> ControlFlow<(), Launch> {
         let pod = Arc::clone(&self.pod);
         let image = self.spec.image.clone().unwrap_or_default();
-        let Some(program) = pod.node.images.get(&image) else {
-            return self.wait_for_missing_image(&image).await;
-        };
+        let program = self.pull(&pod.node.images, &image).await?;
         self.note(
             Severity::Normal,
             "Pulled",
@@ -122,38 +121,46 @@ impl ContainerTask {
         }
     }
 
-    /// An image that is not mapped never will be: the map is fixed for the cluster's life.
-    async fn wait_for_missing_image<T>(&mut self, image: &str) -> ControlFlow<(), T> {
-        let known: Vec<&str> = self.pod.node.images.names().collect();
-        let known = if known.is_empty() {
-            "none".to_owned()
-        } else {
-            known.join(", ")
-        };
-        let explanation = format!(
-            "image \"{image}\" is not mapped to a local program (mapped: {known}); map it when the cluster is started, or correct the pod's image"
-        );
-        self.note(
-            Severity::Warning,
-            "Failed",
-            &format!("Failed to pull image \"{image}\": {explanation}"),
-        );
-        self.note(Severity::Warning, "Failed", "Error: ErrImagePull");
-        self.wait_as("ErrImagePull", Some(explanation.clone()));
-        let relist = self.pod.node.relist;
-        if self.unless_stopped(relist.next()).await.is_break() {
-            return ControlFlow::Break(());
-        }
-        self.note(
-            Severity::Normal,
-            "BackOff",
-            &format!("Back-off pulling image \"{image}\""),
-        );
-        self.note(Severity::Warning, "Failed", "Error: ImagePullBackOff");
-        let message = format!("Back-off pulling image \"{image}\": {explanation}");
-        self.wait_as("ImagePullBackOff", Some(message));
-        match self.unless_stopped(std::future::pending::<()>()).await {
-            ControlFlow::Continue(()) | ControlFlow::Break(()) => ControlFlow::Break(()),
+    /// Finds the program that an image stands for; goes on trying while there is none.
+    async fn pull<'a>(
+        &mut self,
+        images: &'a ImageMap,
+        image: &str,
+    ) -> ControlFlow<(), &'a Program> {
+        let mut back_off = BackOff::without_free_attempt();
+        loop {
+            if self.stopping() {
+                return ControlFlow::Break(());
+            }
+            let explanation = match runnable(images, image) {
+                Ok(program) => return ControlFlow::Continue(program),
+                Err(explanation) => explanation,
+            };
+            let failed = Instant::now();
+            self.note(
+                Severity::Normal,
+                "Pulling",
+                &format!("Pulling image \"{image}\""),
+            );
+            self.note(
+                Severity::Warning,
+                "Failed",
+                &format!("Failed to pull image \"{image}\": {explanation}"),
+            );
+            self.note(Severity::Warning, "Failed", "Error: ErrImagePull");
+            self.wait_as("ErrImagePull", Some(explanation.clone()));
+            let relist = self.pod.node.relist;
+            self.unless_stopped(relist.next()).await?;
+            self.note(
+                Severity::Normal,
+                "BackOff",
+                &format!("Back-off pulling image \"{image}\""),
+            );
+            self.note(Severity::Warning, "Failed", "Error: ImagePullBackOff");
+            let message = format!("Back-off pulling image \"{image}\": {explanation}");
+            self.wait_as("ImagePullBackOff", Some(message));
+            self.unless_stopped(sleep_until(failed + back_off.after_failure()))
+                .await?;
         }
     }
 
@@ -228,5 +235,26 @@ impl ContainerTask {
             finished_at: now,
         };
         (ended, Instant::now())
+    }
+}
+
+/// The program that an image stands for, or why there is none to run.
+fn runnable<'a>(images: &'a ImageMap, image: &str) -> Result<&'a Program, String> {
+    let program = images.get(image).ok_or_else(|| {
+        let known: Vec<&str> = images.names().collect();
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        format!(
+            "image \"{image}\" is not mapped to a local program (mapped: {known}); map it when the cluster is started, or correct the pod's image"
+        )
+    })?;
+    match program.check() {
+        Ok(()) => Ok(program),
+        Err(error) => Err(format!(
+            "image \"{image}\" is mapped to a program that cannot be run: {error}"
+        )),
     }
 }
