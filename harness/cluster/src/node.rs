@@ -21,8 +21,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +51,7 @@ mod vacated;
 
 use addresses::Addresses;
 use folder::Folder;
+use listeners::Listeners;
 use logs::{LogOwner, Logs};
 use pod::Wish;
 use process::{Shim, StartError};
@@ -60,6 +61,8 @@ pub(crate) const NODE_NAME: &str = "local";
 
 /// How often the kubelet looks at its containers: starts and exits are noticed then.
 pub(crate) const RELIST_PERIOD: Duration = Duration::from_secs(1);
+
+const BETWEEN_LOOKS_FOR_LISTENERS: Duration = Duration::from_secs(1);
 
 /// Tokio's timers are no finer.
 const SHORTEST_RELIST_PERIOD: Duration = Duration::from_millis(1);
@@ -99,6 +102,7 @@ pub(crate) struct NodeContext {
     pub(crate) logs: Logs,
     pub(crate) metrics: Metrics,
     pub(crate) relist: Relist,
+    pub(crate) listeners: Listeners,
     addresses: Addresses,
     /// What goes on after a pod's end.
     aftermaths: TaskTracker,
@@ -235,6 +239,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
             origin: Instant::now(),
             period: options.relist_period,
         },
+        listeners: Listeners::default(),
         addresses: Addresses::new(options.subnet),
         aftermaths: TaskTracker::new(),
         ending: CancellationToken::new(),
@@ -248,9 +253,13 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
         workers: JoinSet::new(),
     };
     let ending = shutdown.clone();
-    let alive = Arc::clone(&context);
+    let (alive, watched) = (Arc::clone(&context), Arc::clone(&context));
     let task = tokio::spawn(async move {
-        tokio::join!(node.serve(ending), registration::stay(&alive));
+        let serving = async { tokio::join!(node.serve(ending), registration::stay(&alive)) };
+        tokio::select! {
+            _ = serving => {}
+            () = look_for_listeners(watched) => {}
+        }
         if let Err(error) = folder.close() {
             tracing::warn!(%error, "the pods' folder is left behind");
         }
@@ -260,6 +269,17 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
         task,
         context,
     })
+}
+
+/// Looks again and again for containers that listen where they may not.
+async fn look_for_listeners(node: Arc<NodeContext>) {
+    loop {
+        sleep(BETWEEN_LOOKS_FOR_LISTENERS).await;
+        let listeners = node.listeners.clone();
+        if let Err(error) = spawn_blocking(move || listeners.look()).await {
+            tracing::error!(%error, "looking for listeners failed");
+        }
+    }
 }
 
 /// A pod on the node, and what is wanted of it.

@@ -39,7 +39,7 @@ mod isolation;
 mod process_tree;
 
 pub use isolation::Isolation;
-pub(crate) use process_tree::{descendants, members};
+pub(crate) use process_tree::{descendants_of_each, members};
 
 /// Sent by the cluster: deliver SIGTERM to the program.
 pub(crate) const TERMINATE: u8 = b'T';

@@ -2,7 +2,7 @@
 //! chosen.
 //!
 //! Environment: `PORT` (default 8080), `POD_IP`, `BIND` (an address other than `POD_IP`),
-//! `BOOT_DELAY` (seconds before it listens), `ON_SIGTERM` (`default`, `ignore`, `exit`, or a number
+//! `REUSE_PORT` (anything: shares its port with whoever wants), `BOOT_DELAY` (seconds before it listens), `ON_SIGTERM` (`default`, `ignore`, `exit`, or a number
 //! of seconds after which it exits with 0), `EXIT_AFTER` (seconds after which it exits with
 //! `EXIT_CODE`), `GRANDCHILD` (anything: starts a process that never ends by itself).
 //!
@@ -15,12 +15,13 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -88,7 +89,10 @@ async fn serve(environment: &HashMap<String, String>, boot_delay: u64) {
         .or(variable("POD_IP"))
         .unwrap_or("127.0.0.1");
     let port = variable("PORT").unwrap_or("8080");
-    let listener = match TcpListener::bind(format!("{address}:{port}")).await {
+    let listener = match listen(
+        &format!("{address}:{port}"),
+        variable("REUSE_PORT").is_some(),
+    ) {
         Ok(listener) => listener,
         Err(error) => return say(&format!("cannot listen on {address}:{port}: {error}")),
     };
@@ -100,6 +104,18 @@ async fn serve(environment: &HashMap<String, String>, boot_delay: u64) {
             drop(answer(stream, &environment).await);
         });
     }
+}
+
+fn listen(address: &str, reuse_port: bool) -> std::io::Result<TcpListener> {
+    let address: SocketAddr = address.parse().map_err(std::io::Error::other)?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(reuse_port)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 /// Answers the requests of one connection.

@@ -1,65 +1,196 @@
-//! Finds pods that listen on every address instead of their own.
+//! Finds containers that listen where they would get in the way of other pods.
 //!
 //! Pods share the machine's network, so a listener on `0.0.0.0` would take the same port away from
-//! all other pods, or silently share their traffic.
+//! all other pods, or with `SO_REUSEPORT` silently share their traffic. One look at the machine
+//! serves all containers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
 
 use crate::pod_shim;
 
 /// The state `TCP_LISTEN` in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// A listening socket on all addresses.
+/// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Wildcard {
+struct Listener {
+    address: IpAddr,
     port: u16,
     inode: u64,
 }
 
-/// Looks again and again at one container's processes.
+/// What a container did that no pod may do here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offence {
+    /// As in a container's status and in events.
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// The containers whose listeners are looked at. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listeners(Arc<Mutex<Registry>>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    /// By the process from which all of a container's descend.
+    containers: HashMap<u32, Container>,
+    /// The sockets of the latest look, by inode, and whose they are: `None` for somebody else's. A
+    /// socket does not change hands.
+    known: HashMap<u64, (Listener, Option<u32>)>,
+}
+
 #[derive(Debug)]
-pub(crate) struct WildcardSearch {
-    /// The process from which all of the container's descend.
+struct Container {
+    name: String,
+    pod: Ipv4Addr,
+    offence: Option<oneshot::Sender<Offence>>,
+}
+
+/// A container's place among those that are looked at, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    listeners: Listeners,
     shim: u32,
-    /// Listeners known to belong to somebody else. A socket does not change hands.
-    foreign: HashSet<Wildcard>,
 }
 
-impl WildcardSearch {
-    pub(crate) fn new(shim: u32) -> Self {
-        Self {
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.listeners.lock().containers.remove(&self.shim);
+    }
+}
+
+impl Listeners {
+    /// From now on looks at a container. The receiver is told what it does wrong.
+    pub(crate) fn register(
+        &self,
+        shim: u32,
+        name: &str,
+        pod: Ipv4Addr,
+    ) -> (Registration, oneshot::Receiver<Offence>) {
+        let (offence, receiver) = oneshot::channel();
+        let container = Container {
+            name: name.to_owned(),
+            pod,
+            offence: Some(offence),
+        };
+        let mut registry = self.lock();
+        registry.containers.insert(shim, container);
+        // It may have listened before it was known here.
+        registry.known.retain(|_, (_, owner)| owner.is_some());
+        drop(registry);
+        let registration = Registration {
+            listeners: self.clone(),
             shim,
-            foreign: HashSet::new(),
+        };
+        (registration, receiver)
+    }
+
+    /// Looks once. Reads `/proc`.
+    pub(crate) fn look(&self) {
+        let mut registry = self.lock();
+        if registry.containers.is_empty() {
+            return;
+        }
+        let present = listeners();
+        let inodes: HashSet<u64> = present.iter().map(|listener| listener.inode).collect();
+        registry.known.retain(|inode, _| inodes.contains(inode));
+        let new: Vec<Listener> = present
+            .into_iter()
+            .filter(|listener| !registry.known.contains_key(&listener.inode))
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        let owners = registry.owners();
+        for listener in new {
+            let owner = owners.get(&listener.inode).copied();
+            if let Some(shim) = owner {
+                registry.judge(listener, shim);
+            }
+            registry.known.insert(listener.inode, (listener, owner));
         }
     }
 
-    /// The port on which the container listens on all addresses, if it does. Reads `/proc`.
-    pub(crate) fn offending_port(&mut self) -> Option<u16> {
-        let unknown: Vec<Wildcard> = wildcard_listeners()
-            .into_iter()
-            .filter(|listener| !self.foreign.contains(listener))
-            .collect();
-        if unknown.is_empty() {
-            return None;
-        }
-        let own = sockets_of_descendants(self.shim);
-        let offending = unknown
-            .iter()
-            .find(|listener| own.contains(&listener.inode));
-        let port = offending.map(|listener| listener.port);
-        self.foreign.extend(
-            unknown
-                .into_iter()
-                .filter(|listener| !own.contains(&listener.inode)),
-        );
-        port
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wildcard_listeners() -> Vec<Wildcard> {
+impl Registry {
+    /// Which container has which socket open.
+    fn owners(&self) -> HashMap<u64, u32> {
+        let mut owners = HashMap::new();
+        let shims: Vec<i32> = self
+            .containers
+            .keys()
+            .filter_map(|&shim| i32::try_from(shim).ok())
+            .collect();
+        for (shim, pid) in pod_shim::descendants_of_each(&shims) {
+            let Ok(shim) = u32::try_from(shim) else {
+                continue;
+            };
+            owners.extend(sockets_of(pid).map(|inode| (inode, shim)));
+        }
+        owners
+    }
+
+    /// Tells the container, if it may not have this new listener.
+    fn judge(&mut self, listener: Listener, shim: u32) {
+        let Some(container) = self.containers.get(&shim) else {
+            return;
+        };
+        let offence = self.offence(listener, container);
+        if let Some((offence, container)) = offence.zip(self.containers.get_mut(&shim))
+            && let Some(sender) = container.offence.take()
+        {
+            // A container that has ended meanwhile need not know.
+            drop(sender.send(offence));
+        }
+    }
+
+    fn offence(&self, listener: Listener, container: &Container) -> Option<Offence> {
+        let Listener { address, port, .. } = listener;
+        let name = &container.name;
+        let advice = "let it listen on the address in $POD_IP (also given as $BIND_ADDR)";
+        if address.is_unspecified() {
+            return Some(Offence {
+                reason: "WildcardListener",
+                message: format!(
+                    "container {name} listens on all addresses at port {port}, which would take the port away from every other pod on this machine: {advice}"
+                ),
+            });
+        }
+        let pods = || self.containers.values().map(|other| IpAddr::V4(other.pod));
+        if address != IpAddr::V4(container.pod) && pods().any(|pod| pod == address) {
+            return Some(Offence {
+                reason: "ForeignListener",
+                message: format!(
+                    "container {name} listens on {address}:{port}, which is another pod's address: {advice}"
+                ),
+            });
+        }
+        let is_shared = self.known.values().any(|(other, owner)| {
+            let owner = owner.and_then(|shim| self.containers.get(&shim));
+            (other.address, other.port) == (address, port)
+                && owner.is_some_and(|owner| owner.pod != container.pod)
+        });
+        is_shared.then(|| Offence {
+            reason: "SharedListener",
+            message: format!(
+                "container {name} listens on {address}:{port} together with another pod, and would get a part of its connections: {advice}"
+            ),
+        })
+    }
+}
+
+fn listeners() -> Vec<Listener> {
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|path| File::open(path).ok())
@@ -67,39 +198,52 @@ fn wildcard_listeners() -> Vec<Wildcard> {
             let lines = BufReader::new(file).lines().map_while(Result::ok);
             // The kernel lists the listeners first, and there may be very many connections.
             let listening = lines.skip(1).map_while(|line| listener(&line));
-            listening.flatten().collect::<Vec<_>>()
+            listening.collect::<Vec<_>>()
         })
         .collect()
 }
 
-/// A line of `/proc/net/tcp`: nothing if it is no listener, and `Some(None)` for a listener on one
-/// address.
-#[expect(
-    clippy::option_option,
-    reason = "the end of the listeners and an uninteresting one differ"
-)]
-fn listener(line: &str) -> Option<Option<Wildcard>> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    if *fields.get(3)? != LISTEN {
+/// A line of `/proc/net/tcp` or `tcp6`, if it is a listener.
+fn listener(line: &str) -> Option<Listener> {
+    let mut fields = line.split_whitespace().skip(1);
+    let local = fields.next()?;
+    let state = fields.nth(1)?;
+    if state != LISTEN {
         return None;
     }
-    let (address, port) = fields.get(1)?.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let inode = fields.get(9)?.parse().ok()?;
-    let is_wildcard = address.bytes().all(|digit| digit == b'0');
-    Some(is_wildcard.then_some(Wildcard { port, inode }))
+    let (address, port) = local.split_once(':')?;
+    Some(Listener {
+        address: ip_address(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        inode: fields.nth(5)?.parse().ok()?,
+    })
 }
 
-/// The inodes of all sockets open in processes that descend from `shim`.
-fn sockets_of_descendants(shim: u32) -> HashSet<u64> {
-    let shim = i32::try_from(shim).unwrap_or_default();
-    pod_shim::descendants(shim)
+/// An address as the kernel prints it: words of 32 bits, each in the machine's byte order.
+fn ip_address(text: &str) -> Option<IpAddr> {
+    let mut octets = Vec::with_capacity(16);
+    for word in text.as_bytes().chunks(8) {
+        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+        octets.extend(word.to_ne_bytes());
+    }
+    match octets.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into()),
+        16 => {
+            let address = Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?);
+            // `::ffff:0.0.0.0` is the IPv4 wildcard in disguise.
+            Some(IpAddr::V6(address).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+/// The inodes of the sockets that a process has open.
+fn sockets_of(pid: i32) -> impl Iterator<Item = u64> {
+    fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
-        .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok())
         .flatten()
         .filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok())
         .filter_map(|target| socket_inode(target.to_str()?))
-        .collect()
 }
 
 /// Reads `socket:[4711]`.
@@ -118,17 +262,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_on_all_addresses_is_seen_with_its_socket() {
-        let any = TcpListener::bind("0.0.0.0:0").unwrap();
-        let one = TcpListener::bind("127.0.0.1:0").unwrap();
-        let any6 = TcpListener::bind("[::]:0").unwrap();
-        let ports: HashSet<u16> = wildcard_listeners()
-            .iter()
-            .map(|listener| listener.port)
-            .collect();
-        assert!(ports.contains(&any.local_addr().unwrap().port()));
-        assert!(ports.contains(&any6.local_addr().unwrap().port()));
-        assert!(!ports.contains(&one.local_addr().unwrap().port()));
+    fn listeners_are_seen_with_their_addresses() {
+        for address in [
+            "0.0.0.0:0",
+            "127.0.0.1:0",
+            "127.9.8.7:0",
+            "[::]:0",
+            "[::1]:0",
+        ] {
+            let bound = TcpListener::bind(address).unwrap();
+            let local = bound.local_addr().unwrap();
+            let seen = listeners();
+            let found = seen
+                .iter()
+                .any(|listener| (listener.address, listener.port) == (local.ip(), local.port()));
+            assert!(found, "{local} among {seen:?}");
+        }
     }
 
     #[test]
@@ -136,16 +285,43 @@ mod tests {
         let header = "   1: 0100007F:1F90 00000000:0000";
         let tail = "00000000:00000000 00:00000000 00000000     0        0 4711 1";
         assert_eq!(listener(&format!("{header} 01 {tail}")), None);
-        assert_eq!(listener(&format!("{header} 0A {tail}")), Some(None));
-        let wildcard = listener(&format!("   1: 00000000:1F90 00000000:0000 0A {tail}"));
-        assert_eq!(
-            wildcard,
-            Some(Some(Wildcard {
-                port: 8080,
-                inode: 4711
-            }))
-        );
+        let expected = Listener {
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 8080,
+            inode: 4711,
+        };
+        assert_eq!(listener(&format!("{header} 0A {tail}")), Some(expected));
         assert_eq!(socket_inode("socket:[4711]"), Some(4711));
         assert_eq!(socket_inode("pipe:[4711]"), None);
+        let disguised = ip_address("0000000000000000FFFF000000000000").unwrap();
+        assert!(disguised.is_unspecified());
+    }
+
+    #[test]
+    fn what_gets_in_the_way_of_other_pods_is_an_offence() {
+        let pod = |last| Ipv4Addr::new(127, 80, 128, last);
+        let container = |last| Container {
+            name: "c".to_owned(),
+            pod: pod(last),
+            offence: None,
+        };
+        let listener = |address: Ipv4Addr| Listener {
+            address: address.into(),
+            port: 8080,
+            inode: 1,
+        };
+        let mut registry = Registry::default();
+        registry.containers = HashMap::from([(1, container(1)), (2, container(2))]);
+        let own = listener(Ipv4Addr::LOCALHOST);
+        registry.known.insert(7, (own, Some(1)));
+        let reason = |address, of: u8| {
+            let offence = registry.offence(listener(address), &container(of));
+            offence.map(|offence| offence.reason)
+        };
+        assert_eq!(reason(pod(1), 1), None);
+        assert_eq!(reason(Ipv4Addr::UNSPECIFIED, 1), Some("WildcardListener"));
+        assert_eq!(reason(pod(2), 1), Some("ForeignListener"));
+        assert_eq!(reason(Ipv4Addr::LOCALHOST, 2), Some("SharedListener"));
+        assert_eq!(reason(Ipv4Addr::LOCALHOST, 1), None, "its own port twice");
     }
 }

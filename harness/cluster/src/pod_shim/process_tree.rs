@@ -16,6 +16,12 @@ const RT_SIGTIMEDWAIT: &str = if cfg!(target_arch = "x86_64") {
 
 /// Every process that descends from `ancestor`, parents before children. Zombies are left out.
 pub(crate) fn descendants(ancestor: i32) -> Vec<i32> {
+    let found = descendants_of_each(&[ancestor]).into_iter();
+    found.map(|(_, process)| process).collect()
+}
+
+/// (ancestor, process) for every process that descends from one of `ancestors`.
+pub(crate) fn descendants_of_each(ancestors: &[i32]) -> Vec<(i32, i32)> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for process in living_processes() {
         children
@@ -23,11 +29,16 @@ pub(crate) fn descendants(ancestor: i32) -> Vec<i32> {
             .or_default()
             .push(process.pid);
     }
-    let mut found = children.remove(&ancestor).unwrap_or_default();
-    let mut next = 0;
-    while let Some(&pid) = found.get(next) {
-        found.extend(children.remove(&pid).unwrap_or_default());
-        next += 1;
+    let mut found = Vec::new();
+    for &ancestor in ancestors {
+        let mut next = found.len();
+        let own = children.remove(&ancestor).unwrap_or_default();
+        found.extend(own.into_iter().map(|process| (ancestor, process)));
+        while let Some(&(_, process)) = found.get(next) {
+            let own = children.remove(&process).unwrap_or_default();
+            found.extend(own.into_iter().map(|process| (ancestor, process)));
+            next += 1;
+        }
     }
     found
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{LifecycleHandler, Probe};
 use k8s_openapi::jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use super::hook::{Hook, HookPlace};
 use super::{ContainerTask, Stop};
 use crate::clock;
 use crate::events::Severity;
-use crate::node::listeners::WildcardSearch;
+use crate::node::listeners::{Offence, Registration};
 use crate::node::logs::Log;
 use crate::node::probe::check::Check;
 use crate::node::probe::{ProbeKind, Report, Schedule, Worker};
@@ -35,9 +35,11 @@ struct Run<'a> {
     started: Instant,
     probes: Probes,
     ending: Option<Ending>,
-    wildcard: WildcardSearch,
-    /// What the container did that no pod may do here.
-    offence: Option<String>,
+    /// Tells what the container does that no pod may do here.
+    accusation: oneshot::Receiver<Offence>,
+    offence: Option<Offence>,
+    /// Its listeners are looked at for as long as it runs.
+    _registration: Registration,
 }
 
 /// What a run leaves.
@@ -45,7 +47,7 @@ struct Left {
     exit_code: i32,
     finished_at: Timestamp,
     exited: Instant,
-    offence: Option<String>,
+    offence: Option<Offence>,
 }
 
 impl ContainerTask {
@@ -93,12 +95,16 @@ impl ContainerTask {
             .measure(&self.pod.owner.uid, &self.spec.name, control.shim());
         let keeping = keep_output(Arc::clone(&log), stdout, stderr);
         let number = self.view.restarts;
+        let (registration, accusation) =
+            node.listeners
+                .register(control.shim(), &self.spec.name, self.pod.address);
         let run = Run {
             launch,
             started: Instant::now(),
             probes: Probes::default(),
             ending: None,
-            wildcard: WildcardSearch::new(control.shim()),
+            accusation,
+            _registration: registration,
             control: Arc::new(control),
             offence: None,
             task: self,
@@ -113,7 +119,7 @@ impl ContainerTask {
 impl Left {
     fn ended(self, run: u32, started_at: Timestamp) -> Ended {
         let reason = match (&self.offence, self.exit_code) {
-            (Some(_), _) => "WildcardListener",
+            (Some(offence), _) => offence.reason,
             (None, 0) => "Completed",
             (None, _) => "Error",
         };
@@ -121,7 +127,7 @@ impl Left {
             run,
             exit_code: self.exit_code,
             reason,
-            message: self.offence,
+            message: self.offence.map(|offence| offence.message),
             started_at,
             finished_at: self.finished_at,
         }
@@ -175,13 +181,13 @@ impl Run<'_> {
                     self.end_for_failed_hook(&reason);
                 },
                 // A container counts as running only when its hook is done.
-                () = relist.next(), if after_start.is_none() => {
-                    if !noticed {
-                        noticed = true;
-                        self.task.view.state = State::Running { since: started_at };
-                        self.begin_probing();
-                    }
-                    self.look_for_wildcard_listener();
+                () = relist.next(), if after_start.is_none() && !noticed => {
+                    noticed = true;
+                    self.task.view.state = State::Running { since: started_at };
+                    self.begin_probing();
+                }
+                Ok(offence) = &mut self.accusation, if self.offence.is_none() => {
+                    self.end_for_offence(offence);
                 }
                 Ok(()) = self.task.stop.changed() => self.obey(),
                 Some(report) = self.probes.next() => self.consider(report),
@@ -401,19 +407,10 @@ impl Run<'_> {
         self.end(Duration::from_secs(seconds), &message);
     }
 
-    fn look_for_wildcard_listener(&mut self) {
-        if self.offence.is_some() {
-            return;
-        }
-        let port = self.wildcard.offending_port();
-        let Some(port) = port else { return };
-        let message = format!(
-            "container {} listens on all addresses at port {port}, which would take the port away from every other pod on this machine: let it listen on the address in $POD_IP (also given as $BIND_ADDR)",
-            self.task.spec.name
-        );
+    fn end_for_offence(&mut self, offence: Offence) {
         self.task
-            .note(Severity::Warning, "WildcardListener", &message);
-        self.offence = Some(message);
+            .note(Severity::Warning, offence.reason, &offence.message);
+        self.offence = Some(offence);
         self.control.kill();
     }
 }

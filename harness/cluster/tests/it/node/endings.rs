@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, TryStreamExt as _};
+use holdfast_cluster::Options;
+use holdfast_cluster::pod_shim::Isolation;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use super::stage::{
@@ -187,5 +190,76 @@ async fn a_deleted_pod_is_replaced() {
     let after = names().await;
     assert_eq!(after.len(), 1);
     assert_ne!(after, before);
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_rule_of_pid_one_holds_without_namespaces() {
+    for (on_sigterm, code) in [("default", 137), ("ignore", 137), ("exit", 0)] {
+        let stage = Stage::with(Options {
+            isolation: Some(Isolation::ProcessGroup),
+            ..Options::default()
+        })
+        .await;
+        running(&stage, on_sigterm, 3, json!({})).await;
+        let asked = Instant::now();
+        let last = stage.delete_pod("app").await;
+        assert_eq!(exit_code(&last), Some(code), "{on_sigterm}");
+        let whole_grace = asked.elapsed() >= Duration::from_secs(3);
+        assert_eq!(whole_grace, code == 137, "{on_sigterm}");
+        stage.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pod_is_ended_when_it_has_been_active_for_too_long() {
+    let stage = Stage::new().await;
+    let spec = json!({"activeDeadlineSeconds": 2, "terminationGracePeriodSeconds": 60});
+    let container = json!({"env": env(&[("ON_SIGTERM", "exit")])});
+    stage.create::<Pod>(pod("app", &container, &spec)).await;
+    let failed = |pod: Option<&Pod>| pod.is_some_and(|pod| phase(pod) == "Failed");
+    let pod = stage.until("app", failed).await;
+    let status = pod.status.clone().unwrap();
+    assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+    assert_eq!(exit_code(&pod), Some(0), "it was asked to end, and did");
+    stage.event("app", "DeadlineExceeded").await;
+    let killing = stage.event("app", "Killing").await;
+    let part = killing.involved_object.field_path;
+    assert_eq!(part.as_deref(), Some("spec.containers{c}"));
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_pod_ends_in_the_order_that_watchers_rely_on() {
+    let stage = Stage::new().await;
+    let pod = running(&stage, "exit", 60, json!({})).await;
+    let pods = stage.api::<Pod>();
+    let version = pod.metadata.resource_version.unwrap();
+    let only = WatchParams::default().fields("metadata.name=app");
+    let mut changes = pods.watch(&only, &version).await.unwrap().boxed();
+    pods.delete("app", &DeleteParams::default()).await.unwrap();
+    let mut seen = Vec::new();
+    let whole = async {
+        while let Some(change) = changes.try_next().await.unwrap() {
+            let (word, pod) = match change {
+                WatchEvent::Modified(pod) => ("modified", pod),
+                WatchEvent::Deleted(pod) => ("deleted", pod),
+                _ => continue,
+            };
+            seen.push((word, phase(&pod).to_owned()));
+            if word == "deleted" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, whole).await.unwrap();
+    let step = |word, phase: &str| (word, phase.to_owned());
+    let expected = [
+        step("modified", "Running"),
+        step("modified", "Succeeded"),
+        step("deleted", "Succeeded"),
+    ];
+    seen.dedup();
+    assert_eq!(seen, expected);
     stage.shutdown().await;
 }

@@ -145,3 +145,78 @@ async fn a_listener_on_all_addresses_is_refused_with_an_explanation() {
     stage.event("app", "WildcardListener").await;
     stage.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_image_whose_program_is_missing_can_be_pulled_once_it_is_there() {
+    let stage = Stage::new().await;
+    stage
+        .create::<Pod>(pod("app", &json!({"image": "unbuilt"}), &json!({})))
+        .await;
+    let waiting = stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.and_then(container)
+                .is_some_and(|status| waits_for(status, "ImagePullBackOff"))
+        })
+        .await;
+    let state = container(&waiting).unwrap().state.clone().unwrap();
+    let message = state.waiting.unwrap().message.unwrap();
+    let program = stage.unbuilt();
+    assert!(
+        message.contains(&format!("{}: No such file", program.display())),
+        "{message}"
+    );
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_holdfast-cluster-victim"), program).unwrap();
+    stage.until("app", super::stage::is_ready()).await;
+    stage.shutdown().await;
+}
+
+/// Why a pod that is not restarted was ended.
+async fn fate(stage: &Stage, name: &str) -> k8s_openapi::api::core::v1::ContainerStateTerminated {
+    let failed = |pod: Option<&Pod>| pod.is_some_and(|pod| phase(pod) == "Failed");
+    let failed = stage.until(name, failed).await;
+    let state = container(&failed).unwrap().state.clone().unwrap();
+    state.terminated.unwrap()
+}
+
+#[tokio::test]
+async fn a_child_that_listens_late_on_all_addresses_is_found() {
+    let stage = Stage::new().await;
+    let free = std::net::TcpListener::bind("[::]:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let command = format!("{} & wait", env!("CARGO_BIN_EXE_holdfast-cluster-victim"));
+    let greedy = json!({
+        "image": "shell",
+        "args": ["-c", command],
+        "env": env(&[("BIND", "[::]"), ("PORT", &port), ("BOOT_DELAY", "3")]),
+    });
+    stage
+        .create::<Pod>(pod("app", &greedy, &json!({"restartPolicy": "Never"})))
+        .await;
+    let ended = fate(&stage, "app").await;
+    assert_eq!(ended.reason.as_deref(), Some("WildcardListener"));
+    assert!(ended.message.unwrap().contains(&port));
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn two_pods_cannot_share_a_port_unnoticed() {
+    let stage = Stage::new().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let sharing =
+        json!({"env": env(&[("BIND", "127.0.0.1"), ("PORT", &port), ("REUSE_PORT", "yes")])});
+    let never = json!({"restartPolicy": "Never"});
+    stage.create::<Pod>(pod("first", &sharing, &never)).await;
+    // It has been looked at, as the second one will be.
+    stage.until("first", super::stage::is_ready()).await;
+    stage.log_line("first", "listening").await;
+    stage.create::<Pod>(pod("second", &sharing, &never)).await;
+    let ended = tokio::select! {
+        ended = fate(&stage, "second") => ended,
+        ended = fate(&stage, "first") => ended,
+    };
+    assert_eq!(ended.reason.as_deref(), Some("SharedListener"));
+    stage.shutdown().await;
+}

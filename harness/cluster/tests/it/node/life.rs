@@ -4,7 +4,8 @@ use futures::TryStreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ListParams, LogParams};
+use kube::api::{ListParams, LogParams, Patch, PatchParams};
+use kube::runtime::wait::Condition as _;
 use serde_json::json;
 
 use super::stage::{
@@ -305,5 +306,48 @@ async fn a_probe_by_a_command_that_is_not_there_decides_nothing() {
     let pod = stage.api::<Pod>().get("app").await.unwrap();
     assert_eq!(container(&pod).unwrap().restart_count, 0);
     assert_eq!(phase(&pod), "Running");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_readiness_gate_opens_when_somebody_sets_its_condition() {
+    let stage = Stage::new().await;
+    let gated = json!({"readinessGates": [{"conditionType": "shop.test/warm"}]});
+    stage.create::<Pod>(pod("app", &json!({}), &gated)).await;
+    let running = |pod: Option<&Pod>| {
+        let status = pod.and_then(container);
+        status.is_some_and(|status| status.ready)
+    };
+    let closed = stage.until("app", running).await;
+    assert!(is_unready().matches_object(Some(&closed)));
+    let set = async |value: &str| {
+        let patch =
+            json!({"status": {"conditions": [{"type": "shop.test/warm", "status": value}]}});
+        let parameters = PatchParams::default();
+        let patch = Patch::Strategic(patch);
+        let pods = stage.api::<Pod>();
+        pods.patch_status("app", &parameters, &patch).await.unwrap();
+    };
+    set("True").await;
+    stage.until("app", is_ready()).await;
+    set("False").await;
+    stage.until("app", is_unready()).await;
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_pod_of_another_scheduler_waits_for_it() {
+    let stage = Stage::new().await;
+    let elsewhere = json!({"schedulerName": "mine"});
+    stage
+        .create::<Pod>(pod("other", &json!({}), &elsewhere))
+        .await;
+    stage
+        .create::<Pod>(pod("app", &json!({}), &json!({})))
+        .await;
+    stage.until("app", is_ready()).await;
+    let other = stage.api::<Pod>().get("other").await.unwrap();
+    assert_eq!(phase(&other), "Pending");
+    assert_eq!(other.spec.unwrap().node_name, None);
     stage.shutdown().await;
 }

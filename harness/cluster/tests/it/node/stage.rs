@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -28,7 +29,7 @@ pub(super) const IMAGE: &str = "victim";
 pub(super) struct Stage {
     cluster: LocalCluster,
     pub(super) client: Client,
-    _logs: tempfile::TempDir,
+    logs: tempfile::TempDir,
 }
 
 impl Stage {
@@ -45,6 +46,7 @@ impl Stage {
             Program::new(env!("CARGO_BIN_EXE_holdfast-cluster-victim")),
         );
         images.insert("shell", Program::new("/bin/sh"));
+        images.insert("unbuilt", Program::new(logs.path().join("unbuilt")));
         let cluster = LocalCluster::start(Options {
             images,
             pod_shim: vec![env!("CARGO_BIN_EXE_holdfast-cluster-pod-shim").into()],
@@ -57,8 +59,13 @@ impl Stage {
         Self {
             cluster,
             client,
-            _logs: logs,
+            logs,
         }
+    }
+
+    /// Where the program of the image `unbuilt` should be, and is not yet.
+    pub(super) fn unbuilt(&self) -> PathBuf {
+        self.logs.path().join("unbuilt")
     }
 
     pub(super) fn api<K>(&self) -> Api<K>
