@@ -310,10 +310,11 @@ mod tests {
             port: 8080,
             inode: 1,
         };
-        let mut registry = Registry::default();
-        registry.containers = HashMap::from([(1, container(1)), (2, container(2))]);
-        let own = listener(Ipv4Addr::LOCALHOST);
-        registry.known.insert(7, (own, Some(1)));
+        let shared = listener(Ipv4Addr::LOCALHOST);
+        let registry = Registry {
+            containers: HashMap::from([(1, container(1)), (2, container(2))]),
+            known: HashMap::from([(7, (shared, Some(1)))]),
+        };
         let reason = |address, of: u8| {
             let offence = registry.offence(listener(address), &container(of));
             offence.map(|offence| offence.reason)

@@ -2,7 +2,6 @@
 
 use std::process::{Output, Stdio};
 
-use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
