@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::object::text;
 use crate::store::{Description, Subresource, VERBS};
 pub(crate) use columns::{CellType, Column};
+pub(crate) use schema::{ListKind, Schema};
 pub(crate) use version::{Scale, Version};
 
 /// A kind which a definition makes known. Its identity is its group and plural:

@@ -1,4 +1,5 @@
-//! The versions of a kind besides the one it is stored in: conversion both ways.
+//! From an object as it is stored to what a request shows, and back: other
+//! versions of its kind, and defaults which came later.
 
 mod autoscaling_v1;
 
@@ -14,7 +15,19 @@ use crate::store::Resource;
 pub(super) fn to_served<'a>(target: &Target, stored: &'a Value) -> Cow<'a, Value> {
     match conversion(target) {
         Some(Resource::HorizontalPodAutoscalers) => Cow::Owned(autoscaling_v1::from_v2(stored)),
-        Some(_) | None => Cow::Borrowed(stored),
+        Some(_) | None => with_defaults(target.resource, stored),
+    }
+}
+
+/// A custom object may be older than the defaults of its schema.
+fn with_defaults(resource: Resource, stored: &Value) -> Cow<'_, Value> {
+    match resource {
+        Resource::Custom(custom) => {
+            let mut whole = stored.clone();
+            custom.version().schema.set_defaults(&mut whole);
+            Cow::Owned(whole)
+        }
+        _ => Cow::Borrowed(stored),
     }
 }
 

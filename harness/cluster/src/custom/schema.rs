@@ -32,6 +32,7 @@ pub(crate) struct Schema {
     additional: Option<Additional>,
     items: Option<Box<Schema>>,
     list_kind: ListKind,
+    is_atomic_map: bool,
     rules: Rules,
 }
 
@@ -54,7 +55,7 @@ enum Additional {
 
 /// How the elements of a list are told apart when it is merged.
 #[derive(Clone, Eq, PartialEq, Default, Debug)]
-enum ListKind {
+pub(crate) enum ListKind {
     /// Not at all: the list is one value.
     #[default]
     Atomic,
@@ -115,6 +116,21 @@ impl Schema {
         self.items.as_deref()
     }
 
+    /// How a list is merged.
+    pub(crate) fn list_kind(&self) -> &ListKind {
+        &self.list_kind
+    }
+
+    /// Whether a map is one value, replaced as a whole.
+    pub(crate) fn is_atomic_map(&self) -> bool {
+        self.is_atomic_map
+    }
+
+    /// The value of what is left out.
+    pub(crate) fn default_value(&self) -> Option<&Value> {
+        self.default.as_ref()
+    }
+
     /// Whether the value is text, a whole number or a truth value.
     pub(crate) fn is_selectable(&self) -> bool {
         matches!(
@@ -162,3 +178,6 @@ fn below(path: &str, field: &str) -> String {
         format!("{path}.{field}")
     }
 }
+
+#[cfg(test)]
+mod tests;

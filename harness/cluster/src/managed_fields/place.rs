@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::set::Step;
+use crate::custom::{ListKind, Schema};
 use crate::store::Resource;
 
 /// A place in an object, which says how its value is merged.
@@ -17,9 +18,9 @@ pub(crate) enum Place<'a> {
     /// of a list are at the place of their list.
     BuiltIn { parent: &'a str, field: &'a str },
     /// The root of a custom resource; its metadata are like all others.
-    CustomRoot,
-    /// In a custom resource, without a schema that says more.
-    Custom,
+    CustomRoot(&'static Schema),
+    /// In a custom resource, with the schema of the value if there is one.
+    Custom(Option<&'static Schema>),
 }
 
 /// The keys which tell the elements of a list apart, each with the value it has
@@ -49,7 +50,7 @@ impl<'a> Place<'a> {
     /// The root of an object of this kind.
     pub(crate) const fn root(resource: Resource) -> Self {
         match resource {
-            Resource::Custom(_) => Self::CustomRoot,
+            Resource::Custom(custom) => Self::CustomRoot(&custom.version().schema),
             _ => Self::ROOT,
         }
     }
@@ -65,8 +66,14 @@ impl<'a> Place<'a> {
                 field: name,
             },
             (Self::BuiltIn { .. }, None) => self,
-            (Self::CustomRoot, Some("metadata")) => Self::ROOT.inside(step),
-            (Self::CustomRoot | Self::Custom, _) => Self::Custom,
+            (Self::CustomRoot(_), Some("metadata")) => Self::ROOT.inside(step),
+            (Self::CustomRoot(schema) | Self::Custom(Some(schema)), Some(name)) => {
+                Place::Custom(schema.field(name))
+            }
+            (Self::CustomRoot(schema) | Self::Custom(Some(schema)), None) => {
+                Place::Custom(schema.items())
+            }
+            (Self::Custom(None), _) => self,
         }
     }
 
@@ -91,7 +98,8 @@ impl<'a> Place<'a> {
     fn is_atomic_map(self) -> bool {
         match self {
             Self::BuiltIn { parent, field } => is_atomic_map(parent, field),
-            Self::CustomRoot | Self::Custom => false,
+            Self::Custom(Some(schema)) => schema.is_atomic_map(),
+            Self::CustomRoot(_) | Self::Custom(None) => false,
         }
     }
 
@@ -99,7 +107,8 @@ impl<'a> Place<'a> {
     fn list_shape(self, lists: &[&Vec<Value>]) -> Shape {
         let shape = match self {
             Self::BuiltIn { parent, field } => built_in_list(parent, field),
-            Self::CustomRoot | Self::Custom => Shape::Atomic,
+            Self::Custom(Some(schema)) => custom_list(schema),
+            Self::CustomRoot(_) | Self::Custom(None) => Shape::Atomic,
         };
         let mut elements = lists.iter().copied().flatten();
         match shape {
@@ -108,6 +117,28 @@ impl<'a> Place<'a> {
                 Shape::Atomic
             }
             shape => shape,
+        }
+    }
+}
+
+/// A list as its schema says.
+fn custom_list(schema: &'static Schema) -> Shape {
+    match schema.list_kind() {
+        ListKind::Atomic => Shape::Atomic,
+        ListKind::Set => Shape::Set,
+        ListKind::Map(keys) => {
+            let default = |key: &String| {
+                let field = schema.items().and_then(|items| items.field(key));
+                field
+                    .and_then(Schema::default_value)
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            Shape::List(
+                keys.iter()
+                    .map(|key| (key.as_str(), default(key)))
+                    .collect(),
+            )
         }
     }
 }

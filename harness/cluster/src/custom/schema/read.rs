@@ -90,6 +90,7 @@ impl Reader<'_> {
             additional: self.additional(raw, path),
             items: self.items(raw, path, Self::structural_elements),
             list_kind: self.list_kind(raw, path),
+            is_atomic_map: self.is_atomic_map(raw, path),
             rules: self.rules(raw, path),
         };
         let preserve = "x-kubernetes-preserve-unknown-fields";
@@ -283,6 +284,16 @@ impl Reader<'_> {
                 ListKind::Atomic
             }
         }
+    }
+
+    fn is_atomic_map(&mut self, raw: &JSONSchemaProps, path: &str) -> bool {
+        let kind = raw.x_kubernetes_map_type.as_deref();
+        if let Some(other) = kind.filter(|kind| !matches!(*kind, "atomic" | "granular")) {
+            let message = format!("{other:?}: supported values: \"atomic\", \"granular\"");
+            let path = format!("{path}.x-kubernetes-map-type");
+            self.refuse(CauseReason::NotSupported, &path, &message);
+        }
+        kind == Some("atomic")
     }
 
     fn check_keys(&mut self, raw: &JSONSchemaProps, keys: &[String], path: &str) {

@@ -223,6 +223,35 @@ async fn owners_and_namespaces_take_their_objects_along() {
 }
 
 #[tokio::test]
+async fn managers_share_a_list_whose_elements_have_keys() {
+    let test = installed().await;
+    let troubles: Api<Trouble> = test.api();
+    create(&test, &trouble("a")).await.unwrap();
+    let apply = async |manager: &str, steps: Value| {
+        let mut object = trouble("a");
+        object["spec"] = json!({"steps": steps});
+        let params = PatchParams::apply(manager);
+        troubles.patch("a", &params, &Patch::Apply(object)).await
+    };
+    let names = |found: &Trouble| -> Vec<String> {
+        let steps = found.spec.steps.iter();
+        steps.map(|step| step.name.clone()).collect()
+    };
+    apply("one", json!([{"name": "x"}, {"name": "y", "seconds": 1}]))
+        .await
+        .unwrap();
+    let both = apply("two", json!([{"name": "z"}])).await.unwrap();
+    assert_eq!(names(&both), ["x", "y", "z"]);
+    let refused = status_of(apply("two", json!([{"name": "y", "seconds": 2}])).await);
+    assert_eq!((refused.code, refused.reason.as_str()), (409, "Conflict"));
+    let left = apply("one", json!([{"name": "y", "seconds": 1}]))
+        .await
+        .unwrap();
+    assert_eq!(names(&left), ["y", "z"]);
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_scale_is_where_the_definition_says() {
     let test = installed().await;
     let troubles: Api<Trouble> = test.api();
