@@ -13,11 +13,11 @@ fn schema(raw: Value) -> Schema {
 }
 
 /// A schema for objects whose field `x` looks like this.
-fn of_x(x: Value) -> Schema {
+fn of_x(x: &Value) -> Schema {
     schema(json!({"type": "object", "properties": {"x": x}}))
 }
 
-fn complaints(x: Value, value: Value) -> Vec<String> {
+fn complaints(x: &Value, value: &Value) -> Vec<String> {
     let causes = of_x(x).validate(&json!({"x": value}), "");
     causes.iter().map(ToString::to_string).collect()
 }
@@ -93,7 +93,7 @@ fn values_are_judged_in_the_words_of_an_api_server() {
             r#"x: Invalid value: "": "x" must not validate the schema (not)"#,
         ),
     ] {
-        assert_eq!(complaints(rule.clone(), value), [expected], "{rule}");
+        assert_eq!(complaints(&rule, &value), [expected], "{rule}");
     }
 }
 
@@ -105,13 +105,13 @@ fn an_alternative_that_nearly_fits_is_explained() {
         "anyOf": [{"required": ["a", "b"]}, {"required": ["a"], "properties": {"a": {"minimum": 3}}}],
     });
     assert_eq!(
-        complaints(rule.clone(), json!({"a": 1})),
+        complaints(&rule, &json!({"a": 1})),
         [
             r#"x: Invalid value: "": "x" must validate at least one schema (anyOf)"#,
             "x.b: Required value",
         ]
     );
-    assert_eq!(complaints(rule, json!({"a": 3})), [""; 0]);
+    assert_eq!(complaints(&rule, &json!({"a": 3})), [""; 0]);
 }
 
 #[test]
