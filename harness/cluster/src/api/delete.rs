@@ -14,6 +14,9 @@ use super::write::parse_body;
 use crate::object;
 use crate::store::{DeleteOptions, Deletion, Propagation, Resource, Store, StoreError, Stored};
 
+/// The namespaces which every cluster keeps.
+const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
+
 /// The body of a DELETE, as far as it matters here.
 #[derive(Default, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -112,6 +115,13 @@ impl Request {
 pub(super) fn one(store: &Store, target: &Target, request: &Request) -> Result<Value, ApiError> {
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let name = target.name.as_deref().unwrap_or_default();
+    if target.resource == Resource::Namespaces && PROTECTED_NAMESPACES.contains(&name) {
+        return Err(ApiError::Forbidden {
+            resource: target.resource,
+            name: name.to_owned(),
+            reason: "this namespace may not be deleted",
+        });
+    }
     let options = request.options_for(target.resource);
     let answer = match store.delete(target.resource, namespace, name, &options)? {
         Deletion::Pending(object) => versions::to_served(target, &object).into_owned(),

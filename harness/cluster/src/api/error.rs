@@ -24,6 +24,12 @@ pub(crate) enum ApiError {
         name: String,
         causes: Vec<Cause>,
     },
+    #[error("{} \"{name}\" is forbidden: {reason}", resource.qualified_name())]
+    Forbidden {
+        resource: Resource,
+        name: String,
+        reason: &'static str,
+    },
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(&'static str),
     #[error("{kind}.meta.k8s.io \"\" is invalid: {}", join(causes))]
@@ -83,7 +89,7 @@ impl ApiError {
             Self::Store(StoreError::AlreadyExists { .. }) => {
                 (StatusCode::CONFLICT, "AlreadyExists")
             }
-            Self::Store(StoreError::NamespaceTerminating { .. }) => {
+            Self::Forbidden { .. } | Self::Store(StoreError::NamespaceTerminating { .. }) => {
                 (StatusCode::FORBIDDEN, "Forbidden")
             }
             Self::ContinueExpired(_) => (StatusCode::GONE, "Expired"),
@@ -103,7 +109,8 @@ impl ApiError {
                 "name": "", "group": "meta.k8s.io", "kind": kind, "causes": causes_json(causes),
             }),
             Self::ApplyConflict { causes, .. } => json!({"causes": causes_json(causes)}),
-            Self::Store(
+            Self::Forbidden { resource, name, .. }
+            | Self::Store(
                 StoreError::NotFound { resource, name }
                 | StoreError::AlreadyExists { resource, name }
                 | StoreError::Conflict { resource, name, .. },

@@ -386,6 +386,24 @@ async fn a_namespace_goes_with_its_content() {
 }
 
 #[tokio::test]
+async fn the_namespaces_of_every_cluster_cannot_be_deleted() {
+    let test = TestCluster::start().await;
+    let namespaces: Api<Namespace> = Api::all(test.client.clone());
+    for name in ["default", "kube-system", "kube-public"] {
+        let outcome = namespaces.delete(name, &DeleteParams::default()).await;
+        let refused = match outcome {
+            Err(kube::Error::Api(status)) => status,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((refused.code, refused.reason.as_str()), (403, "Forbidden"));
+        let message =
+            format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
+        assert_eq!(refused.message, message);
+    }
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
 async fn nobody_is_served_without_the_token() {
     let test = TestCluster::start().await;
     let url = format!("http://{}", test.cluster.api_address());
