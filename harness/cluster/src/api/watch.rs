@@ -233,3 +233,41 @@ fn line(kind: &str, object: &[u8]) -> Bytes {
     ];
     Bytes::from(parts.concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Resource, work};
+
+    fn lines(store: &Store) -> Lines {
+        let target = Target {
+            resource: Resource::ConfigMaps,
+            version: Resource::ConfigMaps.version(),
+            namespace: None,
+            name: None,
+            subresource: None,
+        };
+        let parameters = Parameters::default();
+        let filter = parameters.filter(&target).unwrap();
+        let watch = store.watch(target.resource, None).unwrap();
+        let shutdown = CancellationToken::new();
+        Lines::new(watch, target, filter, parameters, View::Full, shutdown)
+    }
+
+    #[tokio::test]
+    async fn an_event_is_written_once_for_all_watches() {
+        for watches in [1, 10, 1000] {
+            let store = Store::new();
+            let mut watches: Vec<_> = (0..watches).map(|_| lines(&store)).collect();
+            let object = json!({"metadata": {"name": "a", "namespace": "default"}});
+            let created = store.create(Resource::ConfigMaps, object).unwrap();
+            work::take();
+            for watch in &mut watches {
+                let line = watch.next().await.unwrap();
+                let event: Value = serde_json::from_slice(&line).unwrap();
+                assert_eq!(event, json!({"type": "ADDED", "object": **created}));
+            }
+            assert_eq!(work::take().written, 1);
+        }
+    }
+}

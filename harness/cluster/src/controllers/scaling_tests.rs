@@ -93,7 +93,7 @@ fn template(name: &str, image: &str) -> Value {
 fn objects_cost_in_proportion_to_their_number_and_changes_cost_the_same() {
     let costs = SIZES.map(|size| {
         let (mut cluster, creation) = Cluster::with(size);
-        let Work { read, parsed } = creation.work;
+        let Work { read, parsed, .. } = creation.work;
         let creation = [creation.reconciliations, read, parsed].map(|count| count / size);
         let pod = cluster.pod_of("web-1");
         let name = object::name(&pod);

@@ -31,8 +31,11 @@ impl Stored {
 
     /// The object as JSON.
     pub(crate) fn text(&self) -> &Bytes {
-        self.text
-            .get_or_init(|| Bytes::from(self.value.to_string()))
+        self.text.get_or_init(|| {
+            #[cfg(test)]
+            super::work::count_written();
+            Bytes::from(self.value.to_string())
+        })
     }
 
     /// The object as its type. What does not fit is told: the API lets nothing

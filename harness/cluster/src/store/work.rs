@@ -9,30 +9,30 @@ pub(crate) struct Work {
     pub(crate) read: usize,
     /// Objects brought into their typed form.
     pub(crate) parsed: usize,
+    /// Objects written as text.
+    pub(crate) written: usize,
 }
 
 thread_local! {
-    static WORK: Cell<Work> = const { Cell::new(Work { read: 0, parsed: 0 }) };
+    static WORK: Cell<Work> = Cell::default();
 }
 
 pub(super) fn count_read(objects: usize) {
-    WORK.with(|work| {
-        let so_far = work.get();
-        work.set(Work {
-            read: so_far.read + objects,
-            ..so_far
-        });
-    });
+    count(|work| work.read += objects);
 }
 
 pub(super) fn count_parsed() {
-    WORK.with(|work| {
-        let so_far = work.get();
-        work.set(Work {
-            parsed: so_far.parsed + 1,
-            ..so_far
-        });
-    });
+    count(|work| work.parsed += 1);
+}
+
+pub(super) fn count_written() {
+    count(|work| work.written += 1);
+}
+
+fn count(raise: impl FnOnce(&mut Work)) {
+    let mut work = WORK.get();
+    raise(&mut work);
+    WORK.set(work);
 }
 
 /// Takes the counts, and begins anew.
