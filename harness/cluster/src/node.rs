@@ -157,19 +157,21 @@ impl PodContext {
 }
 
 impl NodeContext {
-    pub(crate) fn services_of(&self, namespace: &str) -> Vec<Service> {
+    pub(crate) fn services_of(&self, namespace: &str) -> Vec<Arc<Service>> {
         self.typed(Resource::Services, namespace)
     }
 
-    pub(crate) fn config_maps_of(&self, namespace: &str) -> Vec<ConfigMap> {
+    pub(crate) fn config_maps_of(&self, namespace: &str) -> Vec<Arc<ConfigMap>> {
         self.typed(Resource::ConfigMaps, namespace)
     }
 
-    fn typed<T: DeserializeOwned>(&self, resource: Resource, namespace: &str) -> Vec<T> {
+    fn typed<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        resource: Resource,
+        namespace: &str,
+    ) -> Vec<Arc<T>> {
         let (objects, _) = self.store.list(resource, Some(namespace));
-        let values = objects.iter().map(|object| -> &Value { object });
-        let parsed = values.map(|object| T::deserialize(object));
-        parsed.filter_map(Result::ok).collect()
+        objects.iter().filter_map(|object| object.typed()).collect()
     }
 }
 

@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
 use nix::sys::resource::{Resource as Limit, getrlimit, setrlimit};
 use rand::seq::IndexedRandom as _;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::events::{Recorder, Severity};
-use crate::object;
 use crate::store::{Resource, Store, Watch};
 
 mod pace;
@@ -113,7 +112,7 @@ impl ServiceRoutes {
 }
 
 /// The services of this moment.
-pub(crate) fn services(store: &Store) -> Vec<Service> {
+pub(crate) fn services(store: &Store) -> Vec<Arc<Service>> {
     typed(store, Resource::Services)
 }
 
@@ -144,7 +143,7 @@ pub(crate) fn check_listenable(
 /// Whether the proxy could publish on 127.0.0.1 a port that comes to these services.
 pub(crate) fn check_publishable(
     own: &OwnListeners,
-    services: &[Service],
+    services: &[Arc<Service>],
     port: u16,
 ) -> Result<(), PortError> {
     match services.iter().find(|service| publishes(service, port)) {
@@ -384,15 +383,12 @@ async fn accept(
     }
 }
 
-fn typed<T: DeserializeOwned>(store: &Store, resource: Resource) -> Vec<T> {
+fn typed<T: DeserializeOwned + Send + Sync + 'static>(
+    store: &Store,
+    resource: Resource,
+) -> Vec<Arc<T>> {
     let (objects, _) = store.list(resource, None);
-    let values = objects.iter().map(|object| -> &Value { object });
-    let parsed = values.map(|object| {
-        let parsed = T::deserialize(object);
-        parsed
-            .inspect_err(|error| tracing::warn!(%error, name = object::name(object), "unreadable"))
-    });
-    parsed.filter_map(Result::ok).collect()
+    objects.iter().filter_map(|object| object.typed()).collect()
 }
 
 fn follow(store: &Store, resource: Resource) -> Watch {
@@ -435,11 +431,11 @@ mod tests {
         assert!(error.to_string().starts_with(&expected), "{error}");
         drop(other);
         check_publishable(&own, &[], port).unwrap();
-        let service = serde_json::from_value(json!({
+        let service: Result<Service, _> = serde_json::from_value(json!({
             "metadata": {"name": "app", "namespace": "default"},
             "spec": {"clusterIP": "127.80.64.1", "ports": [{"port": port}]},
         }));
-        let error = check_publishable(&own, &[service.unwrap()], port).unwrap_err();
+        let error = check_publishable(&own, &[Arc::new(service.unwrap())], port).unwrap_err();
         assert!(error.to_string().ends_with("default/app"), "{error}");
     }
 }

@@ -99,7 +99,7 @@ impl ServiceAddresses {
 pub(super) struct PortCheck {
     own: OwnListeners,
     /// All services, if their ports must be free on 127.0.0.1 too.
-    published: Option<Vec<Service>>,
+    published: Option<Vec<Arc<Service>>>,
 }
 
 impl PortCheck {

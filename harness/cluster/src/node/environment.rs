@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVarSource, Pod, Service};
 
@@ -26,9 +27,9 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) node_name: &'a str,
     pub(crate) directory: &'a Path,
     /// The services of the pod's namespace at this moment.
-    pub(crate) services: &'a [Service],
+    pub(crate) services: &'a [Arc<Service>],
     /// The config maps of the pod's namespace.
-    pub(crate) config_maps: &'a [ConfigMap],
+    pub(crate) config_maps: &'a [Arc<ConfigMap>],
 }
 
 /// Why a container cannot be configured.
@@ -100,13 +101,14 @@ impl Surroundings<'_> {
         }
         self.services
             .iter()
-            .flat_map(variables_of_service)
+            .flat_map(|service| variables_of_service(service))
             .collect()
     }
 
     fn config_map(&self, name: &str) -> Option<&ConfigMap> {
         self.config_maps
             .iter()
+            .map(|map| &**map)
             .find(|map| map.metadata.name.as_deref() == Some(name))
     }
 
@@ -333,8 +335,8 @@ mod tests {
             address: Ipv4Addr::new(127, 80, 128, 7),
             node_name: "local",
             directory: Path::new("/pods/1"),
-            services: &[service],
-            config_maps: &[map],
+            services: &[Arc::new(service)],
+            config_maps: &[Arc::new(map)],
         }
         .variables(&from_value(container).unwrap())
     }

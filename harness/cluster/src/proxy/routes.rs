@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -19,10 +20,11 @@ pub(super) struct Route {
 
 /// The routes of all services with a cluster address; with `publish` also at 127.0.0.1.
 pub(super) fn routes(
-    services: &[Service],
-    slices: &[EndpointSlice],
+    services: &[Arc<Service>],
+    slices: &[Arc<EndpointSlice>],
     publish: bool,
 ) -> BTreeMap<SocketAddr, Route> {
+    let slices = by_service(slices);
     let mut routes = BTreeMap::new();
     for service in services {
         let Some(spec) = &service.spec else { continue };
@@ -34,10 +36,9 @@ pub(super) fn routes(
         let Some(cluster_ip) = cluster_ip else {
             continue;
         };
-        let slices: Vec<&EndpointSlice> = slices
-            .iter()
-            .filter(|slice| belongs(slice, service))
-            .collect();
+        let metadata = &service.metadata;
+        let own = slices.get(&(metadata.namespace.as_deref(), metadata.name.as_deref()));
+        let own = own.map_or(&[][..], Vec::as_slice);
         for port in spec.ports.iter().flatten() {
             let Ok(number) = u16::try_from(port.port) else {
                 continue;
@@ -45,7 +46,7 @@ pub(super) fn routes(
             let route = Route {
                 namespace: service.metadata.namespace.clone().unwrap_or_default(),
                 service: service.metadata.name.clone().unwrap_or_default(),
-                backends: backends(&slices, port),
+                backends: backends(own, port),
             };
             if publish {
                 let published = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), number);
@@ -57,10 +58,21 @@ pub(super) fn routes(
     routes
 }
 
-fn belongs(slice: &EndpointSlice, service: &Service) -> bool {
-    let labels = slice.metadata.labels.as_ref();
-    slice.metadata.namespace == service.metadata.namespace
-        && labels.and_then(|labels| labels.get(SERVICE_NAME)) == service.metadata.name.as_ref()
+/// A namespace and the name of a service there.
+type Owner<'a> = (Option<&'a str>, Option<&'a str>);
+
+fn by_service(slices: &[Arc<EndpointSlice>]) -> BTreeMap<Owner<'_>, Vec<&EndpointSlice>> {
+    let mut owned: BTreeMap<Owner<'_>, Vec<&EndpointSlice>> = BTreeMap::new();
+    for slice in slices {
+        let labels = slice.metadata.labels.as_ref();
+        let service = labels.and_then(|labels| labels.get(SERVICE_NAME));
+        let owner = (
+            slice.metadata.namespace.as_deref(),
+            service.map(String::as_str),
+        );
+        owned.entry(owner).or_default().push(slice);
+    }
+    owned
 }
 
 /// The ready endpoints; if there are none, those which still serve while they terminate.
@@ -122,26 +134,26 @@ mod tests {
 
     use super::*;
 
-    fn service(cluster_ip: &str) -> Service {
-        from_value(json!({
+    fn service(cluster_ip: &str) -> Arc<Service> {
+        let service = json!({
             "metadata": {"name": "app", "namespace": "shop"},
             "spec": {"clusterIP": cluster_ip, "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]},
-        }))
-        .unwrap()
+        });
+        Arc::new(from_value(service).unwrap())
     }
 
     fn endpoint(address: &str, ready: bool, serving: bool, terminating: bool) -> Value {
         json!({"addresses": [address], "conditions": {"ready": ready, "serving": serving, "terminating": terminating}})
     }
 
-    fn slice(namespace: &str, endpoints: &[Value]) -> EndpointSlice {
-        from_value(json!({
+    fn slice(namespace: &str, endpoints: &[Value]) -> Arc<EndpointSlice> {
+        let slice = json!({
             "metadata": {"name": "app-1", "namespace": namespace, "labels": {SERVICE_NAME: "app"}},
             "addressType": "IPv4",
             "ports": [{"name": "http", "port": 8080}],
             "endpoints": endpoints,
-        }))
-        .unwrap()
+        });
+        Arc::new(from_value(slice).unwrap())
     }
 
     fn backends_of(endpoints: &[Value]) -> Vec<String> {
