@@ -237,7 +237,7 @@ fn line(kind: &str, object: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Resource, work};
+    use crate::store::work;
 
     fn lines(store: &Store) -> Lines {
         let target = Target {
@@ -251,7 +251,15 @@ mod tests {
         let filter = parameters.filter(&target).unwrap();
         let watch = store.watch(target.resource, None).unwrap();
         let shutdown = CancellationToken::new();
-        Lines::new(watch, target, filter, parameters, View::Full, shutdown)
+        Lines::new(
+            watch,
+            None,
+            target,
+            filter,
+            parameters,
+            View::Full,
+            shutdown,
+        )
     }
 
     #[tokio::test]
