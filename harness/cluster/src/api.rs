@@ -8,6 +8,7 @@ mod decode;
 mod delete;
 mod discovery;
 mod error;
+mod eviction;
 mod log;
 mod measured;
 mod protobuf;
@@ -291,6 +292,7 @@ fn objects(api: &Parts, call: Call) -> Result<Response, ApiError> {
             subresource(api, &call, part)
         }
         (true, Some(Subresource::Log)) => pod_log(api, &call),
+        (true, Some(Subresource::Eviction)) => pod_eviction(api, &call),
     }
 }
 
@@ -380,12 +382,9 @@ fn subresource(api: &Parts, call: &Call, part: Subresource) -> Result<Response, 
     };
     Ok(match part {
         Subresource::Scale => document(&scale::of(call.target.resource, &object)),
-        Subresource::Status | Subresource::Log => document(&read::rendered(
-            &call.target,
-            &object,
-            call.view,
-            &call.parameters,
-        )),
+        Subresource::Status | Subresource::Log | Subresource::Eviction => document(
+            &read::rendered(&call.target, &object, call.view, &call.parameters),
+        ),
     })
 }
 
@@ -401,6 +400,17 @@ fn pod_log(api: &Parts, call: &Call) -> Result<Response, ApiError> {
         &pod,
         &call.parameters,
     )
+}
+
+fn pod_eviction(api: &Parts, call: &Call) -> Result<Response, ApiError> {
+    if call.method != Method::POST {
+        return Err(not_allowed(&call.method, &call.target));
+    }
+    let eviction = write::parse_body(&call.headers, &call.body)?;
+    let request = eviction::parse(&call.target, &call.parameters, &eviction)?;
+    let store = store_for(api, request.dry_run);
+    let evicted = eviction::evict(&store, &call.target, &request)?;
+    Ok((StatusCode::CREATED, document(&evicted)).into_response())
 }
 
 fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), ApiError> {

@@ -23,6 +23,7 @@
 mod concerned;
 mod custom_resource_definition;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod event_lifetime;
 mod garbage;
@@ -92,6 +93,7 @@ fn all(store: &Store) -> Vec<Box<dyn Controller>> {
         Box::new(custom_resource_definition::CustomResourceDefinitions::new(
             store,
         )),
+        Box::new(disruption::Disruptions::new(store)),
         Box::new(garbage::GarbageCollector::new(store)),
         Box::new(namespace::Namespaces::new(store)),
         Box::new(event_lifetime::EventLifetime::new(store)),

@@ -5,6 +5,7 @@
 
 mod autoscaler;
 mod defaults;
+mod disruption_budget;
 mod job;
 mod pod_checks;
 mod quality_of_service;
@@ -38,6 +39,9 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
         Resource::Jobs => Some(json!({})),
         Resource::HorizontalPodAutoscalers => Some(json!({"desiredReplicas": 0})),
         Resource::CustomResourceDefinitions => Some(definition::initial_status(new)),
+        Resource::PodDisruptionBudgets => Some(json!({
+            "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
+        })),
         Resource::Nodes
         | Resource::ConfigMaps
         | Resource::Events
@@ -87,6 +91,7 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         Resource::ReplicaSets => check_workload(new, old, &mut causes),
         Resource::Jobs => job::check(new, old, &mut causes),
         Resource::HorizontalPodAutoscalers => autoscaler::check(&new["spec"], &mut causes),
+        Resource::PodDisruptionBudgets => disruption_budget::check(&new["spec"], &mut causes),
         Resource::Services => check_service(new, old, &mut causes),
         Resource::CustomResourceDefinitions => causes.extend(definition::check(new, old)),
         Resource::Custom(custom) => causes.extend(custom.version().schema.validate(new, "")),

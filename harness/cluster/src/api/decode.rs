@@ -6,6 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,6 +48,7 @@ pub(super) fn decode(
         Resource::HorizontalPodAutoscalers => {
             through::<autoscaling::v2::HorizontalPodAutoscaler>(object)
         }
+        Resource::PodDisruptionBudgets => through::<PodDisruptionBudget>(object),
         Resource::Leases => through::<Lease>(object),
         // Nobody can write them.
         Resource::PodMetrics | Resource::NodeMetrics => with_typed_metadata(object),

@@ -48,12 +48,17 @@ pub(super) fn parse(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Request, ApiError> {
-    let body: Body = match body {
-        [] => Body::default(),
-        body => serde_json::from_value(parse_body(headers, body)?).map_err(|error| {
-            ApiError::BadRequest(format!("the body is no DeleteOptions: {error}"))
-        })?,
+    let options = match body {
+        [] => json!({}),
+        body => parse_body(headers, body)?,
     };
+    of_options(parameters, options)
+}
+
+/// A request with these `DeleteOptions`.
+pub(super) fn of_options(parameters: &Parameters, options: Value) -> Result<Request, ApiError> {
+    let body: Body = serde_json::from_value(options)
+        .map_err(|error| ApiError::BadRequest(format!("the body is no DeleteOptions: {error}")))?;
     let policy = body
         .propagation_policy
         .or_else(|| parameters.propagation_policy.clone());

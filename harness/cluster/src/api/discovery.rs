@@ -158,6 +158,7 @@ fn response_kind<'a>(
     match part {
         Subresource::Status | Subresource::Log => (known.group, version, known.kind),
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
+        Subresource::Eviction => ("policy", "v1", "Eviction"),
     }
 }
 
@@ -165,6 +166,7 @@ fn subresource_verbs(part: Subresource) -> &'static [&'static str] {
     match part {
         Subresource::Status | Subresource::Scale => &["get", "patch", "update"],
         Subresource::Log => &["get"],
+        Subresource::Eviction => &["create"],
     }
 }
 

@@ -39,6 +39,16 @@ pub(crate) enum ApiError {
     },
     #[error("{message}")]
     ApplyConflict { message: String, causes: Vec<Cause> },
+    #[error("Cannot evict pod as it would violate the pod's disruption budget.")]
+    DisruptionBudget {
+        cause: String,
+        /// 0 when nobody knows.
+        retry_after_seconds: u64,
+    },
+    #[error(
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+    )]
+    SeveralBudgets,
     #[error("the provided continue parameter is too old to display a consistent list result: {0}")]
     ContinueExpired(#[source] Expired),
     #[error(transparent)]
@@ -92,6 +102,8 @@ impl ApiError {
             Self::Forbidden { .. } | Self::Store(StoreError::NamespaceTerminating { .. }) => {
                 (StatusCode::FORBIDDEN, "Forbidden")
             }
+            Self::DisruptionBudget { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Self::SeveralBudgets => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::ContinueExpired(_) => (StatusCode::GONE, "Expired"),
         }
     }
@@ -104,6 +116,13 @@ impl ApiError {
                 causes,
             } => json!({
                 "name": name, "group": resource.group(), "kind": resource.kind(), "causes": causes_json(causes),
+            }),
+            Self::DisruptionBudget {
+                cause,
+                retry_after_seconds,
+            } => json!({
+                "causes": [{"reason": "DisruptionBudget", "message": cause}],
+                "retryAfterSeconds": retry_after_seconds,
             }),
             Self::InvalidOptions { kind, causes } => json!({
                 "name": "", "group": "meta.k8s.io", "kind": kind, "causes": causes_json(causes),
@@ -139,6 +158,7 @@ impl ApiError {
             | Self::NoSuchPath
             | Self::MethodNotAllowed(_)
             | Self::UnsupportedMediaType(_)
+            | Self::SeveralBudgets
             | Self::ContinueExpired(_) => json!({}),
         }
     }

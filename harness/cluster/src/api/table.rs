@@ -118,6 +118,16 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::PodMetrics | Resource::NodeMetrics => {
             with(&["Name", "cpu", "memory", "Window"], vec![])
         }
+        Resource::PodDisruptionBudgets => with(
+            &[
+                "Name",
+                "Min Available",
+                "Max Unavailable",
+                "Allowed Disruptions",
+                "Age",
+            ],
+            vec![],
+        ),
         Resource::Leases => with(&["Name", "Holder", "Age"], vec![]),
         Resource::Namespaces => with(&["Name", "Status", "Age"], vec![]),
         Resource::ConfigMaps => with(&["Name", "Data", "Age"], vec![]),

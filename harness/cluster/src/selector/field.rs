@@ -98,6 +98,7 @@ fn is_supported(resource: Resource, field: &str) -> bool {
         | Resource::EndpointSlices
         | Resource::Deployments
         | Resource::HorizontalPodAutoscalers
+        | Resource::PodDisruptionBudgets
         | Resource::Leases
         | Resource::PodMetrics
         | Resource::NodeMetrics

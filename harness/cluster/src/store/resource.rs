@@ -21,6 +21,7 @@ pub(crate) enum Resource {
     ReplicaSets,
     Jobs,
     HorizontalPodAutoscalers,
+    PodDisruptionBudgets,
     Leases,
     PodMetrics,
     NodeMetrics,
@@ -56,6 +57,7 @@ pub(crate) enum Subresource {
     Status,
     Scale,
     Log,
+    Eviction,
 }
 
 impl Subresource {
@@ -64,6 +66,7 @@ impl Subresource {
             Self::Status => "status",
             Self::Scale => "scale",
             Self::Log => "log",
+            Self::Eviction => "eviction",
         }
     }
 }
@@ -127,7 +130,7 @@ const PODS: Description = Description {
     singular: "pod",
     short_names: &["po"],
     categories: &["all"],
-    subresources: &[Subresource::Status, Subresource::Log],
+    subresources: &[Subresource::Status, Subresource::Log, Subresource::Eviction],
     ..CORE
 };
 const SERVICES: Description = Description {
@@ -197,6 +200,16 @@ const HORIZONTAL_POD_AUTOSCALERS: Description = Description {
     subresources: &[Subresource::Status],
     ..CORE
 };
+const POD_DISRUPTION_BUDGETS: Description = Description {
+    group: "policy",
+    kind: "PodDisruptionBudget",
+    plural: "poddisruptionbudgets",
+    singular: "poddisruptionbudget",
+    short_names: &["pdb"],
+    subresources: &[Subresource::Status],
+    has_generation: true,
+    ..CORE
+};
 const LEASES: Description = Description {
     group: "coordination.k8s.io",
     kind: "Lease",
@@ -249,7 +262,7 @@ impl Description {
 
 impl Resource {
     /// All built-in kinds, in the order in which discovery shows them.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Namespaces,
         Self::Nodes,
         Self::Pods,
@@ -261,6 +274,7 @@ impl Resource {
         Self::ReplicaSets,
         Self::Jobs,
         Self::HorizontalPodAutoscalers,
+        Self::PodDisruptionBudgets,
         Self::Leases,
         Self::PodMetrics,
         Self::NodeMetrics,
@@ -280,6 +294,7 @@ impl Resource {
             Self::ReplicaSets => &REPLICA_SETS,
             Self::Jobs => &JOBS,
             Self::HorizontalPodAutoscalers => &HORIZONTAL_POD_AUTOSCALERS,
+            Self::PodDisruptionBudgets => &POD_DISRUPTION_BUDGETS,
             Self::Leases => &LEASES,
             Self::PodMetrics => &POD_METRICS,
             Self::NodeMetrics => &NODE_METRICS,

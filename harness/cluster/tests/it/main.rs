@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod api;
+mod apply;
 mod autoscalers;
 mod cluster;
 mod custom;
+mod eviction;
 mod kubectl;
 mod node;
 mod rollout;

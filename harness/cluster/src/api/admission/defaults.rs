@@ -24,6 +24,7 @@ pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
         | Resource::ConfigMaps
         | Resource::Events
         | Resource::EndpointSlices
+        | Resource::PodDisruptionBudgets
         | Resource::Leases
         | Resource::PodMetrics
         | Resource::NodeMetrics => {}

@@ -25,6 +25,7 @@ pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<S
         | Resource::Events
         | Resource::EndpointSlices
         | Resource::HorizontalPodAutoscalers
+        | Resource::PodDisruptionBudgets
         | Resource::Leases
         | Resource::PodMetrics
         | Resource::NodeMetrics

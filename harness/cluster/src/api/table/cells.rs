@@ -31,6 +31,7 @@ pub(super) fn cells(resource: Resource, object: &Value, now: Timestamp) -> Vec<S
         Resource::Events => event(object, name, now),
         Resource::HorizontalPodAutoscalers => autoscaler::autoscaler(object, name, age),
         Resource::PodMetrics | Resource::NodeMetrics => autoscaler::metrics(object, name),
+        Resource::PodDisruptionBudgets => disruption_budget(object, name, age),
         Resource::Leases => vec![name, text(object, "/spec/holderIdentity").to_owned(), age],
         Resource::Namespaces => vec![name, text(object, "/status/phase").to_owned(), age],
         Resource::CustomResourceDefinitions => {
@@ -60,6 +61,21 @@ fn custom_cell(column: &Column, object: &Value, now: Timestamp) -> String {
         (_, Some(Value::String(text))) => text.clone(),
         (_, Some(value)) => value.to_string(),
     }
+}
+
+fn disruption_budget(budget: &Value, name: String, age: String) -> Vec<String> {
+    let limit = |field: &str| match &budget["spec"][field] {
+        Value::Null => "N/A".to_owned(),
+        Value::String(percentage) => percentage.clone(),
+        number => number.to_string(),
+    };
+    vec![
+        name,
+        limit("minAvailable"),
+        limit("maxUnavailable"),
+        whole(budget, "/status/disruptionsAllowed").to_string(),
+        age,
+    ]
 }
 
 fn or_none(text: &str) -> String {
