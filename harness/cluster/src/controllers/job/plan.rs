@@ -126,7 +126,10 @@ impl Plan {
         let pods = tally.pods();
         let left = active.len() - self.discard.len() - self.end.len() + self.create.len();
         if let Some(ending) = ending {
-            tally.count_rest_as_failed(&self.discard, now);
+            match ending.success {
+                true => tally.untrack_all(),
+                false => tally.count_rest_as_failed(&self.discard, now),
+            }
             ending.decide(&mut self.status, now);
             let running = active.len() + pods.iter().filter(|pod| is_terminating(pod)).count();
             if running == 0 && tally.is_settled() {

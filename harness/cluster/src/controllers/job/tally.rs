@@ -110,7 +110,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Lets go of every pod: the Job itself is being deleted.
+    /// Lets go of every pod, as the Job succeeded or is itself being deleted: nobody waits for the
+    /// ends of the rest.
     pub(super) fn untrack_all(&mut self) {
         let tracked = self.pods.iter().filter(|pod| is_tracked(pod));
         self.untrack = tracked.map(|pod| PodRef::to(pod)).collect();

@@ -150,7 +150,10 @@ proptest! {
             prop_assert!(u64::try_from(succeeded).unwrap() >= completions.unwrap_or(1));
         }
         let counted = usize::try_from(succeeded + failed).unwrap();
-        prop_assert_eq!(counted, ledger.created - ledger.discarded);
+        let ends = ledger.created - ledger.discarded;
+        // Of a Job that is complete nobody waits for what still terminates.
+        let all_count = ended == Some(false) || spec["podReplacementPolicy"] != "Failed";
+        prop_assert!(counted == ends || !all_count && counted < ends, "{counted} of {ends}");
     }
 }
 
