@@ -20,16 +20,19 @@ pub enum Group {
     Hpa,
     /// The API server, and kubectl in front of it.
     Api,
+    /// Jobs.
+    Job,
 }
 
 impl Group {
     /// Every group, in the order of the checks.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Rollout,
         Self::Pod,
         Self::Service,
         Self::Hpa,
         Self::Api,
+        Self::Job,
     ];
 
     /// Its name, as users write it.
@@ -40,6 +43,7 @@ impl Group {
             Self::Service => "Service",
             Self::Hpa => "HPA",
             Self::Api => "API",
+            Self::Job => "Job",
         }
     }
 }

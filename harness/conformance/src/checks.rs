@@ -4,6 +4,7 @@ use crate::check::Check;
 
 mod api;
 mod hpa;
+mod job;
 mod pod;
 mod rollout;
 mod service;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<&'static Check> {
         service::CHECKS,
         hpa::CHECKS,
         api::CHECKS,
+        job::CHECKS,
     ];
     let mut checks: Vec<&Check> = groups.into_iter().flatten().collect();
     checks.sort_by_key(|check| check.number);
