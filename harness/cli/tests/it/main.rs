@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod bad_input;
+mod conformance;
 mod edges;
 mod golden;
 mod holdfast;

@@ -150,6 +150,7 @@ async fn run(
         bounds: place.bounds,
         kubectl: place.kubectl.clone(),
     };
+    announce(arguments, place, checks.len());
     let stop = CancellationToken::new();
     let display = Display::new(checks.len());
     let progress = |happened: Progress<'_>| display.take(&happened);
@@ -171,6 +172,23 @@ async fn run(
         _ => exit_code(&report),
     };
     Ok((report, code))
+}
+
+/// What is about to be checked, and how.
+fn announce(arguments: &Arguments, place: &Place, checks: usize) {
+    let cluster = match &arguments.context {
+        Some(context) => format!("the cluster of context {context}"),
+        None => "a local cluster".to_owned(),
+    };
+    terminal::say(&format!(
+        "checking {cluster}, namespace {}: checks {checks}, tolerance {} s",
+        arguments.namespace,
+        place.bounds.epsilon.as_secs()
+    ));
+    let emulations = place.local.iter().flat_map(LocalCluster::emulations);
+    for emulation in emulations {
+        terminal::say(&format!("emulated: {emulation}"));
+    }
 }
 
 fn exit_code(report: &Report) -> u8 {
