@@ -145,20 +145,23 @@ const COMMANDS: &[(&str, &str)] = &[
 pub(super) async fn commands(context: Context) -> Finding {
     let version = kubectl::run(&context, &["version", "--client"]).await?;
     let manifests = manifests(&context).to_string();
+    let budget = budget(&context).to_string();
+    let inputs = [
+        ("apply -f -", &manifests),
+        ("apply -f - --server-side --force-conflicts", &manifests),
+        ("create -f -", &budget),
+    ];
     let mut problems = Vec::new();
-    for server_side in [false, true] {
-        let mut arguments = vec!["apply", "-f", "-"];
-        if server_side {
-            arguments.extend(["--server-side", "--force-conflicts"]);
-        }
-        let ended = kubectl::run_with(&context, &arguments, &manifests).await?;
-        problems.extend(problem(&arguments.join(" "), &ended, "app"));
+    for (command, input) in inputs {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let ended = kubectl::run_with(&context, &arguments, input).await?;
+        problems.extend(problem(command, &ended, "app"));
     }
     for (command, shows) in COMMANDS {
         problems.extend(try_command(&context, command, shows).await?);
     }
     let client = version.out.lines().next().unwrap_or_default();
-    let count = COMMANDS.len() + 2;
+    let count = COMMANDS.len() + inputs.len();
     if problems.is_empty() {
         return Ok(format!("{count} commands; {client}"));
     }
@@ -244,15 +247,18 @@ fn manifests(context: &Context) -> Value {
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"},
     });
-    let budget = json!({
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": metadata,
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": context.labels("app")}},
-    });
     json!({
         "apiVersion": "v1",
         "kind": "List",
-        "items": [map, budget, context.service("app"), deployment],
+        "items": [map, context.service("app"), deployment],
+    })
+}
+
+fn budget(context: &Context) -> Value {
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": context.name("app"), "labels": context.labels("app")},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": context.labels("app")}},
     })
 }
