@@ -144,7 +144,7 @@ const COMMANDS: &[(&str, &str)] = &[
 
 pub(super) async fn commands(context: Context) -> Finding {
     let version = kubectl::run(&context, &["version", "--client"]).await?;
-    let manifests = manifests(&context).to_string();
+    let manifests = manifests(&context);
     let budget = budget(&context).to_string();
     let inputs = [
         ("apply -f -", &manifests),
@@ -234,7 +234,8 @@ async fn a_pod(context: &Context) -> Result<String, Shortfall> {
     Ok(name.unwrap_or_else(|| "none-is-ready".to_owned()))
 }
 
-fn manifests(context: &Context) -> Value {
+/// As the documents of a YAML file.
+fn manifests(context: &Context) -> String {
     let container = merged(
         context.victim(&[]),
         json!({
@@ -247,11 +248,8 @@ fn manifests(context: &Context) -> Value {
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"},
     });
-    json!({
-        "apiVersion": "v1",
-        "kind": "List",
-        "items": [map, context.service("app"), deployment],
-    })
+    let documents = [map, context.service("app"), deployment].map(|object| object.to_string());
+    documents.join("\n---\n")
 }
 
 fn budget(context: &Context) -> Value {
