@@ -196,7 +196,7 @@ async fn owners_and_namespaces_take_their_objects_along() {
         "uid": owner["metadata"]["uid"],
     }]);
     create(&test, &owned).await.unwrap();
-    let gone = |name| {
+    let gone = |troubles: &Api<Trouble>, name| {
         kube::runtime::wait::await_condition(troubles.clone(), name, |found: Option<&Trouble>| {
             found.is_none()
         })
@@ -205,17 +205,26 @@ async fn owners_and_namespaces_take_their_objects_along() {
         .delete("owner", &DeleteParams::default())
         .await
         .unwrap();
-    tokio::time::timeout(DEADLINE, gone("owned"))
+    tokio::time::timeout(DEADLINE, gone(&troubles, "owned"))
         .await
         .unwrap()
         .unwrap();
-    create(&test, &trouble("left")).await.unwrap();
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(test.client.clone());
+    let shop = typed(json!({"metadata": {"name": "shop"}}));
     namespaces
-        .delete("default", &DeleteParams::default())
+        .create(&PostParams::default(), &shop)
         .await
         .unwrap();
-    tokio::time::timeout(DEADLINE, gone("left"))
+    let in_shop: Api<Trouble> = Api::namespaced(test.client.clone(), "shop");
+    in_shop
+        .create(&PostParams::default(), &typed(trouble("left")))
+        .await
+        .unwrap();
+    namespaces
+        .delete("shop", &DeleteParams::default())
+        .await
+        .unwrap();
+    tokio::time::timeout(DEADLINE, gone(&in_shop, "left"))
         .await
         .unwrap()
         .unwrap();
