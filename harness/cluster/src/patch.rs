@@ -2,8 +2,14 @@
 //!
 //! JSON Patch and JSON merge patch come from the `json-patch` crate.
 
+mod check;
+#[cfg(test)]
+mod round_trip;
+
 use json_patch::{PatchError, PatchOperation};
 use serde_json::{Map, Value};
+
+pub(crate) use check::check;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -43,6 +49,13 @@ pub(crate) fn json(object: &mut Value, patch: &[PatchOperation]) -> Result<(), P
 /// The directives `$patch`, `$retainKeys`, `$setElementOrder/…` and
 /// `$deleteFromPrimitiveList/…` are obeyed.
 pub fn strategic_merge(base: &mut Value, patch: &Value) {
+    // Of all selectors that of a disruption budget alone is replaced as a whole.
+    if base["kind"] == "PodDisruptionBudget"
+        && patch.pointer("/spec/selector").is_some()
+        && let Some(Value::Object(spec)) = base.get_mut("spec")
+    {
+        spec.remove("selector");
+    }
     merge_value(base, patch, "");
 }
 
@@ -153,7 +166,7 @@ fn merge_list(list: &mut Value, patch: &[Value], name: &str, kind: ListKind) {
         return merge_list(list, patch, name, kind);
     };
     match kind {
-        ListKind::Map(_) if replaces => {
+        _ if replaces => {
             let elements = patch.iter().filter(|element| element[PATCH] != "replace");
             *list = elements.map(clean).collect();
         }
@@ -338,6 +351,21 @@ mod tests {
         }});
         let expected = json!({"spec": {"containers": [{"name": "b"}], "selector": {"b": "2"}}});
         assert_eq!(merged(base, &patch), expected);
+    }
+
+    #[test]
+    fn the_selector_of_a_disruption_budget_is_replaced() {
+        let selector = |labels: Value| json!({"spec": {"selector": {"matchLabels": labels}}});
+        let patch = selector(json!({"b": "2"}));
+        for (kind, left) in [
+            ("PodDisruptionBudget", json!({"b": "2"})),
+            ("ReplicaSet", json!({"a": "1", "b": "2"})),
+        ] {
+            let mut base = selector(json!({"a": "1"}));
+            base["kind"] = kind.into();
+            let reached = merged(base, &patch);
+            assert_eq!(reached["spec"]["selector"]["matchLabels"], left, "{kind}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) enum ApiError {
         kind: &'static str,
         causes: Vec<Cause>,
     },
+    #[error("the JSON patch cannot be applied: {0}")]
+    JsonPatch(String),
     #[error("{message}")]
     ApplyConflict { message: String, causes: Vec<Cause> },
     #[error("Cannot evict pod as it would violate the pod's disruption budget.")]
@@ -87,6 +89,7 @@ impl ApiError {
             }
             Self::Invalid { .. }
             | Self::InvalidOptions { .. }
+            | Self::JsonPatch(_)
             | Self::Store(StoreError::NameRequired { .. }) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
             }
@@ -159,6 +162,7 @@ impl ApiError {
             | Self::MethodNotAllowed(_)
             | Self::UnsupportedMediaType(_)
             | Self::SeveralBudgets
+            | Self::JsonPatch(_)
             | Self::ContinueExpired(_) => json!({}),
         }
     }

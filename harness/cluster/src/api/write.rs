@@ -292,11 +292,14 @@ fn perform(edit: &Edit, object: &mut Value, name: &str) -> Result<(), ApiError> 
             *object = replacement.clone();
             object["metadata"]["name"] = name.into();
         }
-        Edit::Json(patch) => patch::json(object, patch).map_err(|error| {
-            ApiError::BadRequest(format!("the JSON patch cannot be applied: {error}"))
-        })?,
+        Edit::Json(patch) => {
+            patch::json(object, patch).map_err(|error| ApiError::JsonPatch(error.to_string()))?
+        }
         Edit::Merge(patch) => json_patch::merge(object, patch),
-        Edit::Strategic(patch) => strategic_merge(object, patch),
+        Edit::Strategic(patch) => {
+            patch::check(patch).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+            strategic_merge(object, patch);
+        }
     }
     Ok(())
 }
