@@ -19,6 +19,11 @@ pub(super) fn to_served<'a>(target: &Target, stored: &'a Value) -> Cow<'a, Value
     }
 }
 
+/// Whether a request shows objects exactly as they are stored.
+pub(super) fn shows_as_stored(target: &Target) -> bool {
+    conversion(target).is_none() && !matches!(target.resource, Resource::Custom(_))
+}
+
 /// A custom object may be older than the defaults of its schema.
 fn with_defaults(resource: Resource, stored: &Value) -> Cow<'_, Value> {
     match resource {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{ApiError, expired_status};
 use super::read::rendered;
 use super::request::{Filter, Parameters, Target, View};
+use super::versions;
 use crate::object;
 use crate::store::{Event, EventKind, Expired, Resource, Store, Stored, Watch};
 
@@ -119,15 +120,15 @@ impl Lines {
                 return Some(self.bookmark(true));
             }
             let event = tokio::select! {
-                // What has happened is told before the end.
+                // The last objects of a definition are told of before its end.
                 biased;
+                () = self.shutdown.cancelled() => return None,
+                () = sleep_until(self.end) => return None,
                 event = self.watch.next() => event,
+                () = withdrawn(&mut self.definitions, self.target.resource) => return None,
                 _ = self.bookmarks.tick(), if self.parameters.allow_watch_bookmarks() => {
                     return Some(self.bookmark(false));
                 }
-                () = withdrawn(&mut self.definitions, self.target.resource) => return None,
-                () = sleep_until(self.end) => return None,
-                () = self.shutdown.cancelled() => return None,
             };
             match event {
                 Ok(event) => {
@@ -150,10 +151,9 @@ impl Lines {
             EventKind::Modified => "MODIFIED",
             EventKind::Deleted => "DELETED",
         };
-        let stored_version = self.target.version == self.target.resource.version();
         match self.view {
             // The same text for all watches.
-            View::Full if stored_version => line(kind, object.text()),
+            View::Full if versions::shows_as_stored(&self.target) => line(kind, object.text()),
             View::Full | View::Metadata | View::Table => {
                 let view = rendered(&self.target, object, self.view, &self.parameters);
                 line(kind, view.to_string().as_bytes())

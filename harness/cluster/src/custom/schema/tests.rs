@@ -98,6 +98,13 @@ fn values_are_judged_in_the_words_of_an_api_server() {
 }
 
 #[test]
+fn fractions_have_multiples_too() {
+    let tenths = json!({"type": "number", "multipleOf": 0.1});
+    assert_eq!(complaints(&tenths, &json!(0.3)), [""; 0]);
+    assert_eq!(complaints(&tenths, &json!(0.35)).len(), 1);
+}
+
+#[test]
 fn an_alternative_that_nearly_fits_is_explained() {
     let rule = json!({
         "type": "object",

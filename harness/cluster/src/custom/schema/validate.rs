@@ -1,5 +1,7 @@
 //! Checking a value against its schema, in the words of a real API server.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Bound, ListKind, Range, Rules, Schema, Type, below};
@@ -133,14 +135,12 @@ fn check_list(schema: &Schema, elements: &[Value], path: &str, causes: &mut Vec<
             check(items, element, &format!("{path}[{index}]"), causes);
         }
     }
+    let mut known = BTreeSet::new();
     for (index, element) in elements.iter().enumerate() {
-        let identity = identity(schema, element);
-        let earlier = elements.iter().take(index);
-        let is_known = identity.is_some()
-            && earlier
-                .into_iter()
-                .any(|other| self::identity(schema, other) == identity);
-        if let (true, Some(identity)) = (is_known, identity) {
+        let Some(identity) = identity(schema, element) else {
+            return;
+        };
+        if !known.insert(identity.to_string()) {
             let place = format!("{path}[{index}]");
             causes.push(Cause::new(
                 CauseReason::Duplicate,
@@ -219,7 +219,7 @@ fn check_number(rules: &Rules, number: &serde_json::Number, path: &str, causes: 
     }
     if let Some(factor) = rules
         .multiple_of
-        .filter(|factor| (exact / factor).fract() != 0.0)
+        .filter(|factor| !is_multiple(exact, *factor))
     {
         causes.push(invalid(
             path,
@@ -227,6 +227,13 @@ fn check_number(rules: &Rules, number: &serde_json::Number, path: &str, causes: 
             &format!("should be a multiple of {factor}"),
         ));
     }
+}
+
+/// As nearly as fractions can tell: 0.3 is a multiple of 0.1.
+fn is_multiple(number: f64, factor: f64) -> bool {
+    const TOLERANCE: f64 = 1e-9;
+    let quotient = number / factor;
+    (quotient - quotient.round()).abs() <= TOLERANCE * quotient.abs().max(1.0)
 }
 
 fn check_format(rules: &Rules, value: &Value, path: &str, causes: &mut Vec<Cause>) {

@@ -1,11 +1,13 @@
 //! Definitions that are accepted, and those that are not.
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, CustomResourceExt as _};
 use serde_json::{Value, json};
 
-use super::{Trouble, installed};
+use super::{Trouble, installed, trouble};
 use crate::api::status_of;
 use crate::cluster::{TestCluster, typed};
 
@@ -33,6 +35,38 @@ async fn a_generated_definition_is_kept_as_it_is() {
         json!(Trouble::crd().spec.versions),
     );
     assert_eq!(stored, sent);
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_later_default_is_shown_of_earlier_objects() {
+    let test = installed().await;
+    let troubles: Api<Trouble> = test.api();
+    let early: Trouble = typed(trouble("early"));
+    troubles
+        .create(&PostParams::default(), &early)
+        .await
+        .unwrap();
+    let definitions: Api<CustomResourceDefinition> = Api::all(test.client.clone());
+    let port = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/port/default";
+    let operations = json!([{"op": "add", "path": port, "value": 80}]);
+    let patch: Patch<()> = Patch::Json(typed(operations));
+    let name = "troubles.test.holdfast.dev";
+    definitions
+        .patch(name, &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    let shown = troubles.get("early").await.unwrap();
+    assert_eq!(shown.spec.port, Some(IntOrString::Int(80)));
+    let mut events = troubles
+        .watch(&WatchParams::default(), "0")
+        .await
+        .unwrap()
+        .boxed();
+    match events.try_next().await.unwrap() {
+        Some(WatchEvent::Added(seen)) => assert_eq!(seen.spec.port, shown.spec.port),
+        other => panic!("{other:?}"),
+    }
     test.cluster.shutdown().await;
 }
 
