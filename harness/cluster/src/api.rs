@@ -2,19 +2,24 @@
 //!
 //! This file routes; what a request means is decided in the modules below it.
 
+mod access_review;
 mod admission;
 mod apply;
+mod body;
 mod decode;
 mod delete;
 mod discovery;
+mod entrance;
 mod error;
 mod eviction;
+mod freshness;
 mod log;
 mod measured;
 mod protobuf;
 mod read;
 mod request;
 pub(crate) mod scale;
+mod server;
 mod service_address;
 mod table;
 mod versions;
@@ -26,8 +31,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::Value;
@@ -38,12 +44,10 @@ use crate::node::logs::Logs;
 use crate::store::{Store, Subresource};
 use error::ApiError;
 use request::{Parameters, Target, View};
+pub(crate) use server::serve;
 pub(crate) use service_address::ServiceAddresses;
 
 use write::{Change, Edit, Origin};
-
-/// As large as a request body may be, in bytes; the limit of real servers.
-const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
 /// What the API server works with.
 #[derive(Clone, Debug)]
@@ -111,12 +115,18 @@ impl Api {
 
     /// Everything is below a path which begins with the token: kubectl sends
     /// a bearer token over TLS only, but keeps to the path of its server's URL.
-    /// Whoever comes without it learns nothing.
+    /// Who can send a bearer token needs no such path. Whoever comes without
+    /// the token learns nothing.
     pub(crate) fn router(self) -> Router {
         let path = self.0.path();
+        let token = self.0.token.clone();
+        let router = self.authorized_router();
+        let for_bearers = router
+            .clone()
+            .layer(from_fn_with_state(token, entrance::bearer_only));
         Router::new()
-            .nest(&path, self.authorized_router())
-            .fallback(async || ApiError::Unauthorized)
+            .nest(&path, router)
+            .fallback_service(for_bearers)
     }
 
     fn authorized_router(self) -> Router {
@@ -133,10 +143,22 @@ impl Api {
             .route("/api/{version}", get(core_resources))
             .route("/apis/{group}", get(group))
             .route("/apis/{group}/{version}", get(group_resources))
+            .route(
+                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                post(access_review),
+            )
+            .route(
+                "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+                post(rules_review),
+            )
             .route("/api/{version}/{*path}", any(core_objects))
             .route("/apis/{group}/{version}/{*path}", any(group_objects))
             .fallback(async || ApiError::NoSuchPath)
-            .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+                ApiError::MethodNotAllowed(format!("{method} is not supported on {}", uri.path()))
+            })
+            .layer(DefaultBodyLimit::disable())
+            .layer(from_fn(entrance::whole_body))
             .with_state(self)
     }
 }
@@ -213,6 +235,26 @@ async fn group_resources(
     ))
 }
 
+async fn access_review(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let review = body::object(&headers, &body)?.value;
+    let answer = access_review::access(&api.0.store.served(), review)?;
+    Ok((StatusCode::CREATED, document(&answer)).into_response())
+}
+
+async fn rules_review(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let review = body::object(&headers, &body)?.value;
+    let answer = access_review::rules(&api.0.store.served(), review)?;
+    Ok((StatusCode::CREATED, document(&answer)).into_response())
+}
+
 async fn core_objects(
     State(api): State<Api>,
     Path((version, path)): Path<(String, String)>,
@@ -245,7 +287,10 @@ fn call(
     body: Bytes,
 ) -> Result<Call, ApiError> {
     let mut parameters = Parameters::parse(uri.query())?;
-    let patch_kind = write::patch_kind(&headers);
+    if method != Method::GET {
+        parameters.check_change()?;
+    }
+    let patch_kind = body::patch_kind(&headers);
     apply::check_parameters(&method, patch_kind, &parameters)?;
     if parameters.field_manager.is_empty() {
         parameters.field_manager = program(&headers).to_owned();
@@ -319,10 +364,11 @@ fn collection(api: &Parts, call: Call) -> Result<Response, ApiError> {
             if target.namespace.is_none() && target.resource.namespaced() {
                 return Err(not_allowed(&Method::POST, &target));
             }
-            let object = write::parse_body(&headers, &body)?;
+            let (object, told) = body::object(&headers, &body)?.accept(&parameters)?;
             let store = store_for(api, parameters.dry_run());
             let origin = Origin::Sent(object);
-            let written = write::create(&store, &api.addresses, &target, &parameters, origin)?;
+            let mut written = write::create(&store, &api.addresses, &target, &parameters, origin)?;
+            written.warnings.extend(told);
             Ok(written_response(
                 StatusCode::CREATED,
                 &target,
@@ -406,7 +452,7 @@ fn pod_eviction(api: &Parts, call: &Call) -> Result<Response, ApiError> {
     if call.method != Method::POST {
         return Err(not_allowed(&call.method, &call.target));
     }
-    let eviction = write::parse_body(&call.headers, &call.body)?;
+    let eviction = body::object(&call.headers, &call.body)?.value;
     let request = eviction::parse(&call.target, &call.parameters, &eviction)?;
     let store = store_for(api, request.dry_run);
     let evicted = eviction::evict(&store, &call.target, &request)?;
@@ -417,9 +463,13 @@ fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), Api
     let Call {
         target, parameters, ..
     } = call;
-    let change = match call.method {
-        Method::PUT => Change::Edit(Edit::Replace(write::parse_body(&call.headers, &call.body)?)),
-        _ => write::parse_patch(&call.headers, &call.body)?,
+    let (change, told) = match call.method {
+        Method::PUT => {
+            let body = body::object(&call.headers, &call.body)?;
+            let (replacement, told) = body.accept(parameters)?;
+            (Change::Edit(Edit::Replace(replacement)), told)
+        }
+        _ => body::patch(&call.headers, &call.body, parameters)?,
     };
     // Who manages which field is known of the stored version only.
     let (change, target) = match change {
@@ -433,17 +483,19 @@ fn changed(api: &Parts, call: &Call) -> Result<(StatusCode, write::Written), Api
         Change::Edit(edit) => (Change::Edit(edit), target),
     };
     let store = store_for(api, parameters.dry_run());
-    match (&change, read::existing(&store, target)) {
+    let (code, mut written) = match (&change, read::existing(&store, target)) {
         (Change::Apply(applied), Err(_)) if target.subresource.is_none() => {
             let origin = write::created_by_apply(target, applied, parameters)?;
             let written = write::create(&store, &api.addresses, target, parameters, origin)?;
-            Ok((StatusCode::CREATED, written))
+            (StatusCode::CREATED, written)
         }
-        _ => Ok((
+        _ => (
             StatusCode::OK,
             write::change(&store, &api.addresses, target, parameters, &change)?,
-        )),
-    }
+        ),
+    };
+    written.warnings.extend(told);
+    Ok((code, written))
 }
 
 /// The store whose writes are kept, or the one whose are not.

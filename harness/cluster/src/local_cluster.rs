@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Api, ServiceAddresses};
+use crate::api::{self, Api, ServiceAddresses};
 use crate::controllers::{self, AutoscalingOptions};
 use crate::images::ImageMap;
 use crate::metrics::Metrics;
@@ -129,13 +129,7 @@ impl LocalCluster {
             metrics,
             shutdown.clone(),
         );
-        let stopped = shutdown.clone().cancelled_owned();
-        let server = axum::serve(listener, api.router()).with_graceful_shutdown(stopped);
-        tasks.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the API server failed");
-            }
-        });
+        tasks.spawn(api::serve(listener, api.router(), shutdown.clone()));
         Ok(Self {
             address,
             token,

@@ -162,6 +162,22 @@ impl Store {
         (state.list(resource, namespace), state.revision)
     }
 
+    /// All objects of a kind as they were at `revision`, if its history reaches
+    /// back to it.
+    pub(crate) fn list_at(
+        &self,
+        resource: Resource,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Result<Vec<Arc<Stored>>, Expired> {
+        self.lock().list_at(resource, namespace, revision)
+    }
+
+    /// The revision of the latest change.
+    pub(crate) fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
     /// The objects of a kind in a namespace whose labels match. Others which
     /// share none of the labels cost nothing.
     pub(crate) fn select(

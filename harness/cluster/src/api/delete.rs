@@ -7,10 +7,10 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body;
 use super::error::{ApiError, deletion_status};
 use super::request::{Parameters, Target};
 use super::versions;
-use super::write::parse_body;
 use crate::object;
 use crate::store::{DeleteOptions, Deletion, Propagation, Resource, Store, StoreError, Stored};
 
@@ -50,7 +50,7 @@ pub(super) fn parse(
 ) -> Result<Request, ApiError> {
     let options = match body {
         [] => json!({}),
-        body => parse_body(headers, body)?,
+        body => body::object(headers, body)?.value,
     };
     of_options(parameters, options)
 }

@@ -162,7 +162,7 @@ fn response_kind<'a>(
     }
 }
 
-fn subresource_verbs(part: Subresource) -> &'static [&'static str] {
+pub(super) fn subresource_verbs(part: Subresource) -> &'static [&'static str] {
     match part {
         Subresource::Status | Subresource::Scale => &["get", "patch", "update"],
         Subresource::Log => &["get"],

@@ -1,5 +1,7 @@
 //! What a client is told when a request fails: Kubernetes `Status` objects.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -32,6 +34,7 @@ pub(crate) enum ApiError {
     },
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(&'static str),
+    /// Parameters that do not go together or are unknown.
     #[error("{kind}.meta.k8s.io \"\" is invalid: {}", join(causes))]
     InvalidOptions {
         kind: &'static str,
@@ -51,6 +54,14 @@ pub(crate) enum ApiError {
         "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
     )]
     SeveralBudgets,
+    #[error("Request entity too large: limit is {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the body of the request did not come within {} s", .0.as_secs())]
+    SlowBody(Duration),
+    #[error(transparent)]
+    Expired(Expired),
+    #[error("Too large resource version: {asked}, current: {current}")]
+    FutureRevision { asked: u64, current: u64 },
     #[error("the provided continue parameter is too old to display a consistent list result: {0}")]
     ContinueExpired(#[source] Expired),
     #[error(transparent)]
@@ -96,6 +107,8 @@ impl ApiError {
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
             }
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, "Timeout"),
             Self::ApplyConflict { .. } | Self::Store(StoreError::Conflict { .. }) => {
                 (StatusCode::CONFLICT, "Conflict")
             }
@@ -107,7 +120,8 @@ impl ApiError {
             }
             Self::DisruptionBudget { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Self::SeveralBudgets => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-            Self::ContinueExpired(_) => (StatusCode::GONE, "Expired"),
+            Self::FutureRevision { .. } => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
+            Self::Expired(_) | Self::ContinueExpired(_) => (StatusCode::GONE, "Expired"),
         }
     }
 
@@ -129,6 +143,10 @@ impl ApiError {
             }),
             Self::InvalidOptions { kind, causes } => json!({
                 "name": "", "group": "meta.k8s.io", "kind": kind, "causes": causes_json(causes),
+            }),
+            Self::FutureRevision { .. } => json!({
+                "retryAfterSeconds": 1,
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             }),
             Self::ApplyConflict { causes, .. } => json!({"causes": causes_json(causes)}),
             Self::Forbidden { resource, name, .. }
@@ -163,6 +181,9 @@ impl ApiError {
             | Self::UnsupportedMediaType(_)
             | Self::SeveralBudgets
             | Self::JsonPatch(_)
+            | Self::TooLarge { .. }
+            | Self::SlowBody(_)
+            | Self::Expired(_)
             | Self::ContinueExpired(_) => json!({}),
         }
     }

@@ -7,10 +7,11 @@ use http::header;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::freshness::{self, ListFrom, Place};
 use super::request::{Filter, Parameters, Target, View};
 use super::table;
 use super::versions;
-use crate::store::{Expired, Resource, Store, StoreError, Stored};
+use crate::store::{Resource, Store, StoreError, Stored};
 use crate::{clock, object};
 
 /// An object in the wanted form.
@@ -70,7 +71,7 @@ pub(super) fn list(
     let page = page(store, target.resource, &filter, parameters)?;
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let Some(next) = page.next {
-        metadata["continue"] = next.into();
+        metadata["continue"] = next.to_string().into();
         if !filter.is_selective() {
             metadata["remainingItemCount"] = page.remaining.into();
         }
@@ -117,10 +118,10 @@ pub(super) fn rendered_list(
 
 struct Page {
     objects: Vec<Arc<Stored>>,
-    /// The revision of the first page: a watch from here misses nothing that
-    /// changed while the client was reading the others.
+    /// The revision of the first page: all of them show the objects as they
+    /// were then, and a watch from here misses nothing.
     revision: u64,
-    next: Option<String>,
+    next: Option<Place>,
     remaining: usize,
 }
 
@@ -130,30 +131,25 @@ fn page(
     filter: &Filter,
     parameters: &Parameters,
 ) -> Result<Page, ApiError> {
-    let (mut objects, current) = store.list(resource, filter.namespace.as_deref());
-    objects.retain(|object| filter.matches(object));
-    let token = Token::parse(&parameters.continue_token)?;
-    let revision = token.as_ref().map_or(current, |token| token.revision);
-    if let Some(token) = token {
-        store
-            .watch(resource, Some(revision))
-            .map_err(|expired: Expired| ApiError::ContinueExpired(expired))?;
-        objects.retain(|object| (object::namespace(object), object::name(object)) > token.place());
+    let from = freshness::of_list(parameters)?;
+    let (mut objects, revision) = as_of(store, resource, filter, &from)?;
+    if let ListFrom::Continued(place) = &from {
+        let end = (place.namespace.as_str(), place.name.as_str());
+        objects.retain(|object| (object::namespace(object), object::name(object)) > end);
     }
+    objects.retain(|object| filter.matches(object));
     let limit = match parameters.limit {
         0 => objects.len(),
         limit => limit,
     };
     let remaining = objects.len().saturating_sub(limit);
     objects.truncate(limit);
-    let next = match objects.last() {
-        Some(last) if remaining > 0 => Some(format!(
-            "{revision}/{}/{}",
-            object::namespace(last),
-            object::name(last)
-        )),
-        _ => None,
+    let place = |last: &Arc<Stored>| Place {
+        revision,
+        namespace: object::namespace(last).to_owned(),
+        name: object::name(last).to_owned(),
     };
+    let next = objects.last().filter(|_| remaining > 0).map(place);
     Ok(Page {
         objects,
         revision,
@@ -162,36 +158,31 @@ fn page(
     })
 }
 
-/// Where the next page begins; opaque to clients.
-struct Token {
-    revision: u64,
-    namespace: String,
-    name: String,
-}
-
-impl Token {
-    fn parse(text: &str) -> Result<Option<Self>, ApiError> {
-        if text.is_empty() {
-            return Ok(None);
+/// The objects in the state which a list asks for, and its revision.
+fn as_of(
+    store: &Store,
+    resource: Resource,
+    filter: &Filter,
+    from: &ListFrom,
+) -> Result<(Vec<Arc<Stored>>, u64), ApiError> {
+    let namespace = filter.namespace.as_deref();
+    let (objects, current) = store.list(resource, namespace);
+    let asked = match from {
+        ListFrom::Present(revision) | ListFrom::Exactly(revision) => *revision,
+        ListFrom::Continued(place) => place.revision,
+    };
+    if asked > current {
+        return Err(ApiError::FutureRevision { asked, current });
+    }
+    match from {
+        ListFrom::Present(_) => Ok((objects, current)),
+        ListFrom::Exactly(revision) => {
+            let past = store.list_at(resource, namespace, *revision);
+            Ok((past.map_err(ApiError::Expired)?, *revision))
         }
-        let parsed = Self::parts(text);
-        parsed
-            .map(Some)
-            .ok_or_else(|| ApiError::BadRequest("continue key is not valid".to_owned()))
-    }
-
-    fn parts(text: &str) -> Option<Self> {
-        let (revision, place) = text.split_once('/')?;
-        let (namespace, name) = place.split_once('/')?;
-        let revision = revision.parse().ok()?;
-        Some(Self {
-            revision,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
-    }
-
-    fn place(&self) -> (&str, &str) {
-        (&self.namespace, &self.name)
+        ListFrom::Continued(Place { revision, .. }) => {
+            let past = store.list_at(resource, namespace, *revision);
+            Ok((past.map_err(ApiError::ContinueExpired)?, *revision))
+        }
     }
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::ApiError;
+use crate::cause::{Cause, CauseReason};
 use crate::selector::{Selector, field::FieldSelector};
 use crate::store::{Resource, Subresource, api_version};
 
@@ -110,6 +111,7 @@ pub(crate) struct Parameters {
     pub(crate) continue_token: String,
     watch: String,
     pub(crate) resource_version: String,
+    pub(crate) resource_version_match: String,
     pub(crate) timeout_seconds: Option<u64>,
     allow_watch_bookmarks: String,
     send_initial_events: String,
@@ -145,6 +147,30 @@ impl Parameters {
             .map_err(|error| ApiError::BadRequest(format!("query: {error}")))
     }
 
+    /// Refuses values which a change must not be asked for with.
+    pub(crate) fn check_change(&self) -> Result<(), ApiError> {
+        let mut causes = Vec::new();
+        let mut check = |field: &str, value: &str, supported: &[&str]| {
+            if !value.is_empty() && !supported.contains(&value) {
+                let message = format!("{value:?}: supported values: {supported:?}");
+                causes.push(Cause::new(CauseReason::Invalid, field, message));
+            }
+        };
+        check("dryRun", &self.dry_run, &["All"]);
+        check(
+            "fieldValidation",
+            &self.field_validation,
+            &["Ignore", "Strict", "Warn"],
+        );
+        if causes.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::InvalidOptions {
+            kind: "Options",
+            causes,
+        })
+    }
+
     pub(crate) fn watch(&self) -> bool {
         is_true(&self.watch)
     }
@@ -153,8 +179,10 @@ impl Parameters {
         is_true(&self.allow_watch_bookmarks)
     }
 
-    pub(crate) fn send_initial_events(&self) -> bool {
-        is_true(&self.send_initial_events)
+    /// Whether a watch shall begin with the objects that are there, if that is said.
+    pub(crate) fn asks_for_initial_events(&self) -> Option<bool> {
+        let said = self.send_initial_events.as_str();
+        (!said.is_empty()).then(|| is_true(said))
     }
 
     pub(crate) fn dry_run(&self) -> bool {

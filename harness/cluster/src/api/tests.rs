@@ -1,3 +1,5 @@
+mod arbitrary;
+
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -14,20 +16,24 @@ use crate::subnet::Subnet;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A client which calls the API without a network.
-fn client(store: &Store) -> Client {
+fn api(store: &Store) -> Api {
     let subnet = Subnet::all_from_random().next().unwrap();
     let addresses = ServiceAddresses::new(subnet, false, OwnListeners::default());
-    let api = Api::new(
+    Api::new(
         store.clone(),
         addresses,
         "token".to_owned(),
         None,
         Metrics::new(Duration::from_secs(15)),
         CancellationToken::new(),
-    );
+    )
+}
+
+/// A client which calls the API without a network.
+fn client(store: &Store) -> Client {
     let router =
-        api.authorized_router()
+        api(store)
+            .authorized_router()
             .map_request(|request: http::Request<kube::client::Body>| {
                 request.map(axum::body::Body::new)
             });
@@ -76,4 +82,23 @@ async fn a_watcher_which_fell_behind_lists_again() {
         }
         assert!(expired, "the watcher was told that it fell behind");
     }
+}
+
+/// The state that the first page showed is forgotten: the client lists anew.
+#[tokio::test]
+async fn a_page_whose_beginning_is_forgotten_is_refused() {
+    let store = Store::with_history(4);
+    for name in ["a", "busy"] {
+        let map = json!({"metadata": {"name": name, "namespace": "default"}});
+        store.create(Resource::ConfigMaps, map).unwrap();
+    }
+    let maps: kube::Api<ConfigMap> = kube::Api::default_namespaced(client(&store));
+    let first = kube::api::ListParams::default().limit(1);
+    let page = maps.list(&first).await.unwrap();
+    let next = first.continue_token(&page.metadata.continue_.unwrap());
+    (0..9).for_each(|value| write(&store, value));
+    let Err(kube::Error::Api(status)) = maps.list(&next).await else {
+        panic!("an old page was continued");
+    };
+    assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
 }

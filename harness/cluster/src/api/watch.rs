@@ -13,6 +13,7 @@ use tokio::time::{Instant, Interval, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, expired_status};
+use super::freshness::{self, WatchFrom};
 use super::read::rendered;
 use super::request::{Filter, Parameters, Target, View};
 use super::versions;
@@ -33,13 +34,10 @@ pub(super) fn watch(
     shutdown: CancellationToken,
 ) -> Result<Response, ApiError> {
     let filter = parameters.filter(target)?;
-    let from = match parameters.resource_version.as_str() {
-        "" | "0" => None,
-        _ if parameters.send_initial_events() => None,
-        text => {
-            let invalid = || ApiError::BadRequest(format!("invalid resource version {text:?}"));
-            Some(text.parse().map_err(|_| invalid())?)
-        }
+    let from = match freshness::of_watch(&parameters)? {
+        WatchFrom::Objects => None,
+        WatchFrom::Revision(revision) => Some(revision),
+        WatchFrom::Now => Some(store.revision()),
     };
     let body = match store.watch(target.resource, from) {
         Ok(watch) => {
@@ -96,10 +94,12 @@ impl Lines {
     ) -> Self {
         let timeout = parameters
             .timeout_seconds
+            .filter(|seconds| *seconds > 0)
             .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
         let now = Instant::now();
         Self {
-            initial_bookmark_due: parameters.send_initial_events(),
+            initial_bookmark_due: parameters.asks_for_initial_events() == Some(true)
+                && parameters.allow_watch_bookmarks(),
             watch,
             definitions,
             target,

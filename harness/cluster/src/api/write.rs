@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
 use serde_json::Value;
 
 use super::admission;
-use super::apply::{self, PatchKind};
+use super::apply;
 use super::decode::decode;
 use super::error::{ApiError, Cause, CauseReason};
-use super::protobuf;
 use super::request::{Parameters, Target};
 use super::scale;
 use super::service_address::{self, PortCheck, ServiceAddresses};
@@ -21,16 +19,9 @@ use crate::object;
 use crate::patch::{self, strategic_merge};
 use crate::store::{Resource, Store, StoreError, Stored, Subresource};
 
-const JSON_PATCH: &str = "application/json-patch+json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
-const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
-const APPLY_PATCH: &str = "application/apply-patch+yaml";
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
-const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 /// Only built-in kinds have merge keys.
 const CUSTOM_PATCH_TYPES: &str =
     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-const BODY_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// A stored object, and what the client should know about it.
 #[derive(Debug)]
@@ -62,66 +53,6 @@ pub(super) enum Edit {
 pub(super) enum Origin {
     Sent(Value),
     Applied(Applied),
-}
-
-/// Reads a body as the object it describes.
-pub(super) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
-    match media_type(headers) {
-        "application/json" | "" => from_json(body),
-        "application/yaml" => from_yaml(body),
-        PROTOBUF => protobuf::decode(body).map_err(|error| {
-            ApiError::BadRequest(format!("the body in protobuf cannot be read: {error}"))
-        }),
-        _ => Err(ApiError::UnsupportedMediaType(BODY_TYPES)),
-    }
-}
-
-/// Reads the body of a PATCH.
-pub(super) fn parse_patch(headers: &HeaderMap, body: &[u8]) -> Result<Change, ApiError> {
-    match media_type(headers) {
-        JSON_PATCH => serde_json::from_slice(body)
-            .map(|patch| Change::Edit(Edit::Json(patch)))
-            .map_err(|error| ApiError::BadRequest(format!("the body is no JSON patch: {error}"))),
-        MERGE_PATCH => from_json(body).map(|patch| Change::Edit(Edit::Merge(patch))),
-        STRATEGIC_PATCH => from_json(body).map(|patch| Change::Edit(Edit::Strategic(patch))),
-        APPLY_PATCH => from_yaml(body).map(Change::Apply),
-        _ => Err(ApiError::UnsupportedMediaType(PATCH_TYPES)),
-    }
-}
-
-/// Whether a PATCH is one of server-side apply.
-pub(super) fn patch_kind(headers: &HeaderMap) -> PatchKind {
-    match media_type(headers) {
-        APPLY_PATCH => PatchKind::Apply,
-        _ => PatchKind::Other,
-    }
-}
-
-fn media_type(headers: &HeaderMap) -> &str {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
-}
-
-fn from_json(body: &[u8]) -> Result<Value, ApiError> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| ApiError::BadRequest(format!("the body is no JSON: {error}")))?;
-    map_only(value)
-}
-
-fn from_yaml(body: &[u8]) -> Result<Value, ApiError> {
-    let value: Value = serde_saphyr::from_slice(body)
-        .map_err(|error| ApiError::BadRequest(format!("the body is no YAML: {error}")))?;
-    map_only(value)
-}
-
-fn map_only(value: Value) -> Result<Value, ApiError> {
-    if value.is_object() {
-        return Ok(value);
-    }
-    Err(ApiError::BadRequest("the body is no object".to_owned()))
 }
 
 /// Stores a new object.
@@ -282,14 +213,9 @@ fn check_managers(resource: Resource, object: &Value) -> Result<(), ApiError> {
 fn perform(edit: &Edit, object: &mut Value, name: &str) -> Result<(), ApiError> {
     match edit {
         Edit::Replace(replacement) => {
-            let given = object::name(replacement);
-            if !given.is_empty() && given != name {
-                let message = format!(
-                    "the name of the object ({given}) does not match the name on the URL ({name})"
-                );
-                return Err(ApiError::BadRequest(message));
-            }
+            check_same_name(name, object::name(replacement))?;
             *object = replacement.clone();
+            check_shape(object)?;
             object["metadata"]["name"] = name.into();
         }
         Edit::Json(patch) => {
@@ -304,7 +230,20 @@ fn perform(edit: &Edit, object: &mut Value, name: &str) -> Result<(), ApiError> 
     Ok(())
 }
 
+/// Whatever is written must be a map with a map of metadata.
+fn check_shape(object: &Value) -> Result<(), ApiError> {
+    let metadata = object.get("metadata");
+    if object.is_object()
+        && metadata.is_none_or(|metadata| metadata.is_object() || metadata.is_null())
+    {
+        return Ok(());
+    }
+    let message = "the object and its metadata must be maps";
+    Err(ApiError::BadRequest(message.to_owned()))
+}
+
 fn set_namespace(target: &Target, object: &mut Value) -> Result<(), ApiError> {
+    check_shape(object)?;
     let Some(namespace) = &target.namespace else {
         return Ok(());
     };
@@ -349,12 +288,23 @@ fn typed(
 
 fn check_identity(resource: Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
     check_version(resource, before, wanted)?;
+    check_same_name(object::name(before), object::name(wanted))?;
     let uid = object::uid(wanted);
     if !uid.is_empty() && uid != object::uid(before) {
         let reason = format!("the uid is {}, not {uid}", object::uid(before));
         return Err(conflict(resource, before, reason));
     }
     Ok(())
+}
+
+/// A name that is given must be the one on the URL.
+fn check_same_name(name: &str, given: &str) -> Result<(), ApiError> {
+    if given.is_empty() || given == name {
+        return Ok(());
+    }
+    Err(ApiError::BadRequest(format!(
+        "the name of the object ({given}) does not match the name on the URL ({name})"
+    )))
 }
 
 fn check_version(resource: Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {

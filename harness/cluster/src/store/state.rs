@@ -83,6 +83,39 @@ impl State {
         objects
     }
 
+    /// All objects of a kind as they were at a revision: those of today, with
+    /// what has happened since undone.
+    pub(super) fn list_at(
+        &self,
+        resource: Resource,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Result<Vec<Arc<Stored>>, Expired> {
+        self.check_reachable(resource, revision)?;
+        let Some(kind) = self.kinds.get(&resource) else {
+            return Ok(Vec::new());
+        };
+        let place = |object: &Value| {
+            let (namespace, name) = (object::namespace(object), object::name(object));
+            (namespace.to_owned(), name.to_owned())
+        };
+        let present = self.list(resource, namespace).into_iter();
+        let mut objects: BTreeMap<_, _> = present.map(|object| (place(&object), object)).collect();
+        let here = |event: &&Event| {
+            namespace.is_none_or(|namespace| namespace == object::namespace(&event.object))
+        };
+        let events = kind.history.iter().rev();
+        let later = events.take_while(|event| event.revision > revision);
+        for event in later.filter(here) {
+            let place = place(&event.object);
+            match &event.previous {
+                Some(previous) => objects.insert(place, Arc::clone(previous)),
+                None => objects.remove(&place),
+            };
+        }
+        Ok(objects.into_values().collect())
+    }
+
     /// The objects in a namespace whose labels match.
     pub(super) fn select(
         &self,

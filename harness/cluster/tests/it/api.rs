@@ -159,6 +159,46 @@ async fn selectors_choose_and_pages_are_complete() {
     test.cluster.shutdown().await;
 }
 
+/// What changes between two pages does not show in the second.
+#[tokio::test]
+async fn pages_show_the_same_moment() {
+    let test = TestCluster::start().await;
+    let maps: Api<ConfigMap> = test.api();
+    let create = async |name: &str| {
+        maps.create(&PostParams::default(), &config_map(name, "x"))
+            .await
+            .unwrap()
+    };
+    for name in ["a", "b", "c", "d"] {
+        create(name).await;
+    }
+    let names = |list: &kube::core::ObjectList<ConfigMap>| {
+        let names: Vec<_> = list.iter().map(ResourceExt::name_any).collect();
+        names.join("")
+    };
+    let first = maps.list(&ListParams::default().limit(2)).await.unwrap();
+    assert_eq!(names(&first), "ab");
+    assert_eq!(first.metadata.remaining_item_count, Some(2));
+    maps.delete("c", &DeleteParams::default()).await.unwrap();
+    create("e").await;
+    let token = first.metadata.continue_.unwrap();
+    let second = ListParams::default().limit(2).continue_token(&token);
+    let second = maps.list(&second).await.unwrap();
+    assert_eq!(names(&second), "cd");
+    let version = first.metadata.resource_version.unwrap();
+    assert_eq!(second.metadata.resource_version.as_ref(), Some(&version));
+    let then = ListParams::default()
+        .at(&version)
+        .matching(kube::api::VersionMatch::Exact);
+    assert_eq!(names(&maps.list(&then).await.unwrap()), "abcd");
+    let now = maps
+        .list(&ListParams::default().at(&version))
+        .await
+        .unwrap();
+    assert_eq!(names(&now), "abde");
+    test.cluster.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_watch_with_a_selector_sees_objects_enter_and_leave() {
     let test = TestCluster::start().await;

@@ -36,12 +36,18 @@ impl Kubectl {
         None
     }
 
+    /// Puts a file where kubectl is run.
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.home.path().join(name), content).unwrap();
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
         command
             .args(arguments)
             .env("KUBECONFIG", self.home.path().join("kubeconfig"))
             .env("HOME", self.home.path())
+            .current_dir(self.home.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command

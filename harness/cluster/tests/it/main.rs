@@ -5,6 +5,7 @@
 mod api;
 mod apply;
 mod autoscalers;
+mod bad_input;
 mod cluster;
 mod custom;
 mod eviction;
