@@ -5,6 +5,8 @@
 //! is exchanged for one more in the count. The index of a success needs no such care: noting it
 //! twice changes nothing.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::batch::v1::{JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -52,12 +54,9 @@ impl Ended {
     }
 
     /// Counts for good those whose finalizer is gone.
-    fn settle(&mut self, pods: &[&Pod]) {
+    fn settle(&mut self, tracked: &BTreeSet<&str>) {
         let before = self.noted.len();
-        self.noted.retain(|noted| {
-            let mut kept = pods.iter().filter(|pod| is_tracked(pod));
-            kept.any(|pod| uid(pod) == noted)
-        });
+        self.noted.retain(|noted| tracked.contains(noted.as_str()));
         self.counted += before - self.noted.len();
     }
 }
@@ -84,8 +83,10 @@ impl<'a> Tally<'a> {
             untrack: Vec::new(),
             news: Vec::new(),
         };
-        tally.succeeded.settle(pods);
-        tally.failed.settle(pods);
+        let tracked = pods.iter().filter(|pod| is_tracked(pod));
+        let tracked = tracked.map(|pod| uid(pod)).collect();
+        tally.succeeded.settle(&tracked);
+        tally.failed.settle(&tracked);
         for pod in pods.iter().filter(|pod| is_tracked(pod)) {
             if tally.is_noted(pod) {
                 tally.untrack.push(PodRef::to(pod));
@@ -102,9 +103,10 @@ impl<'a> Tally<'a> {
 
     /// Counts what has not ended as failed, as the Job ends; not what was discarded.
     pub(super) fn count_rest_as_failed(&mut self, discarded: &[PodRef], now: Timestamp) {
+        let known = self.untrack.iter().chain(discarded);
+        let known: BTreeSet<String> = known.map(|pod| pod.uid.clone()).collect();
         for pod in self.pods.iter().filter(|pod| is_tracked(pod)) {
-            let mut known = self.untrack.iter().chain(discarded);
-            if known.all(|known| known.uid != uid(pod)) {
+            if !known.contains(uid(pod)) {
                 self.note_failure(pod, now);
             }
         }
