@@ -19,6 +19,7 @@ mod object;
 mod patch;
 pub mod pod_shim;
 mod proxy;
+mod quality_of_service;
 mod quantity;
 mod selector;
 mod store;

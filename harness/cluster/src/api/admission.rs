@@ -8,7 +8,6 @@ mod defaults;
 mod disruption_budget;
 mod job;
 mod pod_checks;
-mod quality_of_service;
 mod warnings;
 
 use serde_json::{Value, json};
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use super::error::{ApiError, Cause, CauseReason};
 use crate::custom::definition;
 use crate::object;
+use crate::quality_of_service;
 use crate::store::{Resource, Subresource, random_uid};
 pub(super) use defaults::set_defaults;
 pub(super) use warnings::warnings;

@@ -27,7 +27,7 @@ use crate::selector::Selector;
 use crate::store::{
     DeleteOptions, Event, EventKind, Key, Kinds, Propagation, Resource, Store, StoreError,
 };
-use crate::{clock, object};
+use crate::{clock, object, quality_of_service};
 
 /// The variable that tells a program its index.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
@@ -314,6 +314,7 @@ fn new_pod(job: &Job, shape: &Shape, index: Option<u32>) -> Value {
     let template = job.spec.as_ref().map(|spec| spec.template.clone());
     let template = template.unwrap_or_default();
     let metadata = template.metadata.unwrap_or_default();
+    let spec = serde_json::to_value(&template.spec).unwrap_or_default();
     let mut pod = json!({
         "metadata": {
             "generateName": name_prefix(job, index),
@@ -323,8 +324,8 @@ fn new_pod(job: &Job, shape: &Shape, index: Option<u32>) -> Value {
             "finalizers": metadata.finalizers.unwrap_or_default(),
             "ownerReferences": [controller_reference(Resource::Jobs, &job.metadata)],
         },
-        "spec": template.spec,
-        "status": {"phase": "Pending", "qosClass": "BestEffort"},
+        "spec": spec,
+        "status": {"phase": "Pending", "qosClass": quality_of_service::class_of(&spec)},
     });
     track(&mut pod);
     if let Some(index) = index.filter(|_| shape.indexed) {

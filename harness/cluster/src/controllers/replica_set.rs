@@ -16,7 +16,7 @@ use super::{Controller, concerned};
 use crate::events::{Recorder, Severity};
 use crate::selector::Selector;
 use crate::store::{DeleteOptions, Event, Key, Kinds, Resource, Store, StoreError, Stored};
-use crate::{clock, object};
+use crate::{clock, object, quality_of_service};
 
 const NAME: &str = "replicaset-controller";
 
@@ -324,6 +324,7 @@ fn new_pod(set: &ReplicaSet) -> Value {
         .and_then(|spec| spec.template.clone())
         .unwrap_or_default();
     let metadata = template.metadata.unwrap_or_default();
+    let spec = serde_json::to_value(&template.spec).unwrap_or_default();
     json!({
         "metadata": {
             "generateName": format!("{}-", set.metadata.name.as_deref().unwrap_or_default()),
@@ -332,8 +333,8 @@ fn new_pod(set: &ReplicaSet) -> Value {
             "annotations": metadata.annotations.unwrap_or_default(),
             "ownerReferences": [controller_reference(Resource::ReplicaSets, &set.metadata)],
         },
-        "spec": template.spec,
-        "status": {"phase": "Pending", "qosClass": "BestEffort"},
+        "spec": spec,
+        "status": {"phase": "Pending", "qosClass": quality_of_service::class_of(&spec)},
     })
 }
 

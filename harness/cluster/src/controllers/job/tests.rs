@@ -356,6 +356,17 @@ fn a_pod_of_an_indexed_job_knows_its_index() {
 }
 
 #[test]
+fn a_pod_is_of_the_class_its_requests_give_it() {
+    let some = json!({"cpu": "100m", "memory": "64Mi"});
+    let container =
+        json!({"name": "c", "image": "i", "resources": {"limits": some, "requests": some}});
+    let spec = json!({"template": {"spec": {"containers": [container]}}});
+    let pod = Stage::with(&spec).active().pop().unwrap();
+    let class = pod.status.unwrap().qos_class;
+    assert_eq!(class.as_deref(), Some("Guaranteed"));
+}
+
+#[test]
 fn names_leave_room_for_a_host_name() {
     let mut job = Stage::with(&json!({})).job();
     assert_eq!(name_prefix(&job, None), "sums-");

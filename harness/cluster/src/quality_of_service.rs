@@ -6,7 +6,7 @@ use crate::object;
 
 /// Decides by the requests and limits of CPU and memory. What is limited but not requested counts as
 /// requested.
-pub(super) fn class_of(spec: &Value) -> &'static str {
+pub(crate) fn class_of(spec: &Value) -> &'static str {
     let containers: Vec<&Value> = ["initContainers", "containers"]
         .into_iter()
         .flat_map(|list| spec[list].as_array().into_iter().flatten())
