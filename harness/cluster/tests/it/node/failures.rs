@@ -220,3 +220,83 @@ async fn two_pods_cannot_share_a_port_unnoticed() {
     assert_eq!(ended.reason.as_deref(), Some("SharedListener"));
     stage.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_init_container_that_fails_is_tried_again_unless_it_may_not() {
+    let stage = Stage::new().await;
+    let spec = |policy: &str| {
+        json!({
+            "restartPolicy": policy,
+            "initContainers": [{"name": "i", "image": "shell", "args": ["-c", "exit 3"]}],
+        })
+    };
+    let init = |pod: &Pod| {
+        let status = pod.status.clone().unwrap_or_default();
+        status.init_container_statuses.unwrap_or_default().pop()
+    };
+    stage
+        .create::<Pod>(pod("again", &json!({}), &spec("Always")))
+        .await;
+    let looping = stage
+        .until("again", move |pod: Option<&Pod>| {
+            pod.and_then(init)
+                .is_some_and(|status| waits_for(&status, "CrashLoopBackOff"))
+        })
+        .await;
+    assert_eq!(phase(&looping), "Pending");
+    assert_eq!(init(&looping).unwrap().restart_count, 1);
+    assert!(waits_for(container(&looping).unwrap(), "PodInitializing"));
+
+    stage
+        .create::<Pod>(pod("once", &json!({}), &spec("Never")))
+        .await;
+    let failed = |pod: Option<&Pod>| pod.is_some_and(|pod| phase(pod) == "Failed");
+    let failed = stage.until("once", failed).await;
+    assert_eq!(init(&failed).unwrap().restart_count, 0);
+    assert!(waits_for(container(&failed).unwrap(), "PodInitializing"));
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_failed_post_start_hook_ends_the_container() {
+    let stage = Stage::new().await;
+    let hooked = json!({
+        "env": env(&[("ON_SIGTERM", "exit")]),
+        "lifecycle": {"postStart": {"exec": {"command": ["false"]}}},
+    });
+    stage.create::<Pod>(pod("app", &hooked, &json!({}))).await;
+    stage.event("app", "FailedPostStartHook").await;
+    let restarted = |pod: Option<&Pod>| {
+        let status = pod.and_then(container);
+        status.is_some_and(|status| status.restart_count > 0)
+    };
+    let pod = stage.until("app", restarted).await;
+    assert!(!container(&pod).unwrap().ready);
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_probe_may_have_a_grace_period_of_its_own() {
+    let stage = Stage::new().await;
+    let probing = json!({
+        "env": env(&[("ON_SIGTERM", "ignore")]),
+        "livenessProbe": {
+            "exec": {"command": ["false"]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+            "timeoutSeconds": 60,
+            "terminationGracePeriodSeconds": 1,
+        },
+    });
+    let patient = json!({"terminationGracePeriodSeconds": 600});
+    stage.create::<Pod>(pod("app", &probing, &patient)).await;
+    let killed = |pod: Option<&Pod>| {
+        let state = pod
+            .and_then(container)
+            .and_then(|status| status.last_state.clone());
+        let ended = state.and_then(|state| state.terminated);
+        ended.is_some_and(|ended| ended.exit_code == 137)
+    };
+    stage.until("app", killed).await;
+    stage.shutdown().await;
+}
