@@ -133,7 +133,8 @@ async fn conclude(pod: &PodContext, view: &mut PodView, wishes: &mut watch::Rece
 /// When the pod has run for as long as it may.
 fn active_deadline(pod: &PodContext) -> Option<Instant> {
     let seconds = pod.pod.spec.as_ref()?.active_deadline_seconds?;
-    Some(pod.added + Duration::from_secs(u64::try_from(seconds).ok()?))
+    let seconds = u64::try_from(seconds).ok()?;
+    pod.added.checked_add(Duration::from_secs(seconds))
 }
 
 async fn reached(deadline: Option<Instant>) {

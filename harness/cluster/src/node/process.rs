@@ -101,22 +101,12 @@ impl Shim {
 
     /// Starts a container's program. Returns once it runs.
     pub(crate) async fn run(&self, launch: &Launch) -> Result<Running, StartError> {
-        let mut command = self.command(Verb::Run);
-        let mark = self.mark_of_container();
-        if let Some(mark) = &mark {
-            command.env(CONTAINER_ID, mark);
-        }
-        let mut running = self.start(command, launch).await?;
-        running.exit.orphans = mark.map(|mark| Orphans {
-            group: running.control.program(),
-            variable: format!("{CONTAINER_ID}={mark}"),
-        });
-        Ok(running)
+        self.start(self.command(Verb::Run), launch).await
     }
 
-    /// By what the processes of a container can be told from others, where the kernel does not
-    /// keep them apart.
-    fn mark_of_container(&self) -> Option<String> {
+    /// By what the processes below a shim can be told from others, where the kernel does not keep
+    /// them apart.
+    fn mark(&self) -> Option<String> {
         match self.isolation {
             Isolation::PidNamespace => None,
             Isolation::ProcessGroup => Some(format!("{:032x}", rand::rng().random::<u128>())),
@@ -155,10 +145,12 @@ impl Shim {
         let broken = |source| self.broken(source);
         let (own_end, shim_end) = StdUnixStream::pair().map_err(broken)?;
         own_end.set_nonblocking(true).map_err(broken)?;
+        let mark = self.mark();
         command
             .arg(&launch.program)
             .args(&launch.arguments)
             .envs(&launch.environment)
+            .envs(mark.iter().map(|mark| (CONTAINER_ID, mark)))
             .current_dir(&launch.directory)
             // A Ctrl-C at the terminal is for the cluster, not for its pods.
             .process_group(0)
@@ -181,7 +173,10 @@ impl Shim {
             },
             exit: Exit {
                 shim: child,
-                orphans: None,
+                orphans: mark.map(|mark| Orphans {
+                    group: program,
+                    variable: format!("{CONTAINER_ID}={mark}"),
+                }),
             },
             stdout,
             stderr,

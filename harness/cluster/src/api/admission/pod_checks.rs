@@ -95,12 +95,21 @@ pub(super) fn check_pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) 
 }
 
 fn check_times(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
-    for (field, least) in [
-        ("terminationGracePeriodSeconds", 0),
-        ("activeDeadlineSeconds", 1),
+    let longest = i64::from(i32::MAX);
+    for (field, allowed) in [
+        ("terminationGracePeriodSeconds", 0..=i64::MAX),
+        ("activeDeadlineSeconds", 1..=longest),
     ] {
-        if spec[field].as_i64().is_some_and(|seconds| seconds < least) {
-            let message = format!("{}: must be greater than or equal to {least}", spec[field]);
+        if spec[field]
+            .as_i64()
+            .is_some_and(|seconds| !allowed.contains(&seconds))
+        {
+            let message = format!(
+                "{}: must be between {} and {}, inclusive",
+                spec[field],
+                allowed.start(),
+                allowed.end()
+            );
             causes.push(Cause::new(
                 CauseReason::Invalid,
                 format!("{path}.{field}"),

@@ -289,6 +289,7 @@ fn times_and_policies_of_pods_are_checked() {
     );
     for (field, value) in [
         ("activeDeadlineSeconds", json!(0)),
+        ("activeDeadlineSeconds", json!(1_i64 << 31)),
         ("terminationGracePeriodSeconds", json!(-1)),
         ("restartPolicy", json!("Sometimes")),
     ] {

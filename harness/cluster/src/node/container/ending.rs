@@ -13,6 +13,9 @@ use crate::node::process::Control;
 /// What a container gets after its hook, however little time the hook has left.
 const SHORTEST_GRACE: Duration = Duration::from_secs(2);
 
+/// No clock counts further than this; the API accepts any number of seconds.
+const LONGEST_GRACE: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// A container on its way out.
 pub(super) struct Ending {
     latest: watch::Sender<Instant>,
@@ -27,6 +30,7 @@ impl Ending {
         hook: Option<Hook>,
         hook_failed: impl FnOnce(String) + Send + 'static,
     ) -> Self {
+        let grace = grace.min(LONGEST_GRACE);
         let (latest, shortened) = watch::channel(Instant::now() + grace);
         let steps = async move {
             let begun = Instant::now();
@@ -51,7 +55,7 @@ impl Ending {
 
     /// A later request can only shorten the time that is left.
     pub(super) fn shorten(&self, grace: Duration) {
-        let wanted = Instant::now() + grace;
+        let wanted = Instant::now() + grace.min(LONGEST_GRACE);
         self.latest.send_if_modified(|latest| {
             let shorter = wanted < *latest;
             *latest = wanted.min(*latest);
@@ -90,5 +94,18 @@ async fn wait_to_kill(mut kill_at: Instant, mut shortened: watch::Receiver<Insta
                 kill_at = kill_at.min((*shortened.borrow_and_update()).max(floor));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_moment_moved_forward_is_reached() {
+        let (moment, latest) = watch::channel(Instant::now() + LONGEST_GRACE);
+        let waiting = tokio::spawn(reached(latest));
+        moment.send_replace(Instant::now());
+        waiting.await.unwrap();
     }
 }

@@ -14,6 +14,9 @@ use super::stage::{
     Connection, DEADLINE, Stage, address, deployment, env, exit_code, is_ready, phase, pod,
 };
 
+/// What the API accepts at most, in seconds.
+const LONGEST_GRACE: u64 = i64::MAX.unsigned_abs();
+
 /// A pod that can be ended within `grace` seconds, and that listens.
 async fn running(stage: &Stage, on_sigterm: &str, grace: u64, lifecycle: Value) -> Pod {
     let container = json!({"env": env(&[("ON_SIGTERM", on_sigterm)]), "lifecycle": lifecycle});
@@ -42,7 +45,7 @@ async fn a_program_without_a_handler_ignores_sigterm_as_pid_one_does() {
 #[tokio::test]
 async fn a_handler_that_exits_ends_the_pod_well() {
     let stage = Stage::new().await;
-    running(&stage, "exit", 60, json!({})).await;
+    running(&stage, "exit", LONGEST_GRACE, json!({})).await;
     let asked = Instant::now();
     let last = stage.delete_pod("app").await;
     assert!(
