@@ -8,6 +8,7 @@
 //! ```
 
 mod limits;
+mod metric;
 mod options;
 mod plan;
 mod replicas;

@@ -117,6 +117,10 @@ fn check_metric(metric: &Value, path: &str, causes: &mut Vec<Cause>) {
             ));
         }
     }
+    check_source(metric, source_name, path, causes);
+}
+
+fn check_source(metric: &Value, source_name: &str, path: &str, causes: &mut Vec<Cause>) {
     let source = &metric[source_name];
     let path = format!("{path}.{source_name}");
     if !source.is_object() {

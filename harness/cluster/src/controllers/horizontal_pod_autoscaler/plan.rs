@@ -5,23 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::autoscaling::v2::{
-    ContainerResourceMetricStatus, HPAScalingRules, HorizontalPodAutoscaler,
-    HorizontalPodAutoscalerBehavior, HorizontalPodAutoscalerCondition,
-    HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
-    ResourceMetricStatus,
+    HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerBehavior,
+    HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerStatus,
 };
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as QuantityText;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::AutoscalingOptions;
 use super::limits::{History, Limited, Range, Stabilized, seconds};
-use super::replicas::{Measured, Metric, Proposal, Target, propose};
+use super::metric::{Failure, Recommendation, evaluate};
+use super::replicas::Measured;
 use crate::clock;
 use crate::events::Severity;
 use crate::metrics::PodSample;
-use crate::quantity::Quantity;
 
 /// What an autoscaler sees.
 #[derive(Debug)]
@@ -69,13 +66,6 @@ pub(super) struct Note {
     pub(super) message: String,
 }
 
-/// What all metrics together ask for.
-struct Recommendation {
-    replicas: i32,
-    /// The metric that asks for it.
-    metric: String,
-}
-
 /// Decides. The history is what this autoscaler recommended and did so far.
 pub(super) fn plan(situation: &Situation<'_>, history: &mut History) -> Plan {
     let mut plan = Plan {
@@ -116,41 +106,8 @@ pub(super) fn plan(situation: &Situation<'_>, history: &mut History) -> Plan {
         max: spec.as_ref().map_or(current, |spec| spec.max_replicas),
     };
     plan.status.current_replicas = Some(current);
-    let (desired, reason) = if current == 0 && range.min != 0 {
-        let text = "scaling is disabled since the replica count of the target is zero";
-        plan.set(
-            "ScalingActive",
-            false,
-            ("ScalingDisabled", text),
-            situation.now,
-        );
-        plan.status.current_metrics = None;
-        (0, String::new())
-    } else if current > range.max {
-        plan.status.current_metrics = None;
-        (
-            range.max,
-            "Current number of replicas above Spec.MaxReplicas".to_owned(),
-        )
-    } else if current < range.min {
-        plan.status.current_metrics = None;
-        (
-            range.min,
-            "Current number of replicas below Spec.MinReplicas".to_owned(),
-        )
-    } else {
-        let Some(recommended) = plan.recommend(situation, current) else {
-            return plan;
-        };
-        let reason = if recommended.replicas > current {
-            format!("{} above target", recommended.metric)
-        } else {
-            "All metrics below target".to_owned()
-        };
-        (
-            plan.normalize(situation, history, range, recommended.replicas),
-            reason,
-        )
+    let Some((desired, reason)) = plan.desired(situation, history, range) else {
+        return plan;
     };
     plan.status.desired_replicas = desired;
     plan.rescale = (desired != current).then_some(Rescale {
@@ -194,6 +151,39 @@ impl Plan {
         }
     }
 
+    /// How many replicas there should be, and why; `None` when that cannot be told.
+    fn desired(
+        &mut self,
+        situation: &Situation<'_>,
+        history: &mut History,
+        range: Range,
+    ) -> Option<(i32, String)> {
+        let Range { current, min, max } = range;
+        if current == 0 && min != 0 {
+            let text = "scaling is disabled since the replica count of the target is zero";
+            let disabled = ("ScalingDisabled", text);
+            self.set("ScalingActive", false, disabled, situation.now);
+            self.status.current_metrics = None;
+            return Some((0, String::new()));
+        }
+        let outside = [
+            (current > max, max, "above Spec.MaxReplicas"),
+            (current < min, min, "below Spec.MinReplicas"),
+        ];
+        if let Some((_, bound, words)) = outside.into_iter().find(|(outside, ..)| *outside) {
+            self.status.current_metrics = None;
+            return Some((bound, format!("Current number of replicas {words}")));
+        }
+        let recommended = self.recommend(situation, current)?;
+        let reason = if recommended.replicas > current {
+            format!("{} above target", recommended.metric)
+        } else {
+            "All metrics below target".to_owned()
+        };
+        let replicas = self.normalize(situation, history, range, recommended.replicas);
+        Some((replicas, reason))
+    }
+
     /// What the metrics ask for; `None`, and why, when they do not allow a decision.
     fn recommend(&mut self, situation: &Situation<'_>, current: i32) -> Option<Recommendation> {
         let pods = match &situation.pods {
@@ -218,56 +208,33 @@ impl Plan {
             now: situation.now,
         };
         let spec = situation.autoscaler.spec.as_ref();
-        let metrics = spec
-            .and_then(|spec| spec.metrics.as_deref())
-            .unwrap_or_default();
-        let mut highest: Option<Recommendation> = None;
-        let mut statuses = Vec::new();
-        let mut failures = Vec::new();
-        for spec in metrics {
-            match evaluate(spec, &measured, current) {
-                Ok((status, recommended)) => {
-                    statuses.push(status);
-                    let is_higher =
-                        |highest: &Recommendation| recommended.replicas > highest.replicas;
-                    if highest.as_ref().is_none_or(is_higher) {
-                        highest = Some(recommended);
-                    }
-                }
-                Err((reason, error)) => {
-                    // Keeps its place among the others.
-                    statuses.push(MetricStatus::default());
-                    self.warn(reason, error.clone());
-                    failures.push((reason, error));
-                }
-            }
+        let metrics = spec.and_then(|spec| spec.metrics.as_deref());
+        let verdict = evaluate(metrics.unwrap_or_default(), &measured, current);
+        for failure in &verdict.failures {
+            self.warn(failure.reason, failure.error.clone());
         }
-        self.status.current_metrics = Some(statuses);
-        let down = highest
-            .as_ref()
-            .is_none_or(|highest| highest.replicas < current);
-        if let Some((reason, error)) = failures.first().filter(|_| down) {
+        let highest = verdict
+            .highest
+            .filter(|highest| verdict.failures.is_empty() || highest.replicas >= current);
+        let failed = verdict.failures.first().filter(|_| highest.is_none());
+        if let Some(Failure { reason, error }) = failed {
             let text = format!("the HPA was unable to compute the replica count: {error}");
             self.set("ScalingActive", false, (reason, &text), situation.now);
             let message = format!(
                 "invalid metrics ({} invalid out of {}), first error is: {error}",
-                failures.len(),
-                metrics.len()
+                verdict.failures.len(),
+                verdict.statuses.len()
             );
             self.warn("FailedComputeMetricsReplicas", message);
-            return None;
         }
+        self.status.current_metrics = Some(verdict.statuses);
         let recommended = highest?;
         let text = format!(
             "the HPA was able to successfully calculate a replica count from {}",
             recommended.metric
         );
-        self.set(
-            "ScalingActive",
-            true,
-            ("ValidMetricFound", &text),
-            situation.now,
-        );
+        let found = ("ValidMetricFound", text.as_str());
+        self.set("ScalingActive", true, found, situation.now);
         Some(recommended)
     }
 
@@ -373,90 +340,6 @@ pub(super) fn longest_period(autoscaler: &HorizontalPodAutoscaler) -> Option<Dur
         .into_iter()
         .flat_map(|rules| rules.policies.iter().flatten());
     policies.map(|policy| seconds(policy.period_seconds)).max()
-}
-
-/// What one metric says and asks for, or the reason and the text of its failure.
-fn evaluate(
-    spec: &MetricSpec,
-    measured: &Measured<'_>,
-    current: i32,
-) -> Result<(MetricStatus, Recommendation), (&'static str, String)> {
-    let failed = match spec.container_resource {
-        Some(_) => "FailedGetContainerResourceMetric",
-        None => "FailedGetResourceMetric",
-    };
-    let (resource, container, target) = match (&spec.resource, &spec.container_resource) {
-        (Some(source), _) => (&source.name, None, &source.target),
-        (None, Some(source)) => (&source.name, Some(&source.container), &source.target),
-        (None, None) => {
-            return Err((
-                failed,
-                format!("unknown metric source type {:?}", spec.type_),
-            ));
-        }
-    };
-    let Some(target) = wanted(target) else {
-        let text = "invalid resource metric source: neither an average utilization target nor an average value (usage) target was set";
-        return Err((failed, text.to_owned()));
-    };
-    let (figure, name) = match target {
-        Target::Utilization(_) => (
-            "utilization",
-            format!("{resource} resource utilization (percentage of request)"),
-        ),
-        Target::AverageMilli(_) => ("usage", format!("{resource} resource")),
-    };
-    let metric = Metric {
-        resource,
-        container: container.map(String::as_str),
-        target,
-    };
-    let proposal = propose(metric, measured, current).map_err(|error| {
-        (
-            failed,
-            format!("failed to get {resource} {figure}: {error}"),
-        )
-    })?;
-    let recommendation = Recommendation {
-        replicas: proposal.replicas,
-        metric: name,
-    };
-    Ok((metric_status(spec, proposal), recommendation))
-}
-
-fn wanted(target: &MetricTarget) -> Option<Target> {
-    match &target.average_value {
-        Some(QuantityText(text)) => {
-            Quantity::parse(text).map(|value| Target::AverageMilli(value.milli()))
-        }
-        None => target.average_utilization.map(Target::Utilization),
-    }
-}
-
-fn metric_status(spec: &MetricSpec, proposal: Proposal) -> MetricStatus {
-    let current = MetricValueStatus {
-        average_utilization: proposal.utilization,
-        average_value: Some(QuantityText(
-            Quantity::of_milli(proposal.average_milli).to_string(),
-        )),
-        value: None,
-    };
-    let resource = spec.resource.as_ref().map(|source| ResourceMetricStatus {
-        name: source.name.clone(),
-        current: current.clone(),
-    });
-    let container = spec.container_resource.as_ref();
-    let container_resource = container.map(|source| ContainerResourceMetricStatus {
-        name: source.name.clone(),
-        container: source.container.clone(),
-        current: current.clone(),
-    });
-    MetricStatus {
-        type_: spec.type_.clone(),
-        resource,
-        container_resource,
-        ..MetricStatus::default()
-    }
 }
 
 #[cfg(test)]
