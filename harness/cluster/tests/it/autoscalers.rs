@@ -12,6 +12,7 @@ use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 use crate::cluster::{DEADLINE, TestCluster, deployment, typed};
+use crate::custom::{Trouble, install, trouble};
 use crate::kubectl::Kubectl;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
@@ -153,6 +154,31 @@ async fn metrics_can_be_read_only() {
     test.cluster.shutdown().await;
 }
 
+/// A cluster whose autoscalers decide soon.
+async fn hurried() -> TestCluster {
+    TestCluster::with(Options {
+        autoscaling: AutoscalingOptions {
+            sync_period: Duration::from_millis(200),
+            ..AutoscalingOptions::default()
+        },
+        ..Options::default()
+    })
+    .await
+}
+
+/// Waits until the autoscaler says this.
+async fn until(test: &TestCluster, type_: &str, status: &str, reason: &str) {
+    let reached = |found: Option<&v2::HorizontalPodAutoscaler>| {
+        let condition = found.and_then(|found| condition(found, type_));
+        condition.is_some_and(|(is, why)| (is.as_str(), why.as_str()) == (status, reason))
+    };
+    let waiting = await_condition(test.api::<v2::HorizontalPodAutoscaler>(), "web", reached);
+    let reached = tokio::time::timeout(DEADLINE, waiting).await;
+    reached
+        .expect("the autoscaler did not say so in time")
+        .unwrap();
+}
+
 /// The autoscaler's condition of this type: status and reason.
 fn condition(autoscaler: &v2::HorizontalPodAutoscaler, type_: &str) -> Option<(String, String)> {
     let conditions = autoscaler.status.as_ref()?.conditions.as_ref()?;
@@ -162,14 +188,7 @@ fn condition(autoscaler: &v2::HorizontalPodAutoscaler, type_: &str) -> Option<(S
 
 #[tokio::test]
 async fn an_autoscaler_without_measurements_says_so() {
-    let test = TestCluster::with(Options {
-        autoscaling: AutoscalingOptions {
-            sync_period: Duration::from_millis(200),
-            ..AutoscalingOptions::default()
-        },
-        ..Options::default()
-    })
-    .await;
+    let test = hurried().await;
     let emulations = test.cluster.emulations().join("\n");
     assert!(
         emulations.contains("sync period 200ms instead of 15s"),
@@ -179,17 +198,7 @@ async fn an_autoscaler_without_measurements_says_so() {
     new.create(&PostParams::default(), &typed(autoscaler("v2", &json!({}))))
         .await
         .unwrap();
-    let until = async |type_: &'static str, status: &'static str, reason: &'static str| {
-        let reached = |found: Option<&v2::HorizontalPodAutoscaler>| {
-            let condition = found.and_then(|found| condition(found, type_));
-            condition.is_some_and(|(is, why)| (is.as_str(), why.as_str()) == (status, reason))
-        };
-        let waiting = await_condition(new.clone(), "web", reached);
-        tokio::time::timeout(DEADLINE, waiting)
-            .await
-            .unwrap()
-            .unwrap();
-    };
+    let until = async |type_, status, reason| until(&test, type_, status, reason).await;
     until("AbleToScale", "False", "FailedGetScale").await;
     let deployments: Api<Deployment> = test.api();
     deployments
@@ -287,5 +296,33 @@ async fn kubectl_autoscales_and_reads_both_versions() {
     kubectl.run(&apply).await;
     let again = kubectl.run(&apply).await;
     assert_eq!(again, "horizontalpodautoscaler.autoscaling/web unchanged\n");
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn custom_objects_are_scaled_where_their_definition_says() {
+    let test = hurried().await;
+    install(&test).await;
+    let troubles: Api<Trouble> = test.api();
+    let mut seven = trouble("web");
+    seven["spec"]["replicas"] = 7.into();
+    troubles
+        .create(&PostParams::default(), &typed(seven))
+        .await
+        .unwrap();
+    let target =
+        json!({"apiVersion": "test.holdfast.dev/v1alpha1", "kind": "Trouble", "name": "web"});
+    let given = autoscaler("v2", &json!({"scaleTargetRef": target}));
+    let new: Api<v2::HorizontalPodAutoscaler> = test.api();
+    new.create(&PostParams::default(), &typed(given))
+        .await
+        .unwrap();
+    let five = |found: Option<&Trouble>| found.is_some_and(|found| found.spec.replicas == 5);
+    let scaled = tokio::time::timeout(DEADLINE, await_condition(troubles, "web", five)).await;
+    scaled
+        .expect("it should be scaled down to the most")
+        .unwrap();
+    // It does not say which pods are its own.
+    until(&test, "ScalingActive", "False", "InvalidSelector").await;
     test.cluster.shutdown().await;
 }

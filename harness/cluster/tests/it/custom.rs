@@ -144,7 +144,8 @@ pub(crate) async fn installed() -> TestCluster {
     test
 }
 
-async fn install(test: &TestCluster) {
+/// Lets a cluster serve the test's kind.
+pub(crate) async fn install(test: &TestCluster) {
     let definitions: Api<CustomResourceDefinition> = Api::all(test.client.clone());
     let created = definitions
         .create(&PostParams::default(), &Trouble::crd())
