@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const TWO_DECISIONS: Duration = Duration::from_secs(32);
 /// How long an autoscaler remembers its highest recommendation.
 const WINDOW: Duration = Duration::from_secs(300);
+/// How often an autoscaler decides: the window counts from its last decision under load.
+const TURN: Duration = Duration::from_secs(15);
 
 /// A Deployment with an autoscaler, and every change of it.
 async fn scaled(
@@ -174,7 +176,7 @@ pub(super) async fn stabilization(context: Context) -> Finding {
         .await?;
     let after = scaled_in.duration_since(stopped);
     verdict(
-        after >= WINDOW,
+        after + TURN >= WINDOW,
         format!(
             "scaled in {:.0} s after the load stopped",
             after.as_secs_f64()
