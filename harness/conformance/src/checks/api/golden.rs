@@ -93,7 +93,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("scale deploy/$app --replicas=3", "scaled"),
     ("set env deploy/$app A=1", "env updated"),
     (
-        "set resources deploy/$app --requests=cpu=50m",
+        "set resources deploy/$app --requests=cpu=60m",
         "resource requirements updated",
     ),
     ("set image deploy/$app victim=$image", ""),
