@@ -73,16 +73,17 @@ impl Target {
 
 fn find_subresource(resource: Resource, name: &str) -> Result<Subresource, ApiError> {
     let known = resource.description().subresources;
-    known
-        .iter()
-        .copied()
-        .find(|known| known.name() == name)
-        .ok_or_else(|| {
-            let plural = resource.plural();
-            ApiError::MethodNotAllowed(format!(
-                "{plural}/{name} is not supported by the local cluster"
-            ))
-        })
+    let found = known.iter().copied().find(|known| known.name() == name);
+    if found.is_none() && resource == Resource::Namespaces {
+        // A kind in that namespace which is not served.
+        return Err(ApiError::NoSuchPath);
+    }
+    found.ok_or_else(|| {
+        let plural = resource.plural();
+        ApiError::MethodNotAllowed(format!(
+            "{plural}/{name} is not supported by the local cluster"
+        ))
+    })
 }
 
 impl Target {

@@ -162,6 +162,7 @@ async fn questions_that_make_no_sense_are_refused() {
     for (method, path, expected) in [
         ("GET", "/nowhere", 404),
         ("GET", "/api/v1/secrets", 404),
+        ("GET", "/api/v1/namespaces/default/resourcequotas", 404),
         ("GET", "/api/v1/namespaces/default/pods/p/exec", 405),
         ("GET", "/api/v1/namespaces/default/pods/p/a/b", 404),
         ("POST", "/version", 405),

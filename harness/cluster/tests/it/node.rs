@@ -3,6 +3,7 @@
 mod autoscaling;
 mod endings;
 mod failures;
+mod golden;
 mod jobs;
 mod life;
 mod logs;
