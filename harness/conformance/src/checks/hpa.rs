@@ -20,7 +20,7 @@ pub(super) const CHECKS: &[Check] = &[
         number: 41,
         group: Group::Hpa,
         title: "Tolerance",
-        expected: "target 100 %, 10 pods: 10 at 108 %, 12 at 112 %",
+        expected: "target 100 %, 10 pods: 10 at 107 %, 12 at 114 %",
         about: Duration::from_secs(110),
         load: Load::Heavy,
         run: |context| Box::pin(scaling::tolerance(context)),

@@ -8,7 +8,7 @@ use nix::sys::time::TimeVal;
 use super::{say, uptime};
 
 /// How long it works or rests at a time.
-const SLICE: Duration = Duration::from_millis(5);
+const SLICE: Duration = Duration::from_millis(1);
 
 /// Starts burning on a thread of its own, and says `rest` at the end.
 pub(super) fn start(millicores: u32, until: Duration) {

@@ -107,8 +107,8 @@ pub(super) async fn out(context: Context) -> Finding {
 
 pub(super) async fn tolerance(context: Context) -> Finding {
     // Twenty pods at work, on a machine that may have two processors.
-    let below = burning(&context, 27, 25, &[]);
-    let above = burning(&context, 28, 25, &[]);
+    let below = burning(&context, 30, 28, &[]);
+    let above = burning(&context, 32, 28, &[]);
     let below = scaled(&context, "below", below, (10, 20, 100)).await?;
     let above = scaled(&context, "above", above, (10, 20, 100)).await?;
     let (_, grown) = changed(&above, 10, PATIENCE).await?;
@@ -220,7 +220,7 @@ fn scaling_active(
 pub(super) async fn no_overshoot(context: Context) -> Finding {
     // One pod's load is enough for 8; the others are not ready before the check is over.
     let container = merged(
-        burning(&context, 40, 10, &["--ready", "50s.."]),
+        burning(&context, 38, 10, &["--ready", "50s.."]),
         json!({"readinessProbe": readiness_probe()}),
     );
     let deployments = scaled(&context, "app", container, (1, 20, 50)).await?;
