@@ -297,7 +297,7 @@ mod tests {
         std::fs::create_dir(&manifests).unwrap();
         std::fs::write(
             folder.path().join(FILE_NAME),
-            "images:\n  \"a:1\": {command: [/bin/true, -x]}\n  \"b:1\": {command: [/bin/b]}\n",
+            "images:\n  \"a:1\": {command: [/bin/true, -x]}\n  \"b:1\": {command: [/bin/sh]}\n",
         )
         .unwrap();
         let folders = [manifests];
