@@ -32,6 +32,13 @@ const DISRUPTION_ALLOWED: &str = "DisruptionAllowed";
 /// How long an evicted pod counts as gone although nobody has deleted it.
 const DELETION_TIMEOUT: SignedDuration = SignedDuration::from_mins(2);
 
+/// When an eviction at `since` no longer counts.
+fn timeout_of(since: Timestamp) -> Timestamp {
+    since
+        .checked_add(DELETION_TIMEOUT)
+        .unwrap_or(Timestamp::MAX)
+}
+
 #[derive(Debug)]
 pub(super) struct Disruptions {
     store: Store,
@@ -151,8 +158,8 @@ fn plan(
         (false, "InsufficientPods")
     };
     let first = disrupted.values().map(|time| time.0).min();
-    let again = first
-        .and_then(|time| Duration::try_from((time + DELETION_TIMEOUT).duration_since(now)).ok());
+    let again =
+        first.and_then(|time| Duration::try_from(timeout_of(time).duration_since(now)).ok());
     let observed_generation = budget.metadata.generation;
     let condition = Condition {
         observed_generation,
@@ -253,7 +260,7 @@ fn still_expected_to_go(
                 pod.metadata.name.as_ref() == Some(name)
                     && pod.metadata.deletion_timestamp.is_none()
             });
-            is_here && since.0 + DELETION_TIMEOUT > now
+            is_here && timeout_of(since.0) > now
         })
         .map(|(name, since)| (name.clone(), since.clone()))
         .collect()

@@ -50,7 +50,8 @@ impl Controller for EventLifetime {
         let Some(last_seen) = last_seen else {
             return Ok(None);
         };
-        let left = (last_seen + LIFETIME).duration_since(clock::now());
+        let end = last_seen.checked_add(LIFETIME).unwrap_or(Timestamp::MAX);
+        let left = end.duration_since(clock::now());
         if left.is_positive() {
             return Ok(Duration::try_from(left).ok());
         }

@@ -82,10 +82,11 @@ fn owner_keys(store: &Store, object: &Value) -> Vec<Key> {
 fn owner_key(store: &Store, object: &Value, reference: &Value) -> Option<Key> {
     let text = |pointer| object::text(reference, pointer);
     let resource = Resource::of_kind(&store.served(), text("/apiVersion"), text("/kind"))?;
-    let namespace = if resource.namespaced() {
-        object::namespace(object)
-    } else {
-        ""
+    let namespace = match (resource.namespaced(), object::namespace(object)) {
+        // An object of no namespace names no owner in one: nobody can say which.
+        (true, "") => return None,
+        (true, namespace) => namespace,
+        (false, _) => "",
     };
     Some(Key::new(resource, namespace, text("/name")))
 }

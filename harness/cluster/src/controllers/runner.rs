@@ -1,6 +1,7 @@
 //! Drives a controller: from changes to keys, from keys to reconciliations.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
@@ -65,9 +66,15 @@ impl Runner {
         let Some(key) = self.queue.next(now) else {
             return false;
         };
-        match self.controller.reconcile(&key) {
-            Ok(again) => self.queue.done(key, again.map(|pause| now + pause)),
-            Err(error) => {
+        // One object that cannot be dealt with must not be the end of all others.
+        let reconcile = AssertUnwindSafe(|| self.controller.reconcile(&key));
+        match catch_unwind(reconcile) {
+            Ok(Ok(again)) => self.queue.done(key, again.map(|pause| now + pause)),
+            Err(_panic) => {
+                tracing::error!(%key, controller = self.controller.name(), "panicked; will retry");
+                self.queue.failed(key, now);
+            }
+            Ok(Err(error)) => {
                 tracing::debug!(%error, %key, controller = self.controller.name(), "will retry");
                 self.queue.failed(key, now);
             }
@@ -89,5 +96,53 @@ impl fmt::Debug for Runner {
             .field("controller", &self.controller.name())
             .field("queue", &self.queue)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::controllers::concerned;
+    use crate::store::{Key, Kinds, Resource, StoreError};
+
+    /// Panics over one object.
+    struct Superstitious(std::sync::mpsc::Sender<String>);
+
+    impl Controller for Superstitious {
+        fn name(&self) -> &'static str {
+            "superstitious"
+        }
+
+        fn watched(&self) -> Kinds {
+            Kinds::Only(&[Resource::ConfigMaps])
+        }
+
+        fn concerned(&self, event: &Event) -> Vec<Key> {
+            vec![concerned::itself(event)]
+        }
+
+        fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
+            assert_ne!(key.name, "thirteen");
+            self.0.send(key.name.clone()).unwrap();
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_panic_over_one_object_is_not_the_end_of_the_others() {
+        let store = Store::new();
+        let (seen, names) = std::sync::mpsc::channel();
+        let mut runner = Runner::new(&store, Box::new(Superstitious(seen)));
+        for name in ["thirteen", "fourteen"] {
+            let object = json!({"metadata": {"name": name, "namespace": "default"}});
+            store.create(Resource::ConfigMaps, object).unwrap();
+        }
+        let now = Instant::now();
+        while runner.step(now) {}
+        assert_eq!(names.try_iter().collect::<Vec<_>>(), ["fourteen"]);
     }
 }

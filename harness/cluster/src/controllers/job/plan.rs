@@ -78,7 +78,8 @@ impl Plan {
         let Some(time_to_live) = shape.time_to_live else {
             return;
         };
-        self.wait_until(end + time_to_live, now);
+        let expiry = end.checked_add(time_to_live).unwrap_or(Timestamp::MAX);
+        self.wait_until(expiry, now);
         self.expired = self.again.is_none();
     }
 
@@ -153,7 +154,8 @@ impl Plan {
             return Some(Ending::backoff_limit_exceeded());
         }
         let start = self.status.start_time.as_ref()?.0;
-        let deadline = start + shape.active_deadline.filter(|_| !shape.suspended)?;
+        let allowed_time = shape.active_deadline.filter(|_| !shape.suspended)?;
+        let deadline = start.checked_add(allowed_time).unwrap_or(Timestamp::MAX);
         if deadline <= now {
             return Some(Ending::deadline_exceeded());
         }

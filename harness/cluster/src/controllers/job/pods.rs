@@ -87,7 +87,8 @@ pub(super) fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
     let metadata = &pod.metadata;
     let asked = metadata.deletion_timestamp.as_ref().map(|deadline| {
         let grace = metadata.deletion_grace_period_seconds.unwrap_or_default();
-        deadline.0 - SignedDuration::from_secs(grace)
+        let grace = SignedDuration::from_secs(grace);
+        deadline.0.checked_sub(grace).unwrap_or(now)
     });
     last.or(asked).unwrap_or(now)
 }

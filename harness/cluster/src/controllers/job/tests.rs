@@ -303,6 +303,13 @@ fn a_deadline_ends_a_job_that_takes_too_long() {
 }
 
 #[test]
+fn a_deadline_may_lie_beyond_all_time() {
+    let mut stage = Stage::with(&json!({"completions": 1, "activeDeadlineSeconds": i64::MAX}));
+    stage.settle();
+    assert_eq!(stage.conditions(), []);
+}
+
+#[test]
 fn each_index_succeeds_once() {
     let spec = json!({"completionMode": "Indexed", "completions": 4, "parallelism": 2});
     let mut stage = Stage::with(&spec);
