@@ -164,6 +164,13 @@ fn check_workload(new: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     }
     let template = &spec["template"]["spec"];
     pod_checks::check_pod_spec(template, "spec.template.spec", causes);
+    if !template["activeDeadlineSeconds"].is_null() {
+        causes.push(Cause::new(
+            CauseReason::Forbidden,
+            "spec.template.spec.activeDeadlineSeconds",
+            "pods that are replaced have no deadline",
+        ));
+    }
     if object::text(template, "/restartPolicy") != "Always" {
         let message = "unsupported value: supported values: \"Always\"";
         causes.push(Cause::new(

@@ -59,6 +59,14 @@ pub(super) fn parse(
 pub(super) fn of_options(parameters: &Parameters, options: Value) -> Result<Request, ApiError> {
     let body: Body = serde_json::from_value(options)
         .map_err(|error| ApiError::BadRequest(format!("the body is no DeleteOptions: {error}")))?;
+    let asked = body
+        .grace_period_seconds
+        .or(parameters.grace_period_seconds);
+    if asked.is_some_and(|seconds| i64::try_from(seconds).is_err()) {
+        return Err(ApiError::BadRequest(
+            "gracePeriodSeconds is larger than any time".to_owned(),
+        ));
+    }
     let policy = body
         .propagation_policy
         .or_else(|| parameters.propagation_policy.clone());

@@ -71,18 +71,32 @@ impl Target {
     }
 }
 
+/// What a real cluster has, and this one does not.
+const UNSUPPORTED_SUBRESOURCES: [(&str, &str); 10] = [
+    ("pods", "attach"),
+    ("pods", "binding"),
+    ("pods", "ephemeralcontainers"),
+    ("pods", "exec"),
+    ("pods", "portforward"),
+    ("pods", "proxy"),
+    ("pods", "resize"),
+    ("services", "proxy"),
+    ("nodes", "proxy"),
+    ("namespaces", "finalize"),
+];
+
 fn find_subresource(resource: Resource, name: &str) -> Result<Subresource, ApiError> {
     let known = resource.description().subresources;
     let found = known.iter().copied().find(|known| known.name() == name);
-    if found.is_none() && resource == Resource::Namespaces {
-        // A kind in that namespace which is not served.
-        return Err(ApiError::NoSuchPath);
-    }
     found.ok_or_else(|| {
         let plural = resource.plural();
-        ApiError::MethodNotAllowed(format!(
-            "{plural}/{name} is not supported by the local cluster"
-        ))
+        if UNSUPPORTED_SUBRESOURCES.contains(&(plural, name)) {
+            ApiError::MethodNotAllowed(format!(
+                "{plural}/{name} is not supported by the local cluster"
+            ))
+        } else {
+            ApiError::NoSuchPath
+        }
     })
 }
 

@@ -111,6 +111,10 @@ const NAMESPACES: Description = Description {
     plural: "namespaces",
     singular: "namespace",
     short_names: &["ns"],
+    // All namespaces at once are nobody's to delete.
+    verbs: &[
+        "create", "delete", "get", "list", "patch", "update", "watch",
+    ],
     subresources: &[Subresource::Status],
     namespaced: false,
     ..CORE

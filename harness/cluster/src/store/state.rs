@@ -172,8 +172,7 @@ impl State {
 
     /// All objects in a namespace, of any kind.
     pub(super) fn content(&self, namespace: &str) -> Vec<(Key, Arc<Stored>)> {
-        let kinds = self.kinds.keys().filter(|kind| kind.namespaced());
-        let objects = kinds.flat_map(|kind| {
+        let objects = self.kinds.keys().flat_map(|kind| {
             let objects = self.list(*kind, Some(namespace)).into_iter();
             objects.map(|object| (Key::of(*kind, &object), object))
         });

@@ -165,6 +165,13 @@ async fn questions_that_make_no_sense_are_refused() {
         ("GET", "/api/v1/namespaces/default/resourcequotas", 404),
         ("GET", "/api/v1/namespaces/default/pods/p/exec", 405),
         ("GET", "/api/v1/namespaces/default/pods/p/a/b", 404),
+        ("GET", "/api/v1/namespaces/default/configmaps/c/status", 404),
+        ("DELETE", "/api/v1/namespaces", 405),
+        (
+            "DELETE",
+            "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=18446744073709551615",
+            400,
+        ),
         ("POST", "/version", 405),
         ("PUT", MAPS, 405),
         ("POST", MAP, 405),
