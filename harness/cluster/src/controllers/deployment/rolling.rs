@@ -50,7 +50,7 @@ fn shrink_old(new: &ReplicaSet, sets: &Sets, posts: &Fenceposts) -> Vec<Action> 
         let unavailable = (*size - available(set)).max(0);
         take(size, unavailable, &mut unhealthy_budget);
     }
-    let mut available_budget = sets.sum(available) - posts.min_available();
+    let mut available_budget = sets.sum(available_after_scaling) - posts.min_available();
     for size in &mut sizes {
         take(size, i32::MAX, &mut available_budget);
     }
@@ -59,6 +59,11 @@ fn shrink_old(new: &ReplicaSet, sets: &Sets, posts: &Fenceposts) -> Vec<Action> 
         .zip(sizes)
         .filter_map(|(set, size)| scaled(set, size))
         .collect()
+}
+
+/// The available pods of a set which may not yet have told that it was shrunk.
+fn available_after_scaling(set: &ReplicaSet) -> i32 {
+    available(set).min(size(set))
 }
 
 /// Takes up to `wish` pods from a set, as far as the budget goes.
@@ -106,6 +111,20 @@ mod tests {
             old: vec![set("a", 2, 1), set("b", 2, 2)],
         };
         assert_eq!(step(&sets, &posts), [scale("a", 2, 0)]);
+    }
+
+    #[test]
+    fn an_old_set_that_has_not_told_yet_that_it_was_shrunk_is_not_shrunk_too_far() {
+        let posts = Fenceposts {
+            replicas: 10,
+            surge: 3,
+            unavailable: 2,
+        };
+        let sets = Sets {
+            new: Some(set("new", 5, 1)),
+            old: vec![set("old", 8, 10)],
+        };
+        assert_eq!(step(&sets, &posts), [scale("old", 8, 7)]);
     }
 
     #[test]
