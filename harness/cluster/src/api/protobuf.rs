@@ -212,7 +212,8 @@ fn read_content(field: &Field, value: WireValue<'_>) -> Result<Value, ProtobufEr
             None => Value::Null,
         },
         Content::Message(message) => {
-            let message = schema::message(message).expect("the table names known messages only");
+            let message =
+                schema::message(message).expect("messages.txt names only messages it describes");
             let mut object = Map::new();
             read_message(message, bytes(field, value)?, &mut object)?;
             Value::Object(object)

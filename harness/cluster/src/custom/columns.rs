@@ -75,7 +75,8 @@ fn age() -> Column {
         format: String::new(),
         description: String::new(),
         priority: 0,
-        path: JsonPath::parse(".metadata.creationTimestamp").expect("a valid path"),
+        path: JsonPath::parse(".metadata.creationTimestamp")
+            .expect("a path of two plain fields is valid"),
     }
 }
 

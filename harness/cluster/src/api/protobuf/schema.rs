@@ -83,8 +83,14 @@ fn parse(table: &'static str) -> Messages {
 
 fn field(section: &str, word: &'static str) -> (u64, Field) {
     let mut parts = word.splitn(3, ':');
-    let mut part = || parts.next().expect("a field is number:name:type");
-    let number = part().parse().expect("a field has a number");
+    let mut part = || {
+        parts
+            .next()
+            .expect("messages.txt says number:name:type for each field")
+    };
+    let number = part()
+        .parse()
+        .expect("messages.txt begins each field with its number");
     let name = part();
     let text = part();
     let (form, content) = match text.split_at(1) {
