@@ -174,10 +174,19 @@ pub struct Tick {
     pub statuses: BTreeMap<u16, u64>,
     /// Requests in flight at the end of the second.
     pub in_flight: u64,
-    /// Service times of expected answers.
+    /// Service times of expected answers: from the send.
     pub latency_expected: Histogram,
     /// Service times of the others.
     pub latency_unexpected: Histogram,
+    /// Response times of everything that ended: from the intended send. Empty for closed-loop
+    /// users, who intend to send when they do.
+    pub response: Histogram,
+    /// Redirects followed, not counted as requests.
+    pub hops: u64,
+    /// Journeys by name.
+    pub journeys: BTreeMap<String, JourneyCount>,
+    /// Requests that ended, by the endpoint (pod) that was dialled, where it is known.
+    pub endpoints: BTreeMap<String, EndpointCount>,
     /// siege's accumulators.
     pub siege: Tally,
 }
@@ -199,6 +208,10 @@ impl Tick {
             in_flight: 0,
             latency_expected: Histogram::default(),
             latency_unexpected: Histogram::default(),
+            response: Histogram::default(),
+            hops: 0,
+            journeys: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
             siege: Tally::default(),
         }
     }
@@ -219,6 +232,56 @@ impl Tick {
                 self.latency_unexpected.record(sample.service_time);
             }
         }
+        if let Some(response_time) = sample.response_time {
+            self.response.record(response_time);
+        }
+        self.hops += sample.hops.len() as u64;
+        if let Some(endpoint) = &sample.endpoint {
+            let count = entry(&mut self.endpoints, endpoint);
+            match sample.failure {
+                None => count.expected += 1,
+                Some(_) => count.unexpected += 1,
+            }
+        }
+    }
+
+    /// Counts a journey that came to its end.
+    pub fn count_journey(&mut self, name: &str, end: JourneyEnd) {
+        let count = entry(&mut self.journeys, name);
+        match end {
+            JourneyEnd::Completed => count.completed += 1,
+            JourneyEnd::Failed => count.failed += 1,
+        }
+    }
+
+    /// Adds what another sender did in the same second.
+    pub fn merge(&mut self, other: &Self) {
+        self.scheduled += other.scheduled;
+        self.dropped += other.dropped;
+        self.sent += other.sent;
+        self.expected += other.expected;
+        for (reason, count) in &other.unexpected {
+            *self.unexpected.entry(*reason).or_default() += count;
+        }
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+        self.in_flight += other.in_flight;
+        self.latency_expected.merge(&other.latency_expected);
+        self.latency_unexpected.merge(&other.latency_unexpected);
+        self.response.merge(&other.response);
+        self.hops += other.hops;
+        for (name, count) in &other.journeys {
+            let whole = entry(&mut self.journeys, name);
+            whole.completed += count.completed;
+            whole.failed += count.failed;
+        }
+        for (endpoint, count) in &other.endpoints {
+            let whole = entry(&mut self.endpoints, endpoint);
+            whole.expected += count.expected;
+            whole.unexpected += count.unexpected;
+        }
+        self.siege.merge(&other.siege);
     }
 
     /// Requests that ended in this second and not as expected.
@@ -236,6 +299,43 @@ impl Tick {
     }
 }
 
+/// The value under `key`, which is made a string only the first time.
+fn entry<'map, T: Default>(map: &'map mut BTreeMap<String, T>, key: &str) -> &'map mut T {
+    if !map.contains_key(key) {
+        map.insert(key.to_owned(), T::default());
+    }
+    map.get_mut(key).expect("it is there or was just inserted")
+}
+
+/// How journeys ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JourneyCount {
+    /// Every request ended as expected.
+    pub completed: u64,
+    /// At least one did not.
+    pub failed: u64,
+}
+
+/// How a journey ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JourneyEnd {
+    /// Every request ended as expected.
+    Completed,
+    /// At least one did not.
+    Failed,
+}
+
+/// What one endpoint answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointCount {
+    /// As expected.
+    pub expected: u64,
+    /// Otherwise, or not at all.
+    pub unexpected: u64,
+}
+
 /// The load's own account at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -249,15 +349,44 @@ pub struct LoadFinished {
     pub failures_not_kept: u64,
     /// How late the generator woke when it wanted to (scheduling lag of its own runtime).
     pub lag: Histogram,
-    /// Processor time of this process during the load, in seconds, all threads.
+    /// How late requests of the open model were sent: from the intended send to the send.
+    pub send_lag: Histogram,
+    /// Processor time of the sending processes during the load, in seconds, all threads.
     pub cpu_seconds: f64,
-    /// Processors this process may use.
-    pub processors: usize,
-    /// Whole seconds in which the generator's lag exceeded its bound: its figures are not the
+    /// Processors they may use together: what the scheduler allows, or the control group's quota
+    /// where that is less.
+    pub processors: f64,
+    /// Seconds for which the sending threads were ready to run and had no processor, in all.
+    pub starved_seconds: f64,
+    /// Seconds for which the control group's quota stopped the sending processes, in all.
+    pub throttled_seconds: f64,
+    /// Whole seconds in which the generator could not keep its own time: its figures are not the
     /// service's then.
     pub saturated_seconds: Vec<u32>,
-    /// Average number of users inside a request or a think pause, for Little's law.
+    /// Average number of users inside a request or a think pause (of journeys under way, in the
+    /// open model), for Little's law.
     pub mean_users: f64,
+    /// Think pauses of all users, in seconds.
+    pub pause_seconds: f64,
+    /// Requests per second that this generator managed against a server that does nothing, when
+    /// it was tried before the load.
+    pub calibrated_rate: Option<f64>,
+    /// The processes that sent; one unless the load was shared out.
+    pub workers: Vec<WorkerAccount>,
+}
+
+/// One process of a load.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerAccount {
+    /// Its number, from 0.
+    pub index: u32,
+    /// Requests it sent.
+    pub sent: u64,
+    /// Its clock minus the coordinator's, in seconds, and how far that may be wrong.
+    pub clock_offset: Option<(f64, f64)>,
+    /// Why it did not give a whole account of itself; what it told before is counted.
+    pub lost: Option<String>,
 }
 
 /// Something seen from outside the load.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::seconds;
 use crate::fault::Fault;
+use crate::template::Template;
 
 /// What to run, against what, and what must hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,16 +63,18 @@ pub struct Patch {
 pub struct Load {
     /// Where requests go.
     pub target: Target,
-    /// Closed-loop users over time, one stage after another; never empty.
-    pub stages: Vec<Stage>,
-    /// Pause of a user between an answer and its next request.
-    pub think_time: Duration,
-    /// Deadline of each request, connect to last byte.
+    /// How many requests are on their way, and when.
+    pub model: Model,
+    /// What is sent; never empty.
+    pub journeys: Vec<Journey>,
+    /// Deadline of a request that has none of its own, connect to last byte.
     pub timeout: Duration,
-    /// Requests per second of the open-model prober beside the users; `None` switches it off.
+    /// Requests per second of the open-model prober beside the load; `None` switches it off.
     pub prober: Option<f64>,
-    /// What a user sends, in turn; never empty.
-    pub requests: Vec<Request>,
+    /// How requests travel.
+    pub transport: Transport,
+    /// Processes that send, each its share; at least 1.
+    pub workers: u32,
 }
 
 /// Where requests go.
@@ -80,8 +83,20 @@ pub struct Load {
 pub enum Target {
     /// A Service of the system's namespace, at its first port.
     Service(String),
-    /// An absolute `http://` URL.
+    /// An absolute `http://` or `https://` URL.
     Url(String),
+}
+
+/// How many requests are on their way, and when. (Schroeder, Wierman, Harchol-Balter: Open Versus
+/// Closed: A Cautionary Tale, NSDI 2006.)
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Model {
+    /// Closed: each user waits for its answer before it sends again, so a slow service gets
+    /// fewer requests. One stage after another; never empty.
+    Users(Vec<Stage>),
+    /// Open: journeys begin at their rate, whatever the answers.
+    Arrivals(Arrivals),
 }
 
 /// One stage of closed-loop load.
@@ -98,20 +113,266 @@ pub struct Stage {
     pub duration: Duration,
 }
 
-/// One request a user sends.
+/// The beginnings of journeys in an open model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arrivals {
+    /// One stage after another; never empty.
+    pub stages: Vec<RateStage>,
+    /// How they are spread.
+    pub spacing: Spacing,
+    /// Most journeys under way at once; what is due beyond is dropped, and counted so.
+    pub max_in_flight: u32,
+}
+
+/// One stage of open-model load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateStage {
+    /// Beginnings per second at the end of the ramp; zero is a pause.
+    pub rate: f64,
+    /// Time over which the rate changes linearly from the previous stage's (zero before the
+    /// first); zero: at once.
+    #[serde(with = "seconds")]
+    pub ramp: Duration,
+    /// Length of the stage, ramp included.
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+}
+
+/// How beginnings are spread over time at a given rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Spacing {
+    /// At equal distances.
+    #[default]
+    Constant,
+    /// As independent customers come: exponentially distributed distances, drawn from the plan's
+    /// seed.
+    Poisson,
+}
+
+impl Model {
+    /// The whole length of the load.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        match self {
+            Self::Users(stages) => stages.iter().map(|stage| stage.duration).sum(),
+            Self::Arrivals(arrivals) => arrivals.stages.iter().map(|stage| stage.duration).sum(),
+        }
+    }
+
+    /// The most journeys that can ever be under way at once.
+    #[must_use]
+    pub fn most_in_flight(&self) -> u32 {
+        match self {
+            Self::Users(stages) => stages.iter().map(|stage| stage.users).max().unwrap_or(0),
+            Self::Arrivals(arrivals) => arrivals.max_in_flight,
+        }
+    }
+}
+
+/// How requests travel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transport {
+    /// Whether a sender keeps its connection between requests.
+    pub connections: Connections,
+    /// The version of HTTP.
+    pub http: HttpVersion,
+    /// Whether redirects are followed.
+    pub redirects: Redirects,
+    /// Which certificates are trusted.
+    pub tls: Trust,
+}
+
+/// Whether a sender keeps its connection between requests. The prober never does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Connections {
+    /// A new connection for each request, announced with `connection: close`. What siege does
+    /// unless configured otherwise, and so the default: figures stay comparable, and a request
+    /// always goes where new connections go at that moment.
+    #[default]
+    PerRequest,
+    /// One connection per sender, used until either side ends it. A request that was never
+    /// written because the server had closed the idle connection goes out on a new one.
+    KeepAlive,
+}
+
+/// The version of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge otherwise.
+    Http2,
+}
+
+/// Whether redirects are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Redirects {
+    /// A redirect is an answer like any other.
+    #[default]
+    Answer,
+    /// 301, 302, 303, 307 and 308 with a location are followed, at most ten in a row; each hop is
+    /// counted by siege's rules, and the last one is the answer.
+    Follow,
+}
+
+/// Which certificates are trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trust {
+    /// Those of the system's certificate authorities.
+    #[default]
+    System,
+    /// Those of the authorities in this PEM file.
+    Authorities(PathBuf),
+    /// Any. What siege does.
+    Anything,
+}
+
+/// What a sender does from beginning to end, then begins again: requests in turn, values carried
+/// from one to the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Journey {
+    /// Unique within the load.
+    pub name: String,
+    /// How often it is chosen, relative to the others; at least 1.
+    pub weight: u32,
+    /// Pause after each answer, unless the request has its own.
+    #[serde(with = "seconds")]
+    pub think_time: Duration,
+    /// Records whose fields its templates can use, one record for each beginning.
+    pub data: Option<Data>,
+    /// In turn; never empty.
+    pub requests: Vec<Request>,
+}
+
+/// A file of records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Data {
+    /// CSV with a header line, or JSON Lines with one object a line (by its ending, `.csv` or
+    /// `.jsonl`); relative paths already resolved against the experiment.
+    pub file: PathBuf,
+    /// Which record a beginning gets.
+    pub order: DataOrder,
+}
+
+/// Which record of a file a journey's beginning gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DataOrder {
+    /// The next one; after the last the first again.
+    #[default]
+    InTurn,
+    /// Any, drawn from the plan's seed.
+    Random,
+}
+
+/// One request of a journey.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// `GET`, `POST` …
     pub method: String,
-    /// Absolute path with query, percent-encoded.
-    pub path: String,
+    /// Absolute path with query; values put into it are percent-encoded.
+    pub path: Template,
     /// Extra headers; `content-type` is set for JSON bodies.
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Template>,
     /// The body, when there is one.
-    pub body: Option<String>,
+    pub body: Option<Body>,
     /// Statuses that count as success; never empty.
     pub expect: Vec<u16>,
+    /// What else must hold of an expected answer.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// What is kept of the answer for later requests of the journey, by name.
+    #[serde(default)]
+    pub save: BTreeMap<String, Part>,
+    /// Its own deadline.
+    #[serde(default, with = "seconds::option")]
+    pub timeout: Option<Duration>,
+    /// Its own pause after the answer.
+    #[serde(default, with = "seconds::option")]
+    pub think_time: Option<Duration>,
+}
+
+impl Request {
+    /// Whether nothing in it depends on an earlier answer of the journey: it can be sent alone.
+    #[must_use]
+    pub fn is_independent(&self) -> bool {
+        self.templates()
+            .all(|template| template.variables().all(|variable| !variable.is_saved()))
+    }
+
+    /// Every text of the request that can have variables.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        std::iter::once(&self.path)
+            .chain(self.headers.values())
+            .chain(self.body.as_ref().map(Body::template))
+    }
+}
+
+/// A request's body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Body {
+    /// Values are put in as they are.
+    Text(Template),
+    /// JSON; values are put in as the inside of JSON strings.
+    Json(Template),
+}
+
+impl Body {
+    /// Its text.
+    #[must_use]
+    pub fn template(&self) -> &Template {
+        match self {
+            Self::Text(template) | Self::Json(template) => template,
+        }
+    }
+}
+
+/// A part of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// A value of the JSON body, by JSON pointer (RFC 6901): text as it is, anything else as JSON.
+    Json(String),
+    /// A header's value, by its lowercase name.
+    Header(String),
+    /// The first group of a regular expression's first match in the body; the whole match when it
+    /// has no group.
+    Regex(String),
+}
+
+/// Something that must hold of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Of which part.
+    pub part: Part,
+    /// What of it.
+    pub condition: Condition,
+}
+
+/// What must hold of a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Condition {
+    /// It is there.
+    Exists,
+    /// It is this text, to the letter.
+    Equals(String),
+    /// A regular expression matches somewhere in it.
+    Matches(String),
 }
 
 /// Observation windows around the faults.

@@ -190,7 +190,7 @@ spec:
             source_file: source.name.to_owned(),
             params: [].into(),
             environment: Environment::default(),
-            plan: plan(&experiment),
+            plan: plan(&experiment, 1),
         })
     }
 
@@ -202,10 +202,12 @@ spec:
             let time = Duration::from_micros(micros);
             tick.count(&Sample {
                 service_time: time,
-                response_time: time,
+                response_time: None,
                 status: Some(200),
                 body_bytes: 1,
                 failure: None,
+                hops: Vec::new(),
+                endpoint: None,
             });
         }
         tick

@@ -18,5 +18,6 @@ pub mod record;
 pub mod siege;
 pub mod spec;
 pub mod summary;
+pub mod template;
 pub mod verdict;
 pub mod words;

@@ -1,5 +1,6 @@
 //! How one request ended: expected, or one of a closed list of reasons.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
-    /// The closed-loop users: each waits for its answer before it sends again.
+    /// The load itself: closed-loop users, each of whom waits for its answer before it sends
+    /// again, or the arrivals of an open model.
     Users,
     /// The open-model prober: a fixed rate, a new connection each, whatever the answers.
     Prober,
@@ -25,6 +27,8 @@ pub enum Reason {
     ConnectRefused,
     /// No answer to the connection attempt before the deadline.
     ConnectTimeout,
+    /// The TLS handshake failed: no common version, or a certificate that is not trusted.
+    Tls,
     /// The connection ended before any response header.
     ResetBeforeHeaders,
     /// The connection ended after the headers, or the body was not valid HTTP.
@@ -43,6 +47,11 @@ pub enum Reason {
     Status5xx,
     /// Any other status that the experiment does not expect.
     StatusOther,
+    /// More redirects in a row than are followed, or one that leads nowhere.
+    Redirect,
+    /// The status was expected, but a check of the answer did not hold, or a part that later
+    /// requests need was not in it.
+    Check,
     /// Refused by an open circuit breaker (`x-refusal-reason: breaker-open`).
     BreakerOpen,
     /// Refused by a full bulkhead (`x-refusal-reason: bulkhead-full`).
@@ -93,6 +102,7 @@ impl Reason {
             Self::Dns => "name not resolved",
             Self::ConnectRefused => "connection refused",
             Self::ConnectTimeout => "connect timeout",
+            Self::Tls => "TLS failure",
             Self::ResetBeforeHeaders => "reset before headers",
             Self::ResetAfterHeaders => "reset after headers",
             Self::HeaderTimeout => "header timeout",
@@ -102,6 +112,8 @@ impl Reason {
             Self::Status429 => "status 429",
             Self::Status5xx => "status 5xx",
             Self::StatusOther => "unexpected status",
+            Self::Redirect => "redirect",
+            Self::Check => "check failed",
             Self::BreakerOpen => "breaker open",
             Self::BulkheadFull => "bulkhead full",
             Self::DependencyTimeout => "dependency timeout",
@@ -120,14 +132,30 @@ impl Reason {
 pub struct Sample {
     /// From before the connection (when one was made) to the last body byte, or to the failure.
     pub service_time: Duration,
-    /// From the intended send to the same end. Equal to `service_time` for closed-loop users.
-    pub response_time: Duration,
+    /// From the intended send to the same end; `None` for closed-loop users, who intend to send
+    /// when they do.
+    pub response_time: Option<Duration>,
     /// The status line's code, when headers arrived.
     pub status: Option<u16>,
     /// Body bytes read.
     pub body_bytes: u64,
     /// `None`: as the experiment expects.
     pub failure: Option<Reason>,
+    /// The redirects that were followed before this answer.
+    pub hops: Vec<Hop>,
+    /// The endpoint that was dialled, where it is known: a pod's name.
+    pub endpoint: Option<Arc<str>>,
+}
+
+/// A redirect that was followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// From before its connection, if it made one, to its last body byte.
+    pub time: Duration,
+    /// Its status.
+    pub status: u16,
+    /// Its body bytes.
+    pub body_bytes: u64,
 }
 
 /// One failed request, kept with its circumstances up to a bound per run.
@@ -146,6 +174,10 @@ pub struct FailedRequest {
     pub reason: Reason,
     /// The status code, when there was one.
     pub status: Option<u16>,
+    /// What was sent: method and path as the experiment has them.
+    pub request: String,
+    /// The endpoint (pod) that was dialled, where it is known.
+    pub endpoint: Option<String>,
     /// The error's own words, or the response's problem title: one line, bounded.
     pub detail: String,
     /// Whether it ended in the drain after the load had stopped.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::seconds;
 use crate::experiment::{
-    Experiment, Objective, Reference, Request, SafetyNet, Stage, StopCondition, Target, Windows,
+    Experiment, Journey, Load, Model, Objective, Reference, SafetyNet, StopCondition, Target,
+    Transport, Windows,
 };
 use crate::fault::Fault;
 
@@ -15,9 +16,10 @@ use crate::fault::Fault;
 const LONGEST_DRAIN: Duration = Duration::from_secs(15);
 
 /// Lays an experiment out on one timeline. Faults are ordered by start; those that start
-/// together keep the order of the experiment.
+/// together keep the order of the experiment. `seed`: whatever the load leaves to chance is drawn
+/// from it.
 #[must_use]
-pub fn plan(experiment: &Experiment) -> Plan {
+pub fn plan(experiment: &Experiment, seed: u64) -> Plan {
     let load = &experiment.load;
     let baseline = experiment.windows.baseline;
     let mut faults: Vec<PlannedFault> = experiment
@@ -36,14 +38,16 @@ pub fn plan(experiment: &Experiment) -> Plan {
         title: experiment.title.clone(),
         load: LoadPlan {
             target: load.target.clone(),
-            stages: load.stages.clone(),
-            duration: load.stages.iter().map(|stage| stage.duration).sum(),
-            think_time: load.think_time,
+            model: load.model.clone(),
+            duration: load.model.duration(),
+            journeys: load.journeys.clone(),
             timeout: load.timeout,
             // A request has ended by its own deadline: to wait longer would be in vain.
-            drain_limit: load.timeout.min(LONGEST_DRAIN),
+            drain_limit: longest_timeout(load).min(LONGEST_DRAIN),
             prober: load.prober,
-            requests: load.requests.clone(),
+            transport: load.transport.clone(),
+            workers: load.workers,
+            seed,
         },
         windows: experiment.windows.clone(),
         faults,
@@ -84,15 +88,14 @@ pub struct Plan {
 pub struct LoadPlan {
     /// Where requests go.
     pub target: Target,
-    /// The stages, in order.
-    pub stages: Vec<Stage>,
+    /// How many requests are on their way, and when.
+    pub model: Model,
     /// Sum of the stages: when the last request may be sent.
     #[serde(with = "seconds")]
     pub duration: Duration,
-    /// Pause of a user between an answer and its next request.
-    #[serde(with = "seconds")]
-    pub think_time: Duration,
-    /// Deadline of each request.
+    /// What is sent; never empty.
+    pub journeys: Vec<Journey>,
+    /// Deadline of a request that has none of its own.
     #[serde(with = "seconds")]
     pub timeout: Duration,
     /// How long requests in flight at the end of the load may still take to be classified;
@@ -101,8 +104,19 @@ pub struct LoadPlan {
     pub drain_limit: Duration,
     /// Requests per second of the open-model prober.
     pub prober: Option<f64>,
-    /// What is sent, in turn.
-    pub requests: Vec<Request>,
+    /// How requests travel.
+    pub transport: Transport,
+    /// Processes that send, each its share; at least 1.
+    pub workers: u32,
+    /// What is left to chance is drawn from it, so that all workers draw the same.
+    pub seed: u64,
+}
+
+/// The longest deadline of any request.
+fn longest_timeout(load: &Load) -> Duration {
+    let requests = load.journeys.iter().flat_map(|journey| &journey.requests);
+    let timeouts = requests.map(|request| request.timeout.unwrap_or(load.timeout));
+    timeouts.max().unwrap_or(load.timeout)
 }
 
 /// One fault on the timeline.

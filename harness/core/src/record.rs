@@ -123,6 +123,7 @@ impl Record {
                 let mut tick = (**tick).clone();
                 tick.latency_expected.pack();
                 tick.latency_unexpected.pack();
+                tick.response.pack();
                 self.ticks.push(tick);
             }
             Event::RequestFailed(failed) => self.failures.push(failed.clone()),

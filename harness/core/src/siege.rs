@@ -29,15 +29,30 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one finished request by siege's rules.
+    /// Counts one finished request by siege's rules: the redirects that were followed are
+    /// transactions of their own, unless the last of them led to no answer.
     pub fn count(&mut self, sample: &Sample) {
+        let hops: Duration = sample.hops.iter().map(|hop| hop.time).sum();
+        for hop in &sample.hops {
+            self.count_answer(hop.status, hop.time, hop.body_bytes);
+        }
         let Some(status) = sample.status else {
             self.failed += 1;
+            self.hits -= sample.hops.len() as u64;
             return;
         };
-        let micros = u64::try_from(sample.service_time.as_micros()).unwrap_or(u64::MAX);
+        let time = sample.service_time.saturating_sub(hops);
+        let hits = self.hits;
+        self.count_answer(status, time, sample.body_bytes);
+        if self.hits == hits {
+            self.hits -= sample.hops.len() as u64;
+        }
+    }
+
+    fn count_answer(&mut self, status: u16, time: Duration, body_bytes: u64) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.time_us += micros;
-        self.bytes += sample.body_bytes;
+        self.bytes += body_bytes;
         self.longest_us = self.longest_us.max(micros);
         self.shortest_us = Some(self.shortest_us.map_or(micros, |least| least.min(micros)));
         if status < 400 || status == 401 || status == 407 {

@@ -8,8 +8,9 @@
 //! valid values exist. The format itself is described in `harness/docs/experiment.md`.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Load};
 
 mod checks;
 mod diagnostic;
@@ -41,8 +42,8 @@ pub struct SourceFile<'a> {
     pub directory: &'a Path,
 }
 
-/// Reads an experiment. `overrides` are the `--set name=value` of the command line;
-/// `manifest_exists` says whether a resolved path of `system.manifests` is there.
+/// Reads an experiment. `overrides` are the `--set name=value` of the command line; `exists` says
+/// whether a resolved path that the text names is there.
 ///
 /// # Errors
 /// Every mistake of the file, each with its place and what is allowed. Where the text is not
@@ -50,10 +51,10 @@ pub struct SourceFile<'a> {
 pub fn parse(
     source: &SourceFile<'_>,
     overrides: &[(String, String)],
-    manifest_exists: &dyn Fn(&Path) -> bool,
+    exists: &dyn Fn(&Path) -> bool,
 ) -> Result<Experiment, SpecErrors> {
     let mut problems = Problems::default();
-    let experiment = read(source, overrides, manifest_exists, &mut problems);
+    let experiment = read(source, overrides, exists, &mut problems);
     match experiment {
         Some(experiment) if problems.is_empty() => Ok(experiment),
         _ => Err(problems.into_errors(source)),
@@ -63,7 +64,7 @@ pub fn parse(
 fn read(
     source: &SourceFile<'_>,
     overrides: &[(String, String)],
-    manifest_exists: &dyn Fn(&Path) -> bool,
+    exists: &dyn Fn(&Path) -> bool,
     problems: &mut Problems,
 ) -> Option<Experiment> {
     let masked = params::mask(source.text, problems);
@@ -101,13 +102,17 @@ fn read(
     let title = spec.get("title").map(|node| problems.text(node, "title"));
     let system = spec
         .get("system")
-        .map(|node| system::read(node, source.directory, manifest_exists, problems));
+        .map(|node| system::read(node, source.directory, exists, problems));
     let load_node = spec.required("load", problems);
-    let load = load_node.and_then(|node| load::read(node, problems));
+    let surroundings = load::Surroundings {
+        directory: source.directory,
+        exists: exists,
+    };
+    let load = load_node.and_then(|node| load::read(node, surroundings, problems));
     let windows = method::windows(spec.get("windows"), problems);
     let method = method::steps(spec.get("method"), problems);
     let objectives = objectives::read(spec.get("steadyState"), problems);
-    let think_time = load.as_ref().map(|load| load.think_time);
+    let think_time = load.as_ref().map(longest_think_time);
     let safety = safety::limits(spec.get("safety"), think_time, problems);
     let reference = spec
         .get("reference")
@@ -134,6 +139,15 @@ fn read(
         safety: safety?,
         reference: transpose(reference)?,
     })
+}
+
+/// The longest pause any user makes.
+fn longest_think_time(load: &Load) -> Duration {
+    let pauses = load.journeys.iter().flat_map(|journey| {
+        let requests = journey.requests.iter();
+        requests.map(|request| request.think_time.unwrap_or(journey.think_time))
+    });
+    pauses.max().unwrap_or_default()
 }
 
 /// A section that may be left out: absent is fine, present and wrong is not.

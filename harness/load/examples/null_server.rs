@@ -4,13 +4,17 @@
 //!
 //! The processor time is the driver's and the server's together: an upper bound for the driver.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::event::Event;
-use holdfast_core::experiment::{Request, Stage, Target};
+use holdfast_core::experiment::{
+    Body, Connections, Journey, Model, Request, Stage, Target, Transport,
+};
 use holdfast_core::plan::LoadPlan;
+use holdfast_core::template::Template;
 use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{Connections, Options, driver};
+use holdfast_load::{Options, driver};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
@@ -26,16 +30,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("keep-alive") => Connections::KeepAlive,
         _ => Connections::PerRequest,
     };
-    let load = driver(
-        &start_server().await?,
-        Options {
-            connections,
-            ..Options::default()
-        },
-    )?;
+    let load = driver(&start_server().await?, Options::default())?;
     let (sender, mut events) = unbounded_channel();
     load.run(
-        &plan(users, Duration::from_secs(seconds)),
+        &plan(users, Duration::from_secs(seconds), connections),
         Events::new(sender),
         CancellationToken::new(),
     )
@@ -57,26 +55,48 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn plan(users: u32, duration: Duration) -> LoadPlan {
+fn plan(users: u32, duration: Duration, connections: Connections) -> LoadPlan {
     LoadPlan {
         target: Target::Url(String::new()),
-        stages: vec![Stage {
+        model: Model::Users(vec![Stage {
             users,
             ramp: Duration::ZERO,
             duration,
-        }],
+        }]),
         duration,
-        think_time: Duration::ZERO,
+        journeys: vec![Journey {
+            name: "orders".to_owned(),
+            weight: 1,
+            think_time: Duration::ZERO,
+            data: None,
+            requests: vec![order()],
+        }],
         timeout: Duration::from_secs(10),
         drain_limit: Duration::from_secs(5),
         prober: None,
-        requests: vec![Request {
-            method: "POST".to_owned(),
-            path: "/orders".to_owned(),
-            headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
-            body: Some("{\"item\":\"chicken\"}".to_owned()),
-            expect: vec![201],
-        }],
+        transport: Transport {
+            connections,
+            ..Transport::default()
+        },
+        workers: 1,
+        seed: 1,
+    }
+}
+
+fn order() -> Request {
+    Request {
+        method: "POST".to_owned(),
+        path: Template::fixed("/orders"),
+        headers: BTreeMap::from([(
+            "content-type".to_owned(),
+            Template::fixed("application/json"),
+        )]),
+        body: Some(Body::Json(Template::fixed("{\"item\":\"chicken\"}"))),
+        expect: vec![201],
+        checks: Vec::new(),
+        save: BTreeMap::new(),
+        timeout: None,
+        think_time: None,
     }
 }
 

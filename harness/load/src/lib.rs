@@ -10,13 +10,14 @@
 //!            prober ──┘                    └→ LoadStopped, drain's Ticks, LoadFinished
 //! ```
 
-mod exchange;
+mod client;
 mod failure;
+mod journey;
 mod lag;
+mod message;
 mod prober;
 mod process;
 mod recorder;
-mod requests;
 mod run;
 mod schedule;
 mod target;
@@ -25,16 +26,3 @@ mod users;
 pub use process::{ProcessError, claim_process};
 pub use run::{DriverError, HttpLoad, Options, driver};
 pub use target::{Connector, TargetError};
-
-/// Whether a closed-loop user keeps its connection between requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Connections {
-    /// A new connection for each request, announced with `connection: close`. What siege does
-    /// unless configured otherwise, and so the default: figures stay comparable, and a request
-    /// always goes where new connections go at that moment.
-    #[default]
-    PerRequest,
-    /// One connection per user, used until either side ends it. A request that was never written
-    /// because the server had closed the idle connection goes out on a new one.
-    KeepAlive,
-}

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_core::experiment::{Connections, Transport};
 use tokio::time::{Instant, sleep_until};
 
-use crate::Connections;
-use crate::exchange::Client;
+use crate::client::Client;
 use crate::recorder::{Lane, Recorder};
 use crate::users::Battery;
 
@@ -46,11 +46,12 @@ pub(crate) async fn run(
             recorder.give_up(Lane::Prober);
             continue;
         };
-        if !recorder.send(Lane::Prober) {
+        let Some(sent) = recorder.send(Lane::Prober) else {
             break;
-        }
-        let turn = ((number - 1) % battery.requests.len() as u64) as usize;
-        let probe = probe(Arc::clone(&battery), Arc::clone(&recorder), turn, intended);
+        };
+        let turn = (number - 1) as usize;
+        let times = (intended, sent);
+        let probe = probe(Arc::clone(&battery), Arc::clone(&recorder), turn, times);
         battery.alive.spawn(async move {
             probe.await;
             drop(slot);
@@ -65,11 +66,20 @@ pub(crate) async fn run(
 }
 
 /// Sends one probe and counts how it ended, unless it is cut off before.
-async fn probe(battery: Arc<Battery>, recorder: Arc<Recorder>, turn: usize, intended: Instant) {
-    let mut client = Client::new(Arc::clone(&battery.target), Connections::PerRequest);
-    let sent = Instant::now();
-    let answer = client.perform(&battery.requests[turn], sent + PROBE_TIMEOUT);
+async fn probe(
+    battery: Arc<Battery>,
+    recorder: Arc<Recorder>,
+    turn: usize,
+    (intended, sent): (Instant, Instant),
+) {
+    let mut client = Client::new(Transport {
+        connections: Connections::PerRequest,
+        ..battery.transport.clone()
+    });
+    let legs = battery.itinerary.independent();
+    let leg = legs[turn % legs.len()];
+    let answer = client.perform(&leg.message, sent + PROBE_TIMEOUT);
     if let Some(outcome) = battery.cut.run_until_cancelled(answer).await {
-        recorder.end(Lane::Prober, intended, sent, outcome);
+        recorder.end(Lane::Prober, &leg.label, intended, sent, outcome);
     }
 }

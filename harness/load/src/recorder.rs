@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use holdfast_core::event::{Event, Tick};
+use holdfast_core::event::{Event, JourneyEnd, Tick};
 use holdfast_core::outcome::{FailedRequest, Sample, Source};
 use holdfast_engine::Events;
 use tokio::time::Instant;
 
-use crate::exchange::Outcome;
+use crate::client::Outcome;
 
 /// How many failed requests of a run are kept one by one; the others are only counted.
 const FAILURES_KEPT: u64 = 1000;
@@ -33,6 +33,7 @@ pub(crate) struct Recorder {
     prober: Mutex<Shard>,
     failures: AtomicU64,
     user_micros: AtomicU64,
+    pause_micros: AtomicU64,
     events: Events,
 }
 
@@ -83,21 +84,23 @@ impl Recorder {
             prober: Mutex::default(),
             failures: AtomicU64::new(0),
             user_micros: AtomicU64::new(0),
+            pause_micros: AtomicU64::new(0),
             events,
         })
     }
 
-    /// Counts a request as scheduled and sent, unless the load has stopped: then it must not be
-    /// sent.
-    pub(crate) fn send(&self, lane: Lane) -> bool {
+    /// Counts a request as scheduled and sent, now, unless the load has stopped: then it must not
+    /// be sent.
+    pub(crate) fn send(&self, lane: Lane) -> Option<Instant> {
         let mut shard = self.shard(lane);
         if shard.phase != Phase::Sending {
-            return false;
+            return None;
         }
-        let tick = shard.tick(self, lane.source(), Instant::now());
+        let now = Instant::now();
+        let tick = shard.tick(self, lane.source(), now);
         tick.scheduled += 1;
         tick.sent += 1;
-        true
+        Some(now)
     }
 
     /// Counts a request that should have been sent and was not.
@@ -110,24 +113,35 @@ impl Recorder {
         }
     }
 
-    /// Counts the end of a request that was sent at `sent` and should have been at `intended`.
-    pub(crate) fn end(&self, lane: Lane, intended: Instant, sent: Instant, outcome: Outcome) {
+    /// Counts the end of a request that was sent at `sent` and should have been at `intended`, and
+    /// returns when that was.
+    pub(crate) fn end(
+        &self,
+        lane: Lane,
+        request: &str,
+        intended: Instant,
+        sent: Instant,
+        outcome: Outcome,
+    ) -> Instant {
+        let mut shard = self.shard(lane);
         let ended = Instant::now();
+        if shard.phase == Phase::Closed {
+            return ended;
+        }
         let sample = Sample {
             service_time: ended - sent,
-            response_time: ended - intended,
+            response_time: (intended != sent).then(|| ended - intended),
             status: outcome.status,
             body_bytes: outcome.body_bytes,
             failure: outcome.failure.as_ref().map(|failure| failure.reason),
+            hops: outcome.hops,
+            endpoint: outcome.endpoint,
         };
-        let mut shard = self.shard(lane);
-        if shard.phase == Phase::Closed {
-            return;
-        }
         let draining = shard.phase == Phase::Draining;
         shard.tick(self, lane.source(), ended).count(&sample);
+        drop(shard);
         let Some(failure) = outcome.failure else {
-            return;
+            return ended;
         };
         if self.failures.fetch_add(1, Ordering::Relaxed) < FAILURES_KEPT {
             self.events.send(Event::RequestFailed(FailedRequest {
@@ -136,18 +150,47 @@ impl Recorder {
                 service_time: sample.service_time,
                 reason: failure.reason,
                 status: sample.status,
+                request: request.to_owned(),
+                endpoint: sample.endpoint.as_deref().map(str::to_owned),
                 detail: failure.detail,
                 draining,
             }));
         }
+        ended
+    }
+
+    /// Counts the end of a journey.
+    pub(crate) fn end_journey(&self, lane: Lane, name: &str, end: JourneyEnd) {
+        let mut shard = self.shard(lane);
+        if shard.phase != Phase::Closed {
+            let now = Instant::now();
+            shard
+                .tick(self, lane.source(), now)
+                .count_journey(name, end);
+        }
+    }
+
+    /// Adds a think pause that began at `from`, up to now or to the stop of the load.
+    pub(crate) fn add_pause(&self, from: Instant) {
+        self.pause_micros
+            .fetch_add(self.micros_since(from), Ordering::Relaxed);
+    }
+
+    /// All think pauses together, in seconds.
+    pub(crate) fn pause_seconds(&self) -> f64 {
+        self.pause_micros.load(Ordering::Relaxed) as f64 / 1e6
     }
 
     /// Adds the time a user was at work since `from`, up to now or to the stop of the load.
     pub(crate) fn add_presence(&self, from: Instant) {
+        self.user_micros
+            .fetch_add(self.micros_since(from), Ordering::Relaxed);
+    }
+
+    fn micros_since(&self, from: Instant) -> u64 {
         let until = self.stopped.get().copied().unwrap_or_else(Instant::now);
         let micros = until.saturating_duration_since(from).as_micros();
-        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        self.user_micros.fetch_add(micros, Ordering::Relaxed);
+        u64::try_from(micros).unwrap_or(u64::MAX)
     }
 
     /// The average number of users at work over `elapsed`.
@@ -287,7 +330,8 @@ impl Collector {
                 drop(shard);
                 for (second, tick) in ready {
                     let whole = collected.get_mut(&(second.min(until - 1), *source));
-                    merge(whole.expect("shards open no second before `next`"), tick);
+                    let whole = whole.expect("shards open no second before `next`");
+                    whole.merge(&tick);
                 }
             }
         }
@@ -301,20 +345,4 @@ impl Collector {
         self.next = open;
         self.phase = phase;
     }
-}
-
-fn merge(whole: &mut Tick, part: Tick) {
-    whole.scheduled += part.scheduled;
-    whole.dropped += part.dropped;
-    whole.sent += part.sent;
-    whole.expected += part.expected;
-    for (reason, count) in part.unexpected {
-        *whole.unexpected.entry(reason).or_default() += count;
-    }
-    for (status, count) in part.statuses {
-        *whole.statuses.entry(status).or_default() += count;
-    }
-    whole.latency_expected.merge(&part.latency_expected);
-    whole.latency_unexpected.merge(&part.latency_unexpected);
-    whole.siege.merge(&part.siege);
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use goose::GooseError;
+use holdfast_core::event::WorkerAccount;
 use holdfast_core::event::{Event, LoadFinished};
+use holdfast_core::experiment::Model;
 use holdfast_core::outcome::Source;
 use holdfast_core::plan::LoadPlan;
 use holdfast_engine::{Events, LoadDriver, LoadDriverError};
@@ -15,13 +17,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Connections;
 use crate::failure;
+use crate::journey::Itinerary;
 use crate::lag;
+use crate::message::RequestError;
 use crate::prober;
 use crate::process::{self, ProcessError, claim_process};
 use crate::recorder::{Collector, Recorder};
-use crate::requests::{self, RequestError};
 use crate::schedule::most_users;
 use crate::target::{Connector, Target, TargetError};
 use crate::users::{self, Battery};
@@ -29,8 +31,6 @@ use crate::users::{self, Battery};
 /// How the driver sends, beyond what a plan says.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Whether users keep their connections. The prober never does.
-    pub connections: Connections,
     /// Chooses the endpoint of each new connection; without one the target's address is dialled.
     pub connector: Option<Arc<dyn Connector>>,
 }
@@ -54,8 +54,7 @@ pub enum DriverError {
 pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError> {
     claim_process()?;
     Ok(HttpLoad {
-        target: Arc::new(Target::parse(base_url, options.connector.clone())?),
-        options,
+        target: Arc::new(Target::parse(base_url, options.connector)?),
     })
 }
 
@@ -64,7 +63,6 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
 #[derive(Debug)]
 pub struct HttpLoad {
     target: Arc<Target>,
-    options: Options,
 }
 
 /// Why a load could not be carried out.
@@ -141,8 +139,11 @@ impl HttpLoad {
             saturated_seconds: lag.saturated_seconds(),
             lag: lag.histogram,
             cpu_seconds: processor_time.as_secs_f64(),
-            processors: processors(),
+            processors: processors() as f64,
             mean_users: recorder.mean_users(elapsed),
+            pause_seconds: recorder.pause_seconds(),
+            workers: vec![WorkerAccount::default()],
+            ..LoadFinished::default()
         })));
         goose.end().await
     }
@@ -155,8 +156,8 @@ impl HttpLoad {
         stop: &CancellationToken,
     ) -> Result<Battery, RunError> {
         let probes = plan.prober.map_or(0, prober::most_probes);
-        process::provide_descriptors(u64::from(most_users(&plan.stages)) + probes)?;
-        let requests = requests::prepare(&plan.requests, &self.target, self.options.connections)?;
+        process::provide_descriptors(u64::from(plan.model.most_in_flight()) + probes)?;
+        let itinerary = Arc::new(Itinerary::prepare(plan, &self.target)?);
         let resolved = self.target.resolve().await;
         resolved.map_err(|source| RunError::Unresolved {
             authority: self.target.authority.clone(),
@@ -164,11 +165,12 @@ impl HttpLoad {
         })?;
         Ok(Battery {
             target: Arc::clone(&self.target),
-            connections: self.options.connections,
-            requests,
-            stages: plan.stages.clone(),
-            think_time: plan.think_time,
-            timeout: plan.timeout,
+            transport: plan.transport.clone(),
+            itinerary,
+            stages: match &plan.model {
+                Model::Users(stages) => stages.clone(),
+                Model::Arrivals(_) => return Err(RunError::Ended("arrivals")),
+            },
             cease: stop.child_token(),
             cut: CancellationToken::new(),
             alive: TaskTracker::new(),

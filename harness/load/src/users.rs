@@ -3,23 +3,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{Scenario, Transaction, TransactionFunction};
 use goose::{GooseAttack, GooseError};
-use holdfast_core::experiment::Stage;
+use holdfast_core::experiment::{Stage, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::Connections;
-use crate::exchange::Client;
+use crate::client::Client;
+use crate::journey::{Itinerary, Onward, Traveller};
 use crate::recorder::{Lane, Recorder};
-use crate::requests::PreparedRequest;
 use crate::schedule::active_spans;
 use crate::target::Target;
 
@@ -30,11 +28,9 @@ const LAUNCH_RATE: &str = "1000000";
 #[derive(Debug)]
 pub(crate) struct Battery {
     pub(crate) target: Arc<Target>,
-    pub(crate) connections: Connections,
-    pub(crate) requests: Vec<PreparedRequest>,
+    pub(crate) transport: Transport,
+    pub(crate) itinerary: Arc<Itinerary>,
     pub(crate) stages: Vec<Stage>,
-    pub(crate) think_time: Duration,
-    pub(crate) timeout: Duration,
     /// Cancelled: nothing more is sent; what is in flight goes on.
     pub(crate) cease: CancellationToken,
     /// Cancelled: what is in flight is abandoned.
@@ -113,8 +109,13 @@ impl User {
             return;
         };
         let recorder = recorder.expect("the gate opens with a recorder");
-        let mut client = Client::new(Arc::clone(&self.battery.target), self.battery.connections);
-        let mut turn = self.battery.requests.iter().cycle();
+        let mut traveller = Traveller::new(
+            Client::new(self.battery.transport.clone()),
+            Arc::clone(&self.battery.itinerary),
+            Arc::clone(&recorder),
+            Lane::User(self.index),
+            self.battery.cease.clone(),
+        );
         for span in active_spans(&self.battery.stages, self.index) {
             let (from, until) = (recorder.start + span.start, recorder.start + span.end);
             if !self.pause_until(from).await {
@@ -122,16 +123,8 @@ impl User {
             }
             let _presence = Presence::new(&recorder);
             while Instant::now() < until {
-                let request = turn.next().expect("a plan has at least one request");
-                if !recorder.send(Lane::User(self.index)) {
-                    return;
-                }
-                let sent = Instant::now();
-                let outcome = client.perform(request, sent + self.battery.timeout).await;
-                recorder.end(Lane::User(self.index), sent, sent, outcome);
-                let think_until = (Instant::now() + self.battery.think_time).min(until);
-                if !self.battery.think_time.is_zero() && !self.pause_until(think_until).await {
-                    return;
+                if traveller.travel(None, until).await == Onward::No {
+                    break;
                 }
             }
         }

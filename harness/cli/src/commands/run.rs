@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verbosity::Normal
     };
     let experiment = read(&arguments.experiment, &arguments.settings)?;
-    let plan = plan::plan(&experiment);
+    let plan = plan::plan(&experiment, seed());
     let started_at = jiff::Timestamp::now();
     let run_id = run_id(started_at);
     let mut folder = RunFolder::create(&arguments.out, &experiment.name, &run_id)?;
@@ -139,6 +139,12 @@ fn read(file: &Path, settings: &[(String, String)]) -> Result<Experiment, Failur
 fn run_id(now: jiff::Timestamp) -> String {
     let digits = now.subsec_nanosecond().unsigned_abs() ^ std::process::id();
     format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), digits & 0xffff)
+}
+
+/// What is left to chance differs from run to run; the record tells the seed.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(())
 }
 
 /// Where the experiment runs.
@@ -219,7 +225,6 @@ impl Place {
     fn drivers(&self, run_id: &str) -> Result<Drivers, Failure> {
         let options = holdfast_load::Options {
             connector: self.site.as_ref().map(Site::connector),
-            ..holdfast_load::Options::default()
         };
         let load = holdfast_load::driver(&self.target_url, options)
             .map_err(|error| Failure::input(error.to_string()))?;

@@ -1,8 +1,6 @@
 //! What must go together: checks over more than one section. A section that could not be read is
 //! `None` here, and was reported where it stands.
 
-use std::time::Duration;
-
 use super::Placed;
 use super::problems::{Fields, Problems};
 use crate::experiment::{Load, Metric, Objective, Phase, Step, Windows};
@@ -18,7 +16,7 @@ pub(super) fn fits_in_load(
     let (Some(method), Some(windows), Some(load)) = (method, windows, load) else {
         return;
     };
-    let total: Duration = load.stages.iter().map(|stage| stage.duration).sum();
+    let total = load.model.duration();
     for step in method {
         let Step {
             name, at, duration, ..

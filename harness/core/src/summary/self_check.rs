@@ -12,8 +12,8 @@ const SATURATION_LIMIT: f64 = 0.05;
 /// How far the two sides of Little's law may be apart by chance and rounding.
 const LITTLE_TOLERANCE: f64 = 0.05;
 
-/// A user is neither in a request nor in a pause while its next request is prepared, and a pause
-/// ends with a timer's resolution: up to so many seconds for each request.
+/// A user is neither in a request nor in a pause while its next request is prepared: up to so many
+/// seconds for each request.
 const GAP_SECONDS: f64 = 0.002;
 
 pub(super) fn self_check(record: &Record) -> SelfCheck {
@@ -34,8 +34,8 @@ pub(super) fn self_check(record: &Record) -> SelfCheck {
             check.lag_p99 = load.lag.percentile(99.0).map(|lag| lag.as_secs_f64());
             check.saturated_seconds = load.saturated_seconds.len() as u64;
             if load_seconds > 0.0 {
-                check.cpu_percent = (load.processors > 0)
-                    .then(|| load.cpu_seconds / load_seconds / load.processors as f64 * 100.0);
+                check.cpu_percent = (load.processors > 0.0)
+                    .then(|| load.cpu_seconds / load_seconds / load.processors * 100.0);
                 compare_little(record, load, &mut check);
             }
             if check.saturated_seconds as f64 > SATURATION_LIMIT * load_seconds {
@@ -59,8 +59,7 @@ pub(super) fn self_check(record: &Record) -> SelfCheck {
 fn compare_little(record: &Record, load: &LoadFinished, check: &mut SelfCheck) {
     let elapsed = check.load_seconds;
     let plan = &record.run.plan.load;
-    let think_time = plan.think_time.as_secs_f64();
-    let mut busy = 0.0;
+    let mut busy = load.pause_seconds;
     let mut drained = 0;
     let mut ended_in_time = 0;
     let ticks = record.ticks.iter();
@@ -72,18 +71,16 @@ fn compare_little(record: &Record, load: &LoadFinished, check: &mut SelfCheck) {
             busy += (service_seconds(tick) - ended as f64 * after_end).max(0.0);
             drained += ended;
         } else {
-            busy += service_seconds(tick) + ended as f64 * think_time;
+            busy += service_seconds(tick);
             ended_in_time += ended;
         }
     }
     let expected = busy / elapsed;
-    let most_users = plan.stages.iter().map(|stage| stage.users).max();
     // What cannot be known: the gaps, and at the end of the load the half second of each drained
-    // request, all of each cut-off one, and how much of its last pause each user has had.
+    // request and all of each cut-off one.
     let unknown = ended_in_time as f64 * GAP_SECONDS
         + drained as f64 * 0.5
-        + cut_off(record, Source::Users) as f64 * plan.timeout.as_secs_f64()
-        + f64::from(most_users.unwrap_or(0)) * think_time;
+        + cut_off(record, Source::Users) as f64 * plan.timeout.as_secs_f64();
     let tolerance = LITTLE_TOLERANCE * load.mean_users.max(expected) + unknown / elapsed;
     check.little_measured = Some(load.mean_users);
     check.little_expected = Some(expected);

@@ -40,7 +40,7 @@ fn every_experiment_is_valid_and_its_plan_is_known() {
         let experiment = read(&path, &[]).unwrap_or_else(|errors| panic!("{errors}"));
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert_eq!(experiment.name, name, "file and experiment differ in name");
-        insta::assert_json_snapshot!(format!("plan-{name}"), plan(&experiment));
+        insta::assert_json_snapshot!(format!("plan-{name}"), plan(&experiment, 1));
     }
 }
 

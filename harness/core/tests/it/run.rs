@@ -40,7 +40,7 @@ spec:
         directory: Path::new("."),
     };
     let experiment = spec::parse(&source, &[], &|_| true);
-    plan(&experiment.unwrap_or_else(|errors| panic!("{errors}")))
+    plan(&experiment.unwrap_or_else(|errors| panic!("{errors}")), 1)
 }
 
 pub(crate) const OUTAGE: &str = "
@@ -59,10 +59,12 @@ pub(crate) fn failed(millis: u64, status: Option<u16>, reason: Reason) -> Sample
 fn sample(millis: u64, status: Option<u16>, failure: Option<Reason>) -> Sample {
     Sample {
         service_time: Duration::from_millis(millis),
-        response_time: Duration::from_millis(millis),
+        response_time: None,
         status,
         body_bytes: 100,
         failure,
+        hops: Vec::new(),
+        endpoint: None,
     }
 }
 
@@ -86,7 +88,7 @@ impl Story {
             events: Vec::new(),
             load: LoadFinished {
                 elapsed: secs(60.0),
-                processors: 2,
+                processors: 2.0,
                 cpu_seconds: 6.0,
                 mean_users: 1.0,
                 ..LoadFinished::default()
@@ -219,6 +221,8 @@ pub(crate) fn eventful() -> Story {
             service_time: secs(0.003),
             reason: Reason::BreakerOpen,
             status: Some(503),
+            request: "POST /orders".to_owned(),
+            endpoint: None,
             detail: "circuit open".to_owned(),
             draining: false,
         }),

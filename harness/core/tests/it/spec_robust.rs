@@ -17,7 +17,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
     };
     match spec::parse(&source, &[], &|_| true) {
         Ok(experiment) => {
-            let plan = plan(&experiment);
+            let plan = plan(&experiment, 1);
             let last = plan.faults.iter().map(|fault| fault.end).max();
             prop_assert!(last.unwrap_or_default() <= plan.load.duration);
         }

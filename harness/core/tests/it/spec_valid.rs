@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_core::experiment::Experiment;
+use holdfast_core::experiment::{Body, Experiment, Model};
 use holdfast_core::spec::{self, SourceFile};
+use holdfast_core::template::Template;
 
 use crate::experiments::yaml_files;
 
@@ -40,11 +41,13 @@ fn every_valid_file_is_read() {
 #[test]
 fn an_override_replaces_a_parameter_everywhere() {
     let experiment = read("params.yaml", &[("users", "7"), ("item", "a: b # c")]);
-    assert_eq!(experiment.load.stages[0].users, 7);
-    assert_eq!(experiment.load.stages[1].users, 7);
+    let Model::Users(stages) = &experiment.load.model else {
+        panic!("{:?}", experiment.load.model);
+    };
+    assert_eq!((stages[0].users, stages[1].users), (7, 7));
     assert_eq!(
-        experiment.load.requests[0].body.as_deref(),
-        Some(r#"{"item":"a: b # c"}"#)
+        experiment.load.journeys[0].requests[0].body,
+        Some(Body::Json(Template::fixed(r#"{"item":"a: b # c"}"#)))
     );
     assert_eq!(experiment.params["users"], "7");
 }

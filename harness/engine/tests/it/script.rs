@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use holdfast_core::event::{
     Environment, Event, LoadFinished, RunStarted, Stamped, StopCause, Tick,
 };
-use holdfast_core::experiment::{SafetyNet, StopCondition, Target, Windows};
+use holdfast_core::experiment::{Model, SafetyNet, StopCondition, Target, Transport, Windows};
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::{LoadPlan, Plan, PlannedFault};
@@ -206,13 +206,15 @@ pub(crate) fn plan(load_seconds: u64, faults: Vec<PlannedFault>) -> Plan {
         title: "scripted".to_owned(),
         load: LoadPlan {
             target: Target::Url("http://127.0.0.1:1".to_owned()),
-            stages: Vec::new(),
+            model: Model::Users(Vec::new()),
             duration: Duration::from_secs(load_seconds),
-            think_time: Duration::ZERO,
+            journeys: Vec::new(),
             timeout: Duration::from_secs(1),
             drain_limit: Duration::from_secs(1),
             prober: None,
-            requests: Vec::new(),
+            transport: Transport::default(),
+            workers: 1,
+            seed: 1,
         },
         windows: Windows {
             baseline: Duration::ZERO,

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use holdfast_core::experiment::Stage;
+use holdfast_core::experiment::{Connections, Model, Stage};
 use holdfast_core::outcome::Source;
-use holdfast_load::{Connections, Options};
+use holdfast_load::Options;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ async fn what_does_not_drain_in_time_is_cut_off() {
     })
     .await;
     let mut plan = plan(5, Duration::from_millis(300));
-    plan.think_time = Duration::from_millis(20);
+    plan.journeys[0].think_time = Duration::from_millis(20);
     plan.drain_limit = Duration::from_millis(200);
     let told = run(&server.url(), &plan, Options::default()).await;
     assert_eq!(told.finished.cut_off[&Source::Users], 3);
@@ -61,7 +61,7 @@ async fn a_cancelled_load_ends_at_once_and_is_classified() {
     })
     .await;
     let mut plan = plan(5, Duration::from_secs(3600));
-    plan.think_time = Duration::from_millis(10);
+    plan.journeys[0].think_time = Duration::from_millis(10);
     plan.prober = Some(20.0);
     let told = run_until(&server.url(), &plan, Options::default(), stop).await;
     let seen = server.ledger().requests();
@@ -87,7 +87,7 @@ async fn a_load_cancelled_before_it_begins_is_an_empty_account() {
 async fn users_pause_between_requests() {
     let server = Server::start(|_, _| Act::Created).await;
     let mut plan = plan(2, Duration::from_secs(1));
-    plan.think_time = Duration::from_millis(200);
+    plan.journeys[0].think_time = Duration::from_millis(200);
     let told = run(&server.url(), &plan, Options::default()).await;
     // At most one request at once and then one after each pause.
     assert!((2..=10).contains(&told.expected()), "{}", told.expected());
@@ -100,7 +100,11 @@ async fn users_come_and_go_on_a_ramp() {
     // Every request is held to the end, so each active user shows as one request in flight.
     let server = Server::start(|_, _| Act::StallHeaders).await;
     let mut plan = plan(8, Duration::from_secs(4));
-    plan.stages[0].ramp = Duration::from_secs(4);
+    plan.model = Model::Users(vec![Stage {
+        users: 8,
+        ramp: Duration::from_secs(4),
+        duration: Duration::from_secs(4),
+    }]);
     plan.drain_limit = Duration::ZERO;
     let told = run(&server.url(), &plan, Options::default()).await;
     let in_flight: Vec<u64> = told
@@ -129,7 +133,7 @@ async fn users_beyond_the_next_stage_leave() {
         ramp: Duration::ZERO,
         duration: Duration::from_secs(1),
     };
-    plan.stages = vec![second(6), second(1)];
+    plan.model = Model::Users(vec![second(6), second(1)]);
     let told = run(&server.url(), &plan, Options::default()).await;
     assert_eq!(told.expected(), server.ledger().requests());
     assert!(
@@ -235,25 +239,16 @@ fn the_account_balances_in_random_runs() {
             .await;
             let (think, drain, timeout): (u64, u64, u64) = pauses;
             let mut plan = plan(users, Duration::from_millis(millis));
-            plan.think_time = Duration::from_millis(think);
+            plan.journeys[0].think_time = Duration::from_millis(think);
             plan.drain_limit = Duration::from_millis(drain);
             plan.timeout = Duration::from_millis(timeout);
             plan.prober = prober;
-            let connections = if keeps {
+            plan.transport.connections = if keeps {
                 Connections::KeepAlive
             } else {
                 Connections::PerRequest
             };
-            run_until(
-                &server.url(),
-                &plan,
-                Options {
-                    connections,
-                    ..Options::default()
-                },
-                stop,
-            )
-            .await;
+            run_until(&server.url(), &plan, Options::default(), stop).await;
         });
         Ok(())
     };

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::event::{Event, LoadFinished, Tick};
-use holdfast_core::experiment::{Request, Stage, Target};
+use holdfast_core::experiment::{Body, Journey, Model, Request, Stage, Target, Transport};
 use holdfast_core::outcome::{FailedRequest, Reason, Source};
 use holdfast_core::plan::LoadPlan;
+use holdfast_core::template::Template;
 use holdfast_engine::{Events, LoadDriver as _};
 use holdfast_load::{Options, driver};
 use tokio::sync::mpsc::unbounded_channel;
@@ -16,27 +17,42 @@ use tokio_util::sync::CancellationToken;
 pub(crate) fn plan(users: u32, duration: Duration) -> LoadPlan {
     LoadPlan {
         target: Target::Url(String::new()),
-        stages: vec![Stage {
+        model: Model::Users(vec![Stage {
             users,
             ramp: Duration::ZERO,
             duration,
-        }],
+        }]),
         duration,
-        think_time: Duration::ZERO,
+        journeys: vec![Journey {
+            name: "orders".to_owned(),
+            weight: 1,
+            think_time: Duration::ZERO,
+            data: None,
+            requests: vec![order()],
+        }],
         timeout: Duration::from_secs(10),
         drain_limit: Duration::from_secs(5),
         prober: None,
-        requests: vec![order()],
+        transport: Transport::default(),
+        workers: 1,
+        seed: 1,
     }
 }
 
 pub(crate) fn order() -> Request {
     Request {
         method: "POST".to_owned(),
-        path: "/orders".to_owned(),
-        headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
-        body: Some("{\"item\":\"chicken\"}".to_owned()),
+        path: Template::fixed("/orders"),
+        headers: BTreeMap::from([(
+            "content-type".to_owned(),
+            Template::fixed("application/json"),
+        )]),
+        body: Some(Body::Json(Template::fixed("{\"item\":\"chicken\"}"))),
         expect: vec![201],
+        checks: Vec::new(),
+        save: BTreeMap::new(),
+        timeout: None,
+        think_time: None,
     }
 }
 

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::experiment::Request;
+use holdfast_core::experiment::{Connections, Request};
 use holdfast_core::outcome::{Reason, Source};
+use holdfast_core::template::Template;
 use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{Connections, Connector, Options, driver};
+use holdfast_load::{Connector, Options, driver};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ const SHORT: Duration = Duration::from_millis(400);
 async fn assert_reason(act: Act, reason: Reason) -> Told {
     let server = Server::start(move |_, _| act).await;
     let mut plan = plan(2, SHORT);
-    plan.think_time = Duration::from_millis(30);
+    plan.journeys[0].think_time = Duration::from_millis(30);
     plan.timeout = Duration::from_millis(120);
     let told = run(&server.url(), &plan, Options::default()).await;
     let seen = server.ledger().requests();
@@ -37,7 +38,7 @@ async fn assert_reason(act: Act, reason: Reason) -> Told {
 async fn expected_answers_are_expected() {
     let server = Server::start(|_, _| Act::Created).await;
     let mut plan = plan(4, Duration::from_millis(1200));
-    plan.think_time = Duration::from_millis(20);
+    plan.journeys[0].think_time = Duration::from_millis(20);
     let told = run(&server.url(), &plan, Options::default()).await;
     let ledger = server.ledger();
     assert!(ledger.requests() >= 4);
@@ -137,7 +138,7 @@ async fn nobody_listens() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
     let mut plan = plan(2, SHORT);
-    plan.think_time = Duration::from_millis(30);
+    plan.journeys[0].think_time = Duration::from_millis(30);
     let told = run(&url, &plan, Options::default()).await;
     let sent = told.sum(Source::Users, |tick| tick.sent);
     assert!(sent >= 2);
@@ -193,14 +194,15 @@ async fn requests_are_sent_in_turn_under_the_base_path() {
     .await;
     let menu = Request {
         method: "GET".to_owned(),
-        path: "/menu?day=1".to_owned(),
+        path: Template::fixed("/menu?day=1"),
         headers: BTreeMap::new(),
         body: None,
         expect: vec![200],
+        ..order()
     };
     let mut plan = plan(1, SHORT);
-    plan.think_time = Duration::from_millis(10);
-    plan.requests = vec![menu, order()];
+    plan.journeys[0].think_time = Duration::from_millis(10);
+    plan.journeys[0].requests = vec![menu, order()];
     let url = format!("{}/api/", server.url());
     let told = run(&url, &plan, Options::default()).await;
     let ledger = server.ledger();
@@ -214,21 +216,18 @@ async fn requests_are_sent_in_turn_under_the_base_path() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_connections_are_used_again_and_replaced_when_closed() {
-    let options = Options {
-        connections: Connections::KeepAlive,
-        ..Options::default()
-    };
     let mut plan = plan(2, SHORT);
-    plan.think_time = Duration::from_millis(10);
+    plan.transport.connections = Connections::KeepAlive;
+    plan.journeys[0].think_time = Duration::from_millis(10);
     let server = Server::start(|_, _| Act::Created).await;
-    let told = run(&server.url(), &plan, options.clone()).await;
+    let told = run(&server.url(), &plan, Options::default()).await;
     let ledger = server.ledger();
     assert_eq!(told.expected(), ledger.requests());
     assert_eq!(ledger.connections, 2);
     assert!(!ledger.heads[0].to_ascii_lowercase().contains("connection:"));
 
     let server = Server::start(|_, _| Act::CreatedThenClose).await;
-    let told = run(&server.url(), &plan, options).await;
+    let told = run(&server.url(), &plan, Options::default()).await;
     let ledger = server.ledger();
     assert_eq!(told.expected(), ledger.requests());
     assert_eq!(told.reasons(), BTreeMap::new());
@@ -239,7 +238,7 @@ async fn kept_connections_are_used_again_and_replaced_when_closed() {
 async fn what_cannot_be_sent_is_refused_before_the_load() {
     let fails = async |url: &str, change: fn(&mut Request)| {
         let mut plan = plan(1, SHORT);
-        change(&mut plan.requests[0]);
+        change(&mut plan.journeys[0].requests[0]);
         let (sender, mut receiver) = unbounded_channel();
         let load = driver(url, Options::default()).unwrap();
         let run = load.run(&plan, Events::new(sender), CancellationToken::new());
@@ -252,7 +251,7 @@ async fn what_cannot_be_sent_is_refused_before_the_load() {
     assert!(unresolved.starts_with("the target `no-such-host.invalid` does not resolve"));
     let method = fails(here, |request| request.method = "NO WAY".to_owned()).await;
     assert_eq!(method, "the method `NO WAY` is not a valid HTTP method");
-    let path = fails(here, |request| request.path = "/a b".to_owned()).await;
+    let path = fails(here, |request| request.path = Template::fixed("/a b")).await;
     assert!(path.starts_with("the path `/a b`"));
     let https = driver("https://127.0.0.1", Options::default()).unwrap_err();
     assert!(https.to_string().contains("https"));
@@ -277,12 +276,11 @@ async fn a_connector_decides_where_connections_go() {
     let server = Server::start(|_, _| Act::Created).await;
     let service: SocketAddr = "127.99.64.1:80".parse().unwrap();
     let mut plan = plan(2, SHORT);
-    plan.think_time = Duration::from_millis(30);
+    plan.journeys[0].think_time = Duration::from_millis(30);
     let told = |to| {
         let connector = Arc::new(Detour { from: service, to });
         let options = Options {
             connector: Some(connector),
-            ..Options::default()
         };
         run("http://127.99.64.1", &plan, options)
     };

@@ -1,5 +1,7 @@
 //! Who ran what, where, and how to do it again.
 
+use holdfast_core::experiment::Model;
+use holdfast_core::plan::LoadPlan;
 use holdfast_core::record::Record;
 
 use crate::words;
@@ -8,21 +10,11 @@ use crate::words;
 pub(crate) fn environment_rows(record: &Record) -> Vec<(&'static str, String)> {
     let environment = &record.run.environment;
     let load = &record.run.plan.load;
-    let users = load.stages.iter().map(|stage| stage.users).max();
     let mut rows = vec![
         ("run", record.run.run_id.clone()),
         ("started", record.run.started_at.clone()),
         ("experiment file", record.run.source_file.clone()),
-        (
-            "load",
-            format!(
-                "up to {} for {}, think time {}, deadline {}",
-                words::counted(u64::from(users.unwrap_or(0)), "user", "users"),
-                words::seconds(load.duration.as_secs_f64()),
-                words::seconds(load.think_time.as_secs_f64()),
-                words::seconds(load.timeout.as_secs_f64()),
-            ),
-        ),
+        ("load", load_line(load)),
         (
             "prober",
             load.prober.map_or_else(|| "none".to_owned(), words::rate),
@@ -50,6 +42,26 @@ pub(crate) fn environment_rows(record: &Record) -> Vec<(&'static str, String)> {
     }
     rows.retain(|(_, value)| !value.is_empty());
     rows
+}
+
+fn load_line(load: &LoadPlan) -> String {
+    let amount = match &load.model {
+        Model::Users(_) => {
+            let users = u64::from(load.model.most_in_flight());
+            format!("up to {}", words::counted(users, "user", "users"))
+        }
+        Model::Arrivals(arrivals) => {
+            let rates = arrivals.stages.iter().map(|stage| stage.rate);
+            format!("up to {}", words::rate(rates.fold(0.0, f64::max)))
+        }
+    };
+    let pauses = load.journeys.iter().map(|journey| journey.think_time);
+    format!(
+        "{amount} for {}, think time {}, deadline {}",
+        words::seconds(load.duration.as_secs_f64()),
+        words::seconds(pauses.max().unwrap_or_default().as_secs_f64()),
+        words::seconds(load.timeout.as_secs_f64()),
+    )
 }
 
 /// The command that repeats the run, quoted for a POSIX shell.

@@ -7,7 +7,8 @@ use holdfast_core::event::{
     Environment, Event, LoadFinished, Observation, RunStarted, Stamped, Tick,
 };
 use holdfast_core::experiment::{
-    Metric, Objective, Phase, Reference, Request, Stage, Target, Windows,
+    Body, Journey, Metric, Model, Objective, Phase, Reference, Request, Stage, Target, Transport,
+    Windows,
 };
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::histogram::Histogram;
@@ -15,6 +16,7 @@ use holdfast_core::outcome::{FailedRequest, Reason, Sample, Source};
 use holdfast_core::plan::{LoadPlan, Plan, PlannedFault};
 use holdfast_core::record::Record;
 use holdfast_core::summary::{Summary, summarize};
+use holdfast_core::template::Template;
 use holdfast_core::verdict::{Verdict, judge};
 use holdfast_report::Report;
 
@@ -89,7 +91,7 @@ impl Building {
             record: Record::new(run),
             ticks: BTreeMap::new(),
             load: LoadFinished {
-                processors: 2,
+                processors: 2.0,
                 ..LoadFinished::default()
             },
             busy: 0.0,
@@ -216,10 +218,12 @@ impl Building {
         let tick = self.tick(sent.source, sent.ended, draining);
         tick.count(&Sample {
             service_time: took,
-            response_time: took,
+            response_time: (sent.source == Source::Prober).then_some(took),
             status: sent.status,
             body_bytes: if sent.status.is_some() { 207 } else { 0 },
             failure: sent.failure,
+            hops: Vec::new(),
+            endpoint: None,
         });
         let begun = self.tick(sent.source, begin, false);
         begun.scheduled += 1;
@@ -240,6 +244,8 @@ impl Building {
             service_time: Duration::from_secs_f64(sent.took),
             reason,
             status: sent.status,
+            request: "POST /orders".to_owned(),
+            endpoint: None,
             detail: format!("<b>{}</b> & \"more\"", reason.label()),
             draining,
         };
@@ -306,23 +312,39 @@ fn load_plan(users: u32, seconds: u32) -> LoadPlan {
     let duration = Duration::from_secs(u64::from(seconds));
     LoadPlan {
         target: Target::Service("app".to_owned()),
-        stages: vec![Stage {
+        model: Model::Users(vec![Stage {
             users,
             ramp: Duration::ZERO,
             duration,
-        }],
+        }]),
         duration,
-        think_time: Duration::ZERO,
+        journeys: vec![Journey {
+            name: "requests".to_owned(),
+            weight: 1,
+            think_time: Duration::ZERO,
+            data: None,
+            requests: vec![order()],
+        }],
         timeout: Duration::from_secs(30),
         drain_limit: Duration::from_secs(15),
         prober: Some(25.0),
-        requests: vec![Request {
-            method: "POST".to_owned(),
-            path: "/orders".to_owned(),
-            headers: BTreeMap::new(),
-            body: Some("{\"item\":\"chicken\"}".to_owned()),
-            expect: vec![201],
-        }],
+        transport: Transport::default(),
+        workers: 1,
+        seed: 1,
+    }
+}
+
+fn order() -> Request {
+    Request {
+        method: "POST".to_owned(),
+        path: Template::fixed("/orders"),
+        headers: BTreeMap::new(),
+        body: Some(Body::Json(Template::fixed("{\"item\":\"chicken\"}"))),
+        expect: vec![201],
+        checks: Vec::new(),
+        save: BTreeMap::new(),
+        timeout: None,
+        think_time: None,
     }
 }
 

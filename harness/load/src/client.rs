@@ -5,7 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_core::outcome::Reason;
+use holdfast_core::experiment::{Connections, Transport};
+use holdfast_core::outcome::{Hop, Reason};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -15,9 +16,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::Connections;
 use crate::failure::{self, Failure};
-use crate::requests::PreparedRequest;
+use crate::message::Message;
 use crate::target::Target;
 
 /// The header in which a service says why it refused.
@@ -31,35 +31,42 @@ pub(crate) struct Outcome {
     pub(crate) status: Option<u16>,
     pub(crate) body_bytes: u64,
     pub(crate) failure: Option<Failure>,
+    /// The redirects that were followed before this end.
+    pub(crate) hops: Vec<Hop>,
+    /// The endpoint that was dialled, where it is known.
+    pub(crate) endpoint: Option<Arc<str>>,
+    /// The whole answer, when the message asked for it to be kept and it arrived.
+    pub(crate) answer: Option<Answer>,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 /// One sender of requests; holds at most one connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    target: Arc<Target>,
-    connections: Connections,
+    transport: Transport,
     kept: Option<Connection>,
 }
 
 impl Client {
-    pub(crate) fn new(target: Arc<Target>, connections: Connections) -> Self {
+    pub(crate) fn new(transport: Transport) -> Self {
         Self {
-            target,
-            connections,
+            transport,
             kept: None,
         }
     }
 
     /// Sends a request and reads its answer to the last byte, until `deadline` at most.
-    pub(crate) async fn perform(
-        &mut self,
-        request: &PreparedRequest,
-        deadline: Instant,
-    ) -> Outcome {
+    pub(crate) async fn perform(&mut self, message: &Message, deadline: Instant) -> Outcome {
         let mut progress = Progress::default();
-        let answered = timeout_at(deadline, self.attempt(request, &mut progress)).await;
+        let answered = timeout_at(deadline, self.attempt(message, &mut progress)).await;
         let failure = match answered {
-            Ok(Ok(())) => progress.judge(&request.expect),
+            Ok(Ok(())) => progress.judge(&message.expect),
             Ok(Err(failure)) => Some(failure),
             Err(_elapsed) => Some(progress.step.timed_out()),
         };
@@ -67,20 +74,19 @@ impl Client {
             status: progress.status.map(|status| status.as_u16()),
             body_bytes: progress.body_bytes,
             failure,
+            hops: Vec::new(),
+            endpoint: None,
+            answer: None,
         }
     }
 
     /// Takes the kept connection out, and puts it back only after a complete answer: whatever
     /// fails or is cancelled in between closes it.
-    async fn attempt(
-        &mut self,
-        request: &PreparedRequest,
-        progress: &mut Progress,
-    ) -> Result<(), Failure> {
-        let (mut connection, response) = self.send(request.message.clone(), progress).await?;
-        progress.answer(&response, &request.expect);
+    async fn attempt(&mut self, message: &Message, progress: &mut Progress) -> Result<(), Failure> {
+        let (mut connection, response) = self.send(message, progress).await?;
+        progress.answer(&response, &message.expect);
         connection.read_body(response.into_body(), progress).await?;
-        if self.connections == Connections::KeepAlive {
+        if self.transport.connections == Connections::KeepAlive {
             self.kept = Some(connection);
         }
         Ok(())
@@ -88,9 +94,11 @@ impl Client {
 
     async fn send(
         &mut self,
-        mut message: Request<Full<Bytes>>,
+        message: &Message,
         progress: &mut Progress,
     ) -> Result<(Connection, Response<Incoming>), Failure> {
+        let target = &message.target;
+        let mut message = message.request.clone();
         if let Some(mut connection) = self.kept.take() {
             progress.step = Step::Headers;
             if connection.is_usable().await {
@@ -105,7 +113,7 @@ impl Client {
                 }
             }
         }
-        let mut connection = Connection::open(&self.target, progress).await?;
+        let mut connection = Connection::open(target, progress).await?;
         match connection.send(message).await {
             Ok(response) => Ok((connection, response)),
             Err(NotAnswered { failure, .. }) => Err(failure),
