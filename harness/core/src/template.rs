@@ -8,13 +8,15 @@
 //! | `{{unique}}` | a whole number that no other request of the run gets |
 //! | `{{uuid}}` | a random UUID (version 4) |
 //! | `{{x}}` | what an earlier answer of the journey was asked to save as `x` |
+//!
+//! `{{{{` stands for two braces that open no hole.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Text with holes. Keeps what was written; equal when the text is.
+/// Text with holes; shown and stored as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template {
@@ -116,6 +118,14 @@ impl Template {
         }
     }
 
+    fn push_text(&mut self, text: &str) {
+        match self.pieces.last_mut() {
+            Some(Piece::Text(last)) => last.push_str(text),
+            Some(Piece::Hole(_)) | None if text.is_empty() => {}
+            Some(Piece::Hole(_)) | None => self.pieces.push(Piece::Text(text.to_owned())),
+        }
+    }
+
     /// Its stretches, in order.
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {
@@ -132,8 +142,11 @@ impl Template {
 
     /// The text when there are no holes.
     #[must_use]
-    pub fn as_fixed(&self) -> Option<String> {
-        self.variables().next().is_none().then(|| self.to_string())
+    pub fn as_fixed(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
     }
 
     /// The text with every hole filled by `fill`.
@@ -150,31 +163,40 @@ impl Template {
 impl FromStr for Template {
     type Err = TemplateError;
 
+    /// Of four braces in a row the first two are text, of three the first one.
     fn from_str(text: &str) -> Result<Self, TemplateError> {
-        let mut pieces = Vec::new();
+        let mut template = Self { pieces: Vec::new() };
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
+            template.push_text(before);
+            if let Some(after) = after.strip_prefix("{{") {
+                template.push_text("{{");
+                rest = after;
+                continue;
+            }
+            let after = after.strip_prefix('{').map_or(after, |after| {
+                template.push_text("{");
+                after
+            });
             let (name, after) = after.split_once("}}").ok_or(TemplateError::NotClosed)?;
             let name = name.trim();
             let variable =
                 Variable::parse(name).ok_or_else(|| TemplateError::NotAName(name.to_owned()))?;
-            if !before.is_empty() {
-                pieces.push(Piece::Text(before.to_owned()));
-            }
-            pieces.push(Piece::Hole(variable));
+            template.pieces.push(Piece::Hole(variable));
             rest = after;
         }
-        if !rest.is_empty() || pieces.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
+        template.push_text(rest);
+        if template.pieces.is_empty() {
+            template.pieces.push(Piece::Text(String::new()));
         }
-        Ok(Self { pieces })
+        Ok(template)
     }
 }
 
 impl fmt::Display for Template {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pieces.iter().try_for_each(|piece| match piece {
-            Piece::Text(text) => formatter.write_str(text),
+            Piece::Text(text) => formatter.write_str(&text.replace("{{", "{{{{")),
             Piece::Hole(variable) => write!(formatter, "{{{{{variable}}}}}"),
         })
     }
@@ -210,8 +232,24 @@ mod tests {
         let filled = template.filled(|variable| format!("<{variable}>"));
         assert_eq!(filled, "/orders/<id>?by=<data.name>&n=<unique>");
         assert_eq!(template.as_fixed(), None);
-        assert_eq!(parse("a } { b").as_fixed().as_deref(), Some("a } { b"));
-        assert_eq!(parse("").as_fixed().as_deref(), Some(""));
+        assert_eq!(parse("a } { b").as_fixed(), Some("a } { b"));
+        assert_eq!(parse("").as_fixed(), Some(""));
+    }
+
+    #[test]
+    fn braces_that_open_no_hole_are_doubled() {
+        assert_eq!(parse("{{{{x}}").as_fixed(), Some("{{x}}"));
+        assert_eq!(parse("{{{user}}}").filled(|_| "7".to_owned()), "{7}");
+        for braces in 0..9 {
+            let text = "{".repeat(braces);
+            for template in [
+                Template::fixed(&text),
+                Template::fixed(&format!("{text}x{text}")),
+                parse(&format!("{}{{{{user}}}}", Template::fixed(&text))),
+            ] {
+                assert_eq!(parse(&template.to_string()), template);
+            }
+        }
     }
 
     #[test]
