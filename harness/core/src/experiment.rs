@@ -103,7 +103,7 @@ pub enum Model {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// Users at the end of the ramp; at least 1.
+    /// Users at the end of the ramp; zero lets all go. At least one stage has some.
     pub users: u32,
     /// Time over which the number changes linearly from the previous stage's; zero: at once.
     #[serde(with = "seconds")]

@@ -8,9 +8,8 @@
 //! valid values exist. The format itself is described in `harness/docs/experiment.md`.
 
 use std::path::Path;
-use std::time::Duration;
 
-use crate::experiment::{Experiment, Load};
+use crate::experiment::Experiment;
 
 mod checks;
 mod diagnostic;
@@ -106,14 +105,14 @@ fn read(
     let load_node = spec.required("load", problems);
     let surroundings = load::Surroundings {
         directory: source.directory,
-        exists: exists,
+        exists,
     };
     let load = load_node.and_then(|node| load::read(node, surroundings, problems));
     let windows = method::windows(spec.get("windows"), problems);
     let method = method::steps(spec.get("method"), problems);
     let objectives = objectives::read(spec.get("steadyState"), problems);
-    let think_time = load.as_ref().map(longest_think_time);
-    let safety = safety::limits(spec.get("safety"), think_time, problems);
+    let pause = load.as_ref().map(load::longest_pause);
+    let safety = safety::limits(spec.get("safety"), pause, problems);
     let reference = spec
         .get("reference")
         .map(|node| safety::reference(node, problems));
@@ -139,15 +138,6 @@ fn read(
         safety: safety?,
         reference: transpose(reference)?,
     })
-}
-
-/// The longest pause any user makes.
-fn longest_think_time(load: &Load) -> Duration {
-    let pauses = load.journeys.iter().flat_map(|journey| {
-        let requests = journey.requests.iter();
-        requests.map(|request| request.think_time.unwrap_or(journey.think_time))
-    });
-    pauses.max().unwrap_or_default()
 }
 
 /// A section that may be left out: absent is fine, present and wrong is not.

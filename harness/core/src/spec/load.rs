@@ -103,6 +103,17 @@ pub(super) fn read(
     })
 }
 
+/// The longest pause between requests that the load itself makes: of a user who thinks, of stages
+/// in which nobody sends, of arrivals that are rare.
+pub(super) fn longest_pause(load: &Load) -> Duration {
+    let think_times = load.journeys.iter().flat_map(|journey| {
+        let requests = journey.requests.iter();
+        requests.map(|request| request.think_time.unwrap_or(journey.think_time))
+    });
+    let thinking = think_times.max().unwrap_or_default();
+    thinking.max(stages::longest_pause(&load.model))
+}
+
 /// A list of at least one, all of whose items are read before any mistake ends it.
 fn many<T>(
     node: &Node,

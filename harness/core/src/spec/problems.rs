@@ -450,7 +450,7 @@ pub(super) fn nearest<'a>(word: &str, allowed: impl Iterator<Item = &'a str>) ->
     let meant = allowed
         .iter()
         .map(|known| (strsim::damerau_levenshtein(word, known), *known))
-        .filter(|(distance, known)| *distance <= known.len().max(3) / 3 + 1)
+        .filter(|(distance, known)| *distance < known.len() && *distance <= known.len() / 3 + 1)
         .min();
     match meant {
         Some((_, meant)) => format!("did you mean `{meant}`? allowed: {}", quoted(&allowed)),

@@ -6,10 +6,10 @@ use super::problems::Problems;
 use super::tree::Node;
 use crate::experiment::{Reference, Safety, SafetyNet, StopCondition};
 
-/// `think_time` is the pause of the load's users; `None` when it could not be read.
+/// `pause` is the longest that the load makes between requests; `None` when it could not be read.
 pub(super) fn limits(
     node: Option<&Node>,
-    think_time: Option<Duration>,
+    pause: Option<Duration>,
     problems: &mut Problems,
 ) -> Option<Safety> {
     let Some(node) = node else {
@@ -18,7 +18,7 @@ pub(super) fn limits(
     let known = ["stopConditions", "allow"];
     let fields = problems.fields(node, "safety", &known, &["cluster"])?;
     let stop_conditions = match fields.get("stopConditions") {
-        Some(node) => stop_conditions(node, think_time, problems),
+        Some(node) => stop_conditions(node, pause, problems),
         None => Some(Vec::new()),
     };
     let allow = match fields.get("allow") {
@@ -33,19 +33,19 @@ pub(super) fn limits(
 
 fn stop_conditions(
     node: &Node,
-    think_time: Option<Duration>,
+    pause: Option<Duration>,
     problems: &mut Problems,
 ) -> Option<Vec<StopCondition>> {
     let items = problems.list(node, "stopConditions")?;
     let read = items
         .iter()
-        .map(|item| stop_condition(item, think_time, problems));
+        .map(|item| stop_condition(item, pause, problems));
     read.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn stop_condition(
     node: &Node,
-    think_time: Option<Duration>,
+    pause: Option<Duration>,
     problems: &mut Problems,
 ) -> Option<StopCondition> {
     let known = ["metric", "over", "min"];
@@ -56,7 +56,7 @@ fn stop_condition(
     });
     let over = fields
         .required("over", problems)
-        .and_then(|node| over(node, think_time.unwrap_or_default(), problems));
+        .and_then(|node| over(node, pause.unwrap_or_default(), problems));
     let min = fields
         .required("min", problems)
         .and_then(|node| problems.percent(node, "min"));
@@ -68,8 +68,8 @@ fn stop_condition(
 }
 
 /// The length of a rolling window: whole seconds, because load is counted by the second, and longer
-/// than the users' pause, because a window without any request trips.
-fn over(node: &Node, think_time: Duration, problems: &mut Problems) -> Option<Duration> {
+/// than any pause of the load, because a window without any request trips.
+fn over(node: &Node, pause: Duration, problems: &mut Problems) -> Option<Duration> {
     let over = problems.positive_duration(node, "over")?;
     if over.subsec_nanos() != 0 {
         problems.report(
@@ -79,11 +79,11 @@ fn over(node: &Node, think_time: Duration, problems: &mut Problems) -> Option<Du
         );
         return None;
     }
-    if over <= think_time {
+    if over <= pause {
         problems.report(
             &node.at,
-            format!("`over` is not longer than the users' `thinkTime`: {over:?}"),
-            format!("allowed: whole seconds above {think_time:?}; a window without requests trips"),
+            format!("`over` is not longer than the load's own pauses: {over:?}"),
+            format!("allowed: whole seconds above {pause:?}; a window without requests trips"),
         );
         return None;
     }

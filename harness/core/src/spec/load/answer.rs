@@ -44,6 +44,14 @@ fn check(node: &Node, problems: &mut Problems) -> Option<Check> {
     let known = ["json", "header", "regex", "equals", "matches"];
     let fields = problems.fields(node, "check", &known, &[])?;
     let part = part(&fields, problems);
+    if let Some(equals) = node.entry("equals").filter(|equals| equals.is_null()) {
+        problems.report(
+            &equals.at,
+            "`equals` without a value asks nothing",
+            "allowed: text, such as \"null\" for JSON's null; to ask whether the part is there, \
+             leave `equals` out",
+        );
+    }
     let condition = match (fields.get("equals"), fields.get("matches")) {
         (None, None) => Some(Condition::Exists),
         (Some(node), None) => problems.text(node, "equals").map(Condition::Equals),
@@ -74,13 +82,18 @@ fn part(fields: &Fields<'_>, problems: &mut Problems) -> Option<Part> {
 
 fn pointer(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = problems.text(node, "json")?;
-    if text.starts_with('/') {
+    let escapes_are_known = text
+        .split('~')
+        .skip(1)
+        .all(|after| after.starts_with(['0', '1']));
+    if text.starts_with('/') && escapes_are_known {
         return Some(text);
     }
     problems.report(
         &node.at,
         format!("not a JSON pointer: `{text}`"),
-        "allowed: names and indexes after slashes, such as /items/0/id (RFC 6901)",
+        "allowed: names and indexes after slashes, such as /items/0/id; ~1 stands for a slash in \
+         a name and ~0 for a tilde (RFC 6901)",
     );
     None
 }

@@ -6,11 +6,18 @@ use std::time::Duration;
 use super::{Surroundings, many, request};
 use crate::experiment::{Data, DataOrder, Journey, Request};
 use crate::spec::problems::{Fields, Problems};
-use crate::spec::tree::Node;
-use crate::template::Variable;
+use crate::spec::tree::{Node, Value};
 
 /// The name of the only journey of a load that lists `requests`.
 const ONLY: &str = "requests";
+
+/// What templates of a request can use.
+pub(super) struct Known {
+    /// Names saved by earlier requests of the journey.
+    pub(super) saved: BTreeSet<String>,
+    /// Whether the journey has a file of records, readable or not.
+    pub(super) has_data: bool,
+}
 
 /// Beyond it a weight says nothing that a smaller one could not.
 const MOST_WEIGHT: u32 = 1_000_000;
@@ -27,8 +34,9 @@ pub(super) fn read(
     };
     let (name, node) = load.exactly_one(&["requests", "journeys"], problems)?;
     if name == "requests" {
+        let has_data = load.get("data").is_some();
         let data = data(load.get("data"), surroundings, problems);
-        let requests = requests(node, data.as_ref().is_some_and(Option::is_some), problems);
+        let requests = requests(node, has_data, problems);
         return Some(vec![Journey {
             name: ONLY.to_owned(),
             weight: 1,
@@ -80,8 +88,8 @@ fn journey(
         Some(node) => problems.duration(node, "thinkTime"),
         None => Some(think_time),
     };
+    let has_data = fields.get("data").is_some();
     let data = data(fields.get("data"), surroundings, problems);
-    let has_data = data.as_ref().is_some_and(Option::is_some);
     let requests = fields
         .required("requests", problems)
         .and_then(|node| requests(node, has_data, problems));
@@ -96,32 +104,19 @@ fn journey(
 
 /// The requests in turn, each using only what was saved before it.
 fn requests(node: &Node, has_data: bool, problems: &mut Problems) -> Option<Vec<Request>> {
-    let mut saved = BTreeSet::new();
+    let mut known = Known {
+        saved: BTreeSet::new(),
+        has_data,
+    };
     let read = |node: &Node, problems: &mut Problems| {
-        let request = request::read(node, problems)?;
-        for variable in request.templates().flat_map(|text| text.variables()) {
-            match variable {
-                Variable::Saved(name) if !saved.contains(name) => problems.report(
-                    &node.at,
-                    format!("`{{{{{name}}}}}` is used, but no earlier request saves it"),
-                    "allowed: user, iteration, unique, uuid, data.<field>, and what an earlier \
-                     request of the journey has under `save`",
-                ),
-                Variable::Data(field) if !has_data => problems.report(
-                    &node.at,
-                    format!("`{{{{data.{field}}}}}` is used, but there is no `data`"),
-                    "allowed: `data: {file: customers.csv}` beside `requests`",
-                ),
-                Variable::Data(_)
-                | Variable::User
-                | Variable::Iteration
-                | Variable::Unique
-                | Variable::Uuid
-                | Variable::Saved(_) => {}
-            }
+        let request = request::read(node, &known, problems);
+        // Also of a request that could not be read: its mistakes are not those of later ones.
+        if let Some(Value::Map(saved)) = node.entry("save").map(|node| &node.value) {
+            known
+                .saved
+                .extend(saved.iter().map(|(key, _)| key.text.clone()));
         }
-        saved.extend(request.save.keys().cloned());
-        Some(request)
+        request
     };
     many(node, "requests", read, problems)
 }

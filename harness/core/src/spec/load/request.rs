@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
+use super::journey::Known;
 use super::{answer, many};
 use crate::experiment::{Body, Request};
 use crate::spec::problems::{Fields, Problems};
 use crate::spec::to_json;
 use crate::spec::tree::Node;
-use crate::template::Template;
+use crate::template::{Template, Variable};
 
 /// The usual words for "done": OK, Created, Accepted, No Content.
 const DEFAULT_EXPECT: [u16; 4] = [200, 201, 202, 204];
 
 const METHODS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
 
-pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Request> {
-    let known = [
+pub(super) fn read(node: &Node, known: &Known, problems: &mut Problems) -> Option<Request> {
+    let names = [
         "get",
         "post",
         "put",
@@ -34,15 +35,15 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Request> {
         "timeout",
         "thinkTime",
     ];
-    let fields = problems.fields(node, "request", &known, &[])?;
+    let fields = problems.fields(node, "request", &names, &[])?;
     let line = fields
         .exactly_one(&METHODS, problems)
-        .and_then(|(method, node)| Some((method, path(node, problems)?)));
+        .and_then(|(method, node)| Some((method, path(node, known, problems)?)));
     let mut headers = match fields.get("headers") {
-        Some(node) => headers(node, problems),
+        Some(node) => headers(node, known, problems),
         None => Some(BTreeMap::new()),
     };
-    let body = body(&fields, problems);
+    let body = body(&fields, known, problems);
     let expect = match fields.get("expect") {
         Some(node) => many(node, "expect", status, problems),
         None => Some(DEFAULT_EXPECT.to_vec()),
@@ -88,9 +89,9 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Request> {
     })
 }
 
-fn path(node: &Node, problems: &mut Problems) -> Option<Template> {
+fn path(node: &Node, known: &Known, problems: &mut Problems) -> Option<Template> {
     let text = problems.text(node, "path")?;
-    let path = template(node, &text, problems)?;
+    let path = template(node, &text, known, problems)?;
     // Values are percent-encoded when they are put in: any of them is as good as a digit.
     let filled = path.filled(|_| "0".to_owned());
     let valid = filled.starts_with('/')
@@ -108,19 +109,43 @@ fn path(node: &Node, problems: &mut Problems) -> Option<Template> {
     Some(path)
 }
 
-fn template(node: &Node, text: &str, problems: &mut Problems) -> Option<Template> {
-    match text.parse() {
-        Ok(template) => Some(template),
+/// A text whose holes can all be filled.
+fn template(node: &Node, text: &str, known: &Known, problems: &mut Problems) -> Option<Template> {
+    let template: Template = match text.parse() {
+        Ok(template) => template,
         Err(error) => {
             problems.report(
                 &node.at,
                 format!("not a template: {error}"),
                 "allowed: {{user}}, {{iteration}}, {{unique}}, {{uuid}}, {{data.<field>}}, and \
-                 {{<name>}} of what an earlier request of the journey has under `save`",
+                 {{<name>}} of what an earlier request of the journey has under `save`; {{{{ \
+                 stands for {{ itself",
             );
-            None
+            return None;
+        }
+    };
+    for variable in template.variables() {
+        match variable {
+            Variable::Saved(name) if !known.saved.contains(name) => problems.report(
+                &node.at,
+                format!("`{{{{{name}}}}}` is used, but no earlier request saves it"),
+                "allowed: user, iteration, unique, uuid, data.<field>, and what an earlier \
+                 request of the journey has under `save`",
+            ),
+            Variable::Data(field) if !known.has_data => problems.report(
+                &node.at,
+                format!("`{{{{data.{field}}}}}` is used, but there is no `data`"),
+                "allowed: `data: {file: customers.csv}` beside `requests`",
+            ),
+            Variable::Data(_)
+            | Variable::User
+            | Variable::Iteration
+            | Variable::Unique
+            | Variable::Uuid
+            | Variable::Saved(_) => {}
         }
     }
+    Some(template)
 }
 
 fn status(node: &Node, problems: &mut Problems) -> Option<u16> {
@@ -130,18 +155,19 @@ fn status(node: &Node, problems: &mut Problems) -> Option<u16> {
 /// The body with its node, or `None` inside when there is none.
 fn body<'tree>(
     fields: &Fields<'tree>,
+    known: &Known,
     problems: &mut Problems,
 ) -> Option<Option<(Body, &'tree Node)>> {
     match (fields.get("json"), fields.get("body")) {
         (None, None) => Some(None),
         (Some(node), None) => {
             let text = to_json(node)?.to_string();
-            let body = template(node, &text, problems)?;
+            let body = template(node, &text, known, problems)?;
             Some(Some((Body::Json(body), node)))
         }
         (None, Some(node)) => {
             let text = problems.text(node, "body")?;
-            let body = template(node, &text, problems)?;
+            let body = template(node, &text, known, problems)?;
             Some(Some((Body::Text(body), node)))
         }
         (Some(_), Some(node)) => {
@@ -156,7 +182,11 @@ fn body<'tree>(
 }
 
 /// Header fields by lowercase name: names know no case.
-fn headers(node: &Node, problems: &mut Problems) -> Option<BTreeMap<String, Template>> {
+fn headers(
+    node: &Node,
+    known: &Known,
+    problems: &mut Problems,
+) -> Option<BTreeMap<String, Template>> {
     let mut headers = BTreeMap::new();
     for (key, node) in problems.entries(node, "headers") {
         let value = problems.text(node, &key.text);
@@ -168,7 +198,7 @@ fn headers(node: &Node, problems: &mut Problems) -> Option<BTreeMap<String, Temp
             );
             continue;
         };
-        let value = value.and_then(|text| template(node, &text, problems));
+        let value = value.and_then(|text| template(node, &text, known, problems));
         let Some(value) = value else { continue };
         if HeaderValue::from_str(&value.filled(|_| "0".to_owned())).is_err() {
             problems.report(

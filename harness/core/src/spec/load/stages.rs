@@ -30,7 +30,16 @@ pub(super) fn read(load: &Fields<'_>, timeout: Duration, problems: &mut Problems
                 );
             }
         }
-        return many(node, "stages", stage, problems).map(Model::Users);
+        let stages = many(node, "stages", stage, problems)?;
+        if stages.iter().all(|stage| stage.users == 0) {
+            problems.report(
+                &node.at,
+                "no stage has a user",
+                "allowed: at least one stage that sends, such as {users: 10, duration: 60s}",
+            );
+            return None;
+        }
+        return Some(Model::Users(stages));
     }
     if let Some(node) = load.get("thinkTime") {
         problems.report(
@@ -46,7 +55,7 @@ pub(super) fn read(load: &Fields<'_>, timeout: Duration, problems: &mut Problems
                 ("constant", Spacing::Constant),
                 ("poisson", Spacing::Poisson),
             ];
-            problems.one_of(node, "arrivals", &words, &[])
+            problems.one_of(node, "kind of arrivals", &words, &[])
         }
         None => Some(Spacing::Constant),
     };
@@ -73,6 +82,36 @@ pub(super) fn read(load: &Fields<'_>, timeout: Duration, problems: &mut Problems
     }))
 }
 
+/// The longest time between two requests that the stages leave.
+pub(super) fn longest_pause(model: &Model) -> Duration {
+    match model {
+        Model::Users(stages) => longest_silence(
+            stages
+                .iter()
+                .map(|stage| (stage.users == 0).then(|| stage.duration - stage.ramp)),
+        ),
+        Model::Arrivals(Arrivals { stages, .. }) => {
+            let slowest = stages.iter().map(|stage| stage.rate);
+            let slowest = slowest.filter(|rate| *rate > 0.0).fold(f64::MAX, f64::min);
+            let silence = longest_silence(
+                stages
+                    .iter()
+                    .map(|stage| (stage.rate == 0.0).then(|| stage.duration - stage.ramp)),
+            );
+            silence.max(Duration::from_secs_f64(1.0 / slowest))
+        }
+    }
+}
+
+/// The longest sum of silent stages in a row; `None` is a stage that sends.
+fn longest_silence(stages: impl Iterator<Item = Option<Duration>>) -> Duration {
+    let silences = stages.scan(Duration::ZERO, |silence, stage| {
+        *silence = stage.map_or(Duration::ZERO, |stage| *silence + stage);
+        Some(*silence)
+    });
+    silences.max().unwrap_or_default()
+}
+
 fn is_open(stages: &Node) -> bool {
     let Value::List(items) = &stages.value else {
         return false;
@@ -97,7 +136,7 @@ fn stage(node: &Node, problems: &mut Problems) -> Option<Stage> {
     let fields = problems.fields(node, "stage", &["users", "ramp", "duration"], &[])?;
     let users = fields
         .required("users", problems)
-        .and_then(|node| problems.whole(node, "users", 1..=MOST_IN_FLIGHT));
+        .and_then(|node| problems.whole(node, "users", 0..=MOST_IN_FLIGHT));
     let (ramp, duration) = times(&fields, problems);
     Some(Stage {
         users: users?,

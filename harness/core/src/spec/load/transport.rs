@@ -19,12 +19,13 @@ pub(super) fn read(
         ],
         problems,
     );
-    let http = word(
-        load,
-        "http",
-        &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)],
-        problems,
-    );
+    let http = match load.get("http") {
+        Some(node) => {
+            let words = [("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)];
+            problems.one_of(node, "version of HTTP", &words, &[])
+        }
+        None => Some(HttpVersion::default()),
+    };
     let redirects = word(
         load,
         "redirects",
