@@ -317,6 +317,7 @@ impl Request {
         std::iter::once(&self.path)
             .chain(self.headers.values())
             .chain(self.body.as_ref().map(Body::template))
+            .chain(self.checks.iter().filter_map(Check::template))
     }
 }
 
@@ -363,14 +364,23 @@ pub struct Check {
     pub condition: Condition,
 }
 
+impl Check {
+    fn template(&self) -> Option<&Template> {
+        match &self.condition {
+            Condition::Equals(text) => Some(text),
+            Condition::Exists | Condition::Matches(_) => None,
+        }
+    }
+}
+
 /// What must hold of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Condition {
     /// It is there.
     Exists,
-    /// It is this text, to the letter.
-    Equals(String),
+    /// It is this text, to the letter; values are put in as they are.
+    Equals(Template),
     /// A regular expression matches somewhere in it.
     Matches(String),
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use http::HeaderName;
 use regex::Regex;
 
+use super::journey::Known;
 use super::many;
+use super::request::template;
 use crate::experiment::{Check, Condition, Part};
 use crate::spec::problems::{Fields, Problems};
 use crate::spec::tree::Node;
@@ -36,13 +38,14 @@ pub(super) fn save(node: &Node, problems: &mut Problems) -> Option<BTreeMap<Stri
 }
 
 /// What must hold of an answer.
-pub(super) fn checks(node: &Node, problems: &mut Problems) -> Option<Vec<Check>> {
+pub(super) fn checks(node: &Node, known: &Known, problems: &mut Problems) -> Option<Vec<Check>> {
+    let check = |node: &Node, problems: &mut Problems| check(node, known, problems);
     many(node, "check", check, problems)
 }
 
-fn check(node: &Node, problems: &mut Problems) -> Option<Check> {
-    let known = ["json", "header", "regex", "equals", "matches"];
-    let fields = problems.fields(node, "check", &known, &[])?;
+fn check(node: &Node, known: &Known, problems: &mut Problems) -> Option<Check> {
+    let names = ["json", "header", "regex", "equals", "matches"];
+    let fields = problems.fields(node, "check", &names, &[])?;
     let part = part(&fields, problems);
     if let Some(equals) = node.entry("equals").filter(|equals| equals.is_null()) {
         problems.report(
@@ -54,7 +57,11 @@ fn check(node: &Node, problems: &mut Problems) -> Option<Check> {
     }
     let condition = match (fields.get("equals"), fields.get("matches")) {
         (None, None) => Some(Condition::Exists),
-        (Some(node), None) => problems.text(node, "equals").map(Condition::Equals),
+        (Some(node), None) => {
+            let text = problems.text(node, "equals");
+            let text = text.and_then(|text| template(node, &text, known, problems));
+            text.map(Condition::Equals)
+        }
         (None, Some(node)) => expression(node, "matches", problems).map(Condition::Matches),
         (Some(_), Some(node)) => {
             problems.report(

@@ -49,7 +49,7 @@ pub(super) fn read(node: &Node, known: &Known, problems: &mut Problems) -> Optio
         None => Some(DEFAULT_EXPECT.to_vec()),
     };
     let checks = match fields.get("check") {
-        Some(node) => answer::checks(node, problems),
+        Some(node) => answer::checks(node, known, problems),
         None => Some(Vec::new()),
     };
     let save = match fields.get("save") {
@@ -110,7 +110,12 @@ fn path(node: &Node, known: &Known, problems: &mut Problems) -> Option<Template>
 }
 
 /// A text whose holes can all be filled.
-fn template(node: &Node, text: &str, known: &Known, problems: &mut Problems) -> Option<Template> {
+pub(super) fn template(
+    node: &Node,
+    text: &str,
+    known: &Known,
+    problems: &mut Problems,
+) -> Option<Template> {
     let template: Template = match text.parse() {
         Ok(template) => template,
         Err(error) => {
