@@ -10,19 +10,27 @@
 //!            prober ──┘                    └→ LoadStopped, drain's Ticks, LoadFinished
 //! ```
 
+mod alarm;
 mod client;
+mod decoder;
+mod dialer;
 mod failure;
+mod http1;
 mod journey;
 mod lag;
+mod link;
 mod message;
 mod prober;
 mod process;
+mod progress;
 mod recorder;
 mod run;
 mod schedule;
+mod stream;
 mod target;
+mod tls;
 mod users;
 
 pub use process::{ProcessError, claim_process};
 pub use run::{DriverError, HttpLoad, Options, driver};
-pub use target::{Connector, TargetError};
+pub use target::{Connector, Endpoint, TargetError};

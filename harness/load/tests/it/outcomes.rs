@@ -9,7 +9,7 @@ use holdfast_core::experiment::{Connections, Request};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::template::Template;
 use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{Connector, Options, driver};
+use holdfast_load::{Connector, Endpoint, Options, driver};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -98,7 +98,9 @@ async fn unexpected_statuses() {
         (302, Reason::StatusOther),
     ] {
         let told = assert_reason(Act::Answer(status, "", "no"), reason).await;
-        let counted = told.sum(Source::Users, |tick| tick.statuses[&status]);
+        let counted = told.sum(Source::Users, |tick| {
+            tick.statuses.get(&status).copied().unwrap_or_default()
+        });
         assert_eq!(counted, told.failed.len() as u64);
         assert!(told.failed[0].detail.starts_with(&status.to_string()));
     }
@@ -253,8 +255,17 @@ async fn what_cannot_be_sent_is_refused_before_the_load() {
     assert_eq!(method, "the method `NO WAY` is not a valid HTTP method");
     let path = fails(here, |request| request.path = Template::fixed("/a b")).await;
     assert!(path.starts_with("the path `/a b`"));
-    let https = driver("https://127.0.0.1", Options::default()).unwrap_err();
-    assert!(https.to_string().contains("https"));
+    let framing = fails(here, |request| {
+        let length = Template::fixed("1");
+        request.headers.insert("Content-Length".to_owned(), length);
+    });
+    let framing = framing.await;
+    assert_eq!(
+        framing,
+        "the header `Content-Length` follows from the body; leave it out"
+    );
+    let scheme = driver("ftp://127.0.0.1", Options::default()).unwrap_err();
+    assert!(scheme.to_string().contains("neither http nor https"));
 }
 
 /// Sends connections for one address to another, or refuses them.
@@ -265,9 +276,12 @@ struct Detour {
 }
 
 impl Connector for Detour {
-    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
+    fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
         assert_eq!(address, self.from);
-        self.to
+        self.to.map(|address| Endpoint {
+            address,
+            name: Some(Arc::from("pod-1")),
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What the server does with one request.
@@ -38,6 +38,13 @@ pub(crate) enum Act {
     CreatedThenClose,
 }
 
+/// More than the buffers of both ends of a connection hold, as long as nothing is read.
+const BEYOND_BUFFERS: usize = 2 * 1024 * 1024;
+const BODY: &str = match std::str::from_utf8(&[b'x'; 32 * 1024]) {
+    Ok(body) => body,
+    Err(_) => panic!(),
+};
+
 /// What the server saw.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
@@ -66,7 +73,10 @@ pub(crate) struct Server {
 impl Server {
     /// A server that asks `script` what to do with each request: its number from 0 and its head.
     pub(crate) async fn start(script: impl Fn(u64, &str) -> Act + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(64 * 1024).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(4096).unwrap();
         let address = listener.local_addr().unwrap();
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let stop = CancellationToken::new();
@@ -138,8 +148,7 @@ async fn perform(act: Act, stream: &mut TcpStream) -> bool {
         }
         Act::StallHeaders => until_the_client_leaves(stream).await,
         Act::ResetAfterHeaders => {
-            write(stream, HALF).await;
-            until_the_client_has_read(stream).await;
+            write_until_the_client_has_read(stream).await;
             stream.set_zero_linger().unwrap();
             return false;
         }
@@ -185,21 +194,14 @@ async fn until_the_client_leaves(stream: &mut TcpStream) {
     while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
 }
 
-/// A reset discards what the other side has not read; the system tells how much that is.
-async fn until_the_client_has_read(stream: &TcpStream) {
-    let (ours, theirs) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-    let ports = [theirs.port(), ours.port()].map(|port| format!(":{port:04X}"));
-    let unread = || {
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        table.lines().any(|line| {
-            let fields: Vec<_> = line.split_whitespace().collect();
-            fields[1].ends_with(&ports[0])
-                && fields[2].ends_with(&ports[1])
-                && !fields[4].ends_with(":00000000")
-        })
-    };
-    while unread() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+/// Sends half a body that is longer than all buffers on its way: the client must have read the
+/// headers, which a reset would otherwise discard, before the last of it can go.
+async fn write_until_the_client_has_read(stream: &mut TcpStream) {
+    let length = 2 * BEYOND_BUFFERS;
+    let head = format!("HTTP/1.1 201 Created\r\ncontent-length: {length}\r\n\r\n");
+    write(stream, &head).await;
+    for _ in 0..BEYOND_BUFFERS / BODY.len() {
+        write(stream, BODY).await;
     }
 }
 
