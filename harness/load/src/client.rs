@@ -1,10 +1,11 @@
 //! One request from its sending to the last byte of its answer: over a kept connection or a new
 //! one, redirects followed, until its deadline at most.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use holdfast_core::experiment::Connections;
-use holdfast_core::outcome::Hop;
+use holdfast_core::experiment::{Connections, Redirects};
+use holdfast_core::outcome::{Hop, Reason};
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
@@ -14,7 +15,11 @@ use crate::failure::{Failure, Unanswered};
 use crate::link::Link;
 use crate::message::Message;
 use crate::progress::{Answer, Progress, Step};
+use crate::redirect;
 use crate::target::Target;
+
+#[cfg(test)]
+mod tests;
 
 /// Most connections that one sender keeps, each to another origin.
 const KEPT_LIMIT: usize = 8;
@@ -55,12 +60,12 @@ impl Client {
     /// Sends a request and reads its answer to the last byte, until `deadline` at most.
     pub(crate) async fn perform(&mut self, message: &Message, deadline: Instant) -> Outcome {
         let mut progress = Progress::new(message, self.links.dialer.transport.redirects);
-        let hops = Vec::new();
-        let attempt = self.links.exchange(message, &mut progress);
-        let failure = match self.alarm.until(deadline, attempt).await {
-            Some(Ok(())) => progress.judge(),
-            Some(Err(failure)) => Some(failure),
-            None => Some(progress.timed_out()),
+        let mut hops = Vec::new();
+        let attempt = self.links.attempt(message, &mut progress, &mut hops);
+        let (failure, answer) = match self.alarm.until(deadline, attempt).await {
+            Some(Ok(())) => (progress.judge(), progress.answer.take()),
+            Some(Err(failure)) => (Some(failure), None),
+            None => (Some(progress.timed_out()), None),
         };
         Outcome {
             status: progress.status,
@@ -68,7 +73,7 @@ impl Client {
             failure,
             hops,
             endpoint: progress.endpoint,
-            answer: progress.answer,
+            answer,
         }
     }
 }
@@ -82,6 +87,55 @@ struct Links {
 }
 
 impl Links {
+    /// One exchange and those that it redirects to.
+    async fn attempt(
+        &mut self,
+        message: &Message,
+        progress: &mut Progress<'_>,
+        hops: &mut Vec<Hop>,
+    ) -> Result<(), Failure> {
+        match self.dialer.transport.redirects {
+            Redirects::Answer => self.exchange(message, progress).await,
+            Redirects::Follow => {
+                let begun = Instant::now();
+                self.exchange(message, progress).await?;
+                if progress.location.is_some() {
+                    // Rare, and too large to be part of every request's state.
+                    Box::pin(self.follow(message, progress, (hops, begun))).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Follows redirects until an answer is none. Its account: the hops, and when the first began.
+    async fn follow(
+        &mut self,
+        first: &Message,
+        progress: &mut Progress<'_>,
+        (hops, mut begun): (&mut Vec<Hop>, Instant),
+    ) -> Result<(), Failure> {
+        let mut sent = Cow::Borrowed(first);
+        while let (Some(status), Some(location)) = (progress.status, progress.location.take()) {
+            if hops.len() == redirect::LIMIT {
+                let detail = format!("more than {} redirects in a row", redirect::LIMIT);
+                return Err(Failure::new(Reason::Redirect, &detail));
+            }
+            let next = redirect::next(&sent, status, &location, &self.dialer)?;
+            let ended = Instant::now();
+            hops.push(Hop {
+                time: ended - begun,
+                status,
+                body_bytes: progress.body_bytes,
+            });
+            begun = ended;
+            progress.forget_answer();
+            self.exchange(&next, progress).await?;
+            sent = Cow::Owned(next);
+        }
+        Ok(())
+    }
+
     /// One exchange, without redirects. Whatever fails or is given up takes its connection along.
     async fn exchange(
         &mut self,
@@ -104,7 +158,9 @@ impl Links {
             }
             progress.endpoint = None;
         }
-        let mut link = self.dialer.dial(&message.target, progress).await?;
+        // Too large to be part of every sender's state: most requests need none of it.
+        let dial = Box::pin(self.dialer.dial(&message.target, progress));
+        let mut link = dial.await?;
         let afterwards = link.exchange(message, progress).await?;
         self.keep(link, afterwards);
         Ok(())

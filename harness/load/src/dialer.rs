@@ -11,13 +11,13 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::failure::{self, Failure};
-use crate::http1;
 use crate::link::{Link, Protocol};
 use crate::message::RequestError;
 use crate::progress::{Progress, Step};
 use crate::stream::Stream;
 use crate::target::Target;
 use crate::tls::{self, TlsError};
+use crate::{http1, http2};
 
 /// Most targets beside the load's own that all senders share: redirects may name any number.
 const TARGETS_LIMIT: usize = 1000;
@@ -99,7 +99,8 @@ impl Dialer {
         let protocol = match self.transport.http {
             HttpVersion::Http1 => Protocol::Http1(http1::Connection::new(stream)),
             HttpVersion::Http2 => {
-                return Err(Failure::new(Reason::Tls, "HTTP/2 is not spoken yet"));
+                let connection = http2::Connection::open(stream).await?;
+                Protocol::Http2(Box::new(connection))
             }
         };
         Ok(Link {

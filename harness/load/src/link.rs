@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::decoder::Afterwards;
 use crate::failure::Unanswered;
-use crate::http1;
 use crate::message::Message;
 use crate::progress::Progress;
 use crate::target::Target;
+use crate::{http1, http2};
 
 /// An open connection on which no request is under way.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) enum Protocol {
     Http1(http1::Connection),
+    Http2(Box<http2::Connection>),
 }
 
 impl Link {
@@ -29,6 +30,7 @@ impl Link {
     pub(crate) async fn is_usable(&mut self) -> bool {
         match &mut self.protocol {
             Protocol::Http1(connection) => connection.is_usable().await,
+            Protocol::Http2(connection) => connection.is_usable().await,
         }
     }
 
@@ -41,6 +43,7 @@ impl Link {
     ) -> Result<Afterwards, Unanswered> {
         match &mut self.protocol {
             Protocol::Http1(connection) => connection.exchange(message, progress).await,
+            Protocol::Http2(connection) => connection.exchange(message, progress).await,
         }
     }
 }

@@ -4,7 +4,11 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use holdfast_core::experiment::{self, Connections};
+use http::Method;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, Uri};
 
 use crate::decoder::RequestKind;
 use crate::dialer::Dialer;
@@ -45,6 +49,17 @@ pub(crate) struct Message {
     wire: Vec<u8>,
     /// Where in it the body begins.
     body_at: usize,
+}
+
+/// A request taken apart.
+#[derive(Debug)]
+pub(crate) struct Parts<'a, H> {
+    pub(crate) method: &'a str,
+    /// The target's own path, the request's, and the query.
+    pub(crate) path: &'a str,
+    /// Every header that goes out.
+    pub(crate) headers: H,
+    pub(crate) body: &'a str,
 }
 
 /// Whether an answer is needed after it was counted.
@@ -176,15 +191,83 @@ impl Message {
         &self.wire
     }
 
+    /// The same request's beginning to another target: it has yet to be written.
+    pub(crate) fn toward(&self, target: Arc<Target>) -> Self {
+        Self {
+            expect: self.expect.clone(),
+            keep: self.keep,
+            ..Self::new(target, self.connections)
+        }
+    }
+
+    /// The request taken apart again.
+    pub(crate) fn parts(&self) -> Parts<'_, impl Iterator<Item = (&str, &str)> + Clone> {
+        let text = |bytes| std::str::from_utf8(bytes).expect("a request is written as text");
+        let (head, body) = self.wire.split_at(self.body_at);
+        let mut lines = text(head).split_terminator("\r\n");
+        let mut line = lines.next().unwrap_or_default().split(' ');
+        Parts {
+            method: line.next().unwrap_or_default(),
+            path: line.next().unwrap_or_default(),
+            headers: lines.filter_map(|line| line.split_once(": ")),
+            body: text(body),
+        }
+    }
+
+    /// The request as HTTP/2 has it: its head and its body.
+    pub(crate) fn to_http2(&self) -> (http::Request<()>, Bytes) {
+        let parts = self.parts();
+        let mut authority = self.target.authority.as_str();
+        let mut headers = HeaderMap::new();
+        for (name, value) in parts.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect(VALID);
+            if name == HOST {
+                authority = value;
+            } else if !is_of_connection(&name) {
+                headers.append(
+                    name,
+                    HeaderValue::from_bytes(value.as_bytes()).expect(VALID),
+                );
+            }
+        }
+        let uri = Uri::builder()
+            .scheme(self.target.scheme())
+            .authority(authority)
+            .path_and_query(parts.path);
+        let mut request = http::Request::new(());
+        *request.method_mut() = Method::from_bytes(parts.method.as_bytes()).expect(VALID);
+        *request.uri_mut() = uri.build().expect(VALID);
+        *request.headers_mut() = headers;
+        (request, Bytes::copy_from_slice(parts.body.as_bytes()))
+    }
+
     /// What the meaning of its answer depends on.
     pub(crate) fn kind(&self) -> RequestKind {
         self.kind
     }
 }
 
+/// Why a request that was written is valid in every version of HTTP.
+const VALID: &str = "it was checked when the request was written";
+
+/// Headers that say something about one HTTP/1.1 connection (RFC 9113, section 8.2.2).
+fn is_of_connection(name: &HeaderName) -> bool {
+    let names = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "upgrade",
+    ];
+    names.contains(&name.as_str())
+}
+
 fn check_header(name: &str, value: &str) -> Result<(), RequestError> {
     let valid = |byte: u8| byte == b'\t' || !byte.is_ascii_control();
     if name.is_empty() || !name.bytes().all(is_token) || !value.bytes().all(valid) {
+        return Err(RequestError::Header(name.to_owned()));
+    }
+    if name.eq_ignore_ascii_case(HOST.as_str()) && value.parse::<Authority>().is_err() {
         return Err(RequestError::Header(name.to_owned()));
     }
     let framing = ["content-length", "transfer-encoding"];
@@ -211,5 +294,5 @@ fn is_token(byte: u8) -> bool {
 /// A character of a request's path and query. More than RFC 3986 has: services get what a test
 /// wants them to get, as long as the request stays one.
 fn is_path(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'#'
+    byte.is_ascii_graphic() && !b"#<>`".contains(&byte)
 }

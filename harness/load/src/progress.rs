@@ -113,6 +113,11 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// The answer was a redirect; the next one counts.
+    pub(crate) fn forget_answer(&mut self) {
+        *self = Self::new(self.message, self.redirects);
+    }
+
     /// The headers of an answer are there.
     pub(crate) fn begin(&mut self, status: u16, headers: Headers<'_>) {
         self.step = Step::Body;
