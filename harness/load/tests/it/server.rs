@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What the server does with one request.
@@ -38,6 +41,26 @@ pub(crate) enum Act {
     CreatedThenClose,
 }
 
+impl Act {
+    /// The status that a client sees, if it sees one.
+    pub(crate) fn status(self) -> Option<u16> {
+        match self {
+            Self::Created
+            | Self::CreatedAfter(_)
+            | Self::CreatedThenClose
+            | Self::ResetAfterHeaders
+            | Self::StallBody
+            | Self::ShortBody
+            | Self::BadChunk => Some(201),
+            Self::Answer(status, _, _) => Some(status),
+            Self::CloseBeforeHeaders
+            | Self::ResetBeforeHeaders
+            | Self::Garbage
+            | Self::StallHeaders => None,
+        }
+    }
+}
+
 /// More than the buffers of both ends of a connection hold, as long as nothing is read.
 const BEYOND_BUFFERS: usize = 2 * 1024 * 1024;
 const BODY: &str = match std::str::from_utf8(&[b'x'; 32 * 1024]) {
@@ -49,6 +72,7 @@ const BODY: &str = match std::str::from_utf8(&[b'x'; 32 * 1024]) {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) connections: u64,
+    pub(crate) failed_handshakes: u64,
     pub(crate) acts: BTreeMap<Act, u64>,
     /// The heads of the first requests.
     pub(crate) heads: Vec<String>,
@@ -61,11 +85,29 @@ impl Ledger {
     }
 }
 
+/// A connection to a client.
+trait Peer: AsyncRead + AsyncWrite + Send + Unpin {
+    fn reset_when_dropped(&self);
+}
+
+impl Peer for TcpStream {
+    fn reset_when_dropped(&self) {
+        self.set_zero_linger().unwrap();
+    }
+}
+
+impl Peer for TlsStream<TcpStream> {
+    fn reset_when_dropped(&self) {
+        self.get_ref().0.reset_when_dropped();
+    }
+}
+
 type Script = dyn Fn(u64, &str) -> Act + Send + Sync;
 
 /// A running server; ends when dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    scheme: &'static str,
     ledger: Arc<Mutex<Ledger>>,
     _stop: DropGuard,
 }
@@ -73,6 +115,19 @@ pub(crate) struct Server {
 impl Server {
     /// A server that asks `script` what to do with each request: its number from 0 and its head.
     pub(crate) async fn start(script: impl Fn(u64, &str) -> Act + Send + Sync + 'static) -> Self {
+        Self::start_with(None, Arc::new(script)).await
+    }
+
+    /// The same behind TLS.
+    pub(crate) async fn start_secure(
+        config: Arc<ServerConfig>,
+        script: impl Fn(u64, &str) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Some(TlsAcceptor::from(config)), Arc::new(script)).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>, script: Arc<Script>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(64 * 1024).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -80,25 +135,35 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let stop = CancellationToken::new();
-        let script: Arc<Script> = Arc::new(script);
         let (accepting, kept) = (stop.clone(), Arc::clone(&ledger));
         tokio::spawn(async move {
             while let Some(Ok((stream, _))) = accepting.run_until_cancelled(listener.accept()).await
             {
                 kept.lock().unwrap().connections += 1;
-                let serving = serve(stream, Arc::clone(&script), Arc::clone(&kept));
+                stream.set_nodelay(true).unwrap();
+                let (tls, script, kept) = (tls.clone(), Arc::clone(&script), Arc::clone(&kept));
+                let serving = async move {
+                    match tls {
+                        None => serve(stream, script, kept).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => serve(stream, script, kept).await,
+                            Err(_) => kept.lock().unwrap().failed_handshakes += 1,
+                        },
+                    }
+                };
                 tokio::spawn(accepting.clone().run_until_cancelled_owned(serving));
             }
         });
         Self {
             address,
+            scheme,
             ledger,
             _stop: stop.drop_guard(),
         }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
@@ -106,8 +171,7 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<Script>, ledger: Arc<Mutex<Ledger>>) {
-    stream.set_nodelay(true).unwrap();
+async fn serve(mut stream: impl Peer, script: Arc<Script>, ledger: Arc<Mutex<Ledger>>) {
     while let Some((head, body)) = read_request(&mut stream).await {
         let act = {
             let mut ledger = ledger.lock().unwrap();
@@ -127,7 +191,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, ledger: Arc<Mutex<Led
 }
 
 /// Whether the connection can take another request afterwards.
-async fn perform(act: Act, stream: &mut TcpStream) -> bool {
+async fn perform(act: Act, stream: &mut impl Peer) -> bool {
     const HALF: &str = "HTTP/1.1 201 Created\r\ncontent-length: 20\r\n\r\n0123456789";
     const JSON: &str = "content-type: application/problem+json";
     match act {
@@ -139,7 +203,7 @@ async fn perform(act: Act, stream: &mut TcpStream) -> bool {
         Act::Answer(status, header, body) => answer(stream, status, header, body).await,
         Act::CloseBeforeHeaders => return false,
         Act::ResetBeforeHeaders => {
-            stream.set_zero_linger().unwrap();
+            stream.reset_when_dropped();
             return false;
         }
         Act::Garbage => {
@@ -149,7 +213,7 @@ async fn perform(act: Act, stream: &mut TcpStream) -> bool {
         Act::StallHeaders => until_the_client_leaves(stream).await,
         Act::ResetAfterHeaders => {
             write_until_the_client_has_read(stream).await;
-            stream.set_zero_linger().unwrap();
+            stream.reset_when_dropped();
             return false;
         }
         Act::StallBody => {
@@ -173,7 +237,7 @@ async fn perform(act: Act, stream: &mut TcpStream) -> bool {
     true
 }
 
-async fn answer(stream: &mut TcpStream, status: u16, header: &str, body: &str) {
+async fn answer(stream: &mut impl Peer, status: u16, header: &str, body: &str) {
     let separator = if header.is_empty() { "" } else { "\r\n" };
     let length = body.len();
     write(
@@ -185,18 +249,19 @@ async fn answer(stream: &mut TcpStream, status: u16, header: &str, body: &str) {
     .await;
 }
 
-async fn write(stream: &mut TcpStream, text: &str) {
+async fn write(stream: &mut impl Peer, text: &str) {
     // A client that has left is the client's business.
     stream.write_all(text.as_bytes()).await.ok();
+    stream.flush().await.ok();
 }
 
-async fn until_the_client_leaves(stream: &mut TcpStream) {
+async fn until_the_client_leaves(stream: &mut impl Peer) {
     while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
 }
 
 /// Sends half a body that is longer than all buffers on its way: the client must have read the
 /// headers, which a reset would otherwise discard, before the last of it can go.
-async fn write_until_the_client_has_read(stream: &mut TcpStream) {
+async fn write_until_the_client_has_read(stream: &mut impl Peer) {
     let length = 2 * BEYOND_BUFFERS;
     let head = format!("HTTP/1.1 201 Created\r\ncontent-length: {length}\r\n\r\n");
     write(stream, &head).await;
@@ -206,7 +271,7 @@ async fn write_until_the_client_has_read(stream: &mut TcpStream) {
 }
 
 /// One request's head and body; `None` when the client has left.
-async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
+async fn read_request(stream: &mut impl Peer) -> Option<(String, String)> {
     let mut received = Vec::new();
     let head_end = loop {
         if let Some(at) = received.windows(4).position(|four| four == b"\r\n\r\n") {
