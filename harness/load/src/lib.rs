@@ -1,4 +1,4 @@
-//! The load driver: carries out a load plan over HTTP/1.1 and reports it as events.
+//! The load driver: carries out a load plan over HTTP/1.1 or HTTP/2 and reports it as events.
 //!
 //! Goose schedules the closed-loop users; everything a figure is made of is ours: the
 //! connection, the request, the clock, the classification and the histograms. Beside the users

@@ -296,3 +296,101 @@ fn is_token(byte: u8) -> bool {
 fn is_path(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"#<>`".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(url: &str, connections: Connections) -> Message {
+        Message::new(Arc::new(Target::parse(url, None).unwrap()), connections)
+    }
+
+    #[test]
+    fn a_request_is_written_once_and_read_from_that() {
+        let mut message = message("http://shop.test:81/api", Connections::PerRequest);
+        let headers = [("X-A", "b: c"), ("Accept", "text/html")];
+        let body = Some("{}");
+        message
+            .write("PATCH", "/a?b=c", headers.into_iter(), body)
+            .unwrap();
+        let expected = format!(
+            "PATCH /api/a?b=c HTTP/1.1\r\nhost: shop.test:81\r\nuser-agent: {USER_AGENT}\r\n\
+             connection: close\r\nX-A: b: c\r\nAccept: text/html\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        assert_eq!(std::str::from_utf8(message.wire()).unwrap(), expected);
+        let parts = message.parts();
+        assert_eq!(
+            (parts.method, parts.path, parts.body),
+            ("PATCH", "/api/a?b=c", "{}")
+        );
+        assert!(
+            parts
+                .headers
+                .clone()
+                .any(|header| header == ("X-A", "b: c"))
+        );
+        let (head, body) = message.to_http2();
+        assert_eq!(head.uri(), "http://shop.test:81/api/a?b=c");
+        assert_eq!(
+            (head.headers()["x-a"].as_bytes(), &*body),
+            (&b"b: c"[..], &b"{}"[..])
+        );
+        assert!(!head.headers().contains_key("connection"));
+    }
+
+    #[test]
+    fn a_request_takes_the_place_of_the_one_before() {
+        let mut message = message("https://shop.test", Connections::KeepAlive);
+        let none = || std::iter::empty();
+        message.write("POST", "/a", none(), Some("long")).unwrap();
+        message.write("HEAD", "/b", none(), None).unwrap();
+        assert_eq!(message.kind(), RequestKind::Head);
+        let head = std::str::from_utf8(message.wire()).unwrap();
+        assert!(
+            head.starts_with("HEAD /b HTTP/1.1\r\n") && head.ends_with("\r\n\r\n"),
+            "{head}"
+        );
+        assert!(!head.contains("content-length"));
+        message.write("POST", "/c", none(), None).unwrap();
+        let mut headers = message.parts().headers;
+        assert!(headers.any(|header| header == ("content-length", "0")));
+    }
+
+    #[test]
+    fn what_would_be_another_request_is_refused() {
+        let mut message = message("http://shop.test", Connections::KeepAlive);
+        let mut header = |name, value| message.write("GET", "/", [(name, value)].into_iter(), None);
+        for (name, value) in [("a", "b\r\nc: d"), ("a b", "c"), ("", "a"), ("host", "a b")] {
+            let refused = header(name, value);
+            assert!(
+                matches!(refused, Err(RequestError::Header(_))),
+                "{name}: {value}"
+            );
+        }
+        let refused = header("Transfer-Encoding", "chunked");
+        assert!(matches!(refused, Err(RequestError::Framing(_))));
+        header("host", "other.test").unwrap();
+        assert_eq!(message.to_http2().0.uri(), "http://other.test/");
+        let mut path = |path| message.write("GET", path, std::iter::empty(), None);
+        for refused in ["", "a", "/a b", "/a\r\n", "/ü", "/a#b", "/<a>"] {
+            assert!(
+                matches!(path(refused), Err(RequestError::Path(_))),
+                "{refused}"
+            );
+        }
+        path("/a/~b;c=%20?d={e}|f").unwrap();
+        drop(message.to_http2());
+    }
+
+    #[test]
+    fn an_absolute_url_is_taken_apart() {
+        let split = |url| split_url(url).map(|(origin, path)| (origin, path.into_owned()));
+        let parts = |origin, path: &str| Some((origin, path.to_owned()));
+        assert_eq!(split("http://a:1/b?c#d"), parts("http://a:1", "/b?c"));
+        assert_eq!(split("HTTPS://a"), parts("HTTPS://a", "/"));
+        assert_eq!(split("https://a?b"), parts("https://a", "/?b"));
+        for path in ["/a", "/http://a", "ftp://a/", "http:/a", ""] {
+            assert_eq!(split(path), None, "{path}");
+        }
+    }
+}

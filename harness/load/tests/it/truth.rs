@@ -53,9 +53,9 @@ const FAULTS: [(Act, Reason); 8] = [
 /// Between two faults.
 const ANSWERS_BETWEEN: usize = 12;
 
-fn request(path: String, timeout: Duration) -> Request {
+fn request(path: &str, timeout: Duration) -> Request {
     Request {
-        path: Template::fixed(&path),
+        path: Template::fixed(path),
         timeout: Some(timeout),
         ..order()
     }
@@ -109,9 +109,9 @@ async fn every_count_is_the_servers_own() {
     let answers = (0..ANSWERS.len())
         .cycle()
         .take(ANSWERS_BETWEEN)
-        .map(|number| request(format!("/answer/{number}"), Duration::from_secs(60)));
-    let faults = (0..FAULTS.len()).map(|number| request(format!("/fault/{number}"), STALLED));
-    let elsewhere = [refusing_url, silent_url].map(|url| request(url, STALLED));
+        .map(|number| request(&format!("/answer/{number}"), Duration::from_secs(60)));
+    let faults = (0..FAULTS.len()).map(|number| request(&format!("/fault/{number}"), STALLED));
+    let elsewhere = [refusing_url, silent_url].map(|url| request(&url, STALLED));
     let mixed = faults.chain(elsewhere);
     let mut plan = plan(20, Duration::from_secs(3600));
     plan.journeys[0].requests = mixed.flat_map(|one| answers.clone().chain([one])).collect();
@@ -121,7 +121,7 @@ async fn every_count_is_the_servers_own() {
 
     let ledger = server.ledger();
     assert!(ledger.requests() >= requests);
-    let expectations = ANSWERS.into_iter().map(|(act, reason)| (act, reason));
+    let expectations = ANSWERS.into_iter();
     let expectations = expectations.chain(FAULTS.map(|(act, reason)| (act, Some(reason))));
     let expectations: BTreeMap<Act, Option<Reason>> = expectations.collect();
     let (mut expected, mut reasons, mut statuses) = (0, BTreeMap::new(), BTreeMap::new());
