@@ -44,6 +44,9 @@ pub(crate) enum Act {
 /// `201` with a small body.
 pub(crate) const CREATED: Act = Act::Answer(201, ("x-a", "b"), "{\"id\":1}");
 
+/// Requests that are enough to see what there is to see.
+const ENOUGH: u64 = 12;
+
 /// Half a body.
 const HALF: &[u8] = b"0123456789";
 
@@ -68,6 +71,8 @@ type Script = dyn Fn(u64) -> Act + Send + Sync;
 /// A running server; ends when dropped.
 pub(crate) struct Server {
     address: SocketAddr,
+    /// Cancelled when the server has seen [`ENOUGH`].
+    pub(crate) enough: CancellationToken,
     scheme: &'static str,
     ledger: Arc<Mutex<Ledger>>,
     _stop: DropGuard,
@@ -86,7 +91,14 @@ impl Server {
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let stop = CancellationToken::new();
         let (accepting, kept) = (stop.clone(), Arc::clone(&ledger));
-        let script: Arc<Script> = Arc::new(script);
+        let enough = CancellationToken::new();
+        let seen_enough = enough.clone();
+        let script: Arc<Script> = Arc::new(move |number| {
+            if number + 1 >= ENOUGH {
+                seen_enough.cancel();
+            }
+            script(number)
+        });
         tokio::spawn(async move {
             while let Some(Ok((stream, _))) = accepting.run_until_cancelled(listener.accept()).await
             {
@@ -109,6 +121,7 @@ impl Server {
         });
         Self {
             address,
+            enough,
             scheme,
             ledger,
             _stop: stop.drop_guard(),

@@ -10,11 +10,11 @@ use holdfast_core::siege::Tally;
 use holdfast_core::template::Template;
 use holdfast_load::Options;
 
-use crate::load::{Told, order, plan, run};
+use crate::load::{Told, order, plan, run_until};
 use crate::server::{Act, Server};
 
 fn following(request: Request) -> LoadPlan {
-    let mut plan = plan(1, Duration::from_millis(300));
+    let mut plan = plan(1, Duration::from_secs(3600));
     plan.journeys[0].think_time = Duration::from_millis(20);
     plan.journeys[0].requests = vec![request];
     plan.transport.redirects = Redirects::Follow;
@@ -64,7 +64,13 @@ async fn every_redirect_has_its_method() {
         })
         .await;
         let url = format!("{}/api", server.url());
-        let told = run(&url, &following(order()), Options::default()).await;
+        let told = run_until(
+            &url,
+            &following(order()),
+            Options::default(),
+            server.enough.clone(),
+        )
+        .await;
         let ledger = server.ledger();
         assert_eq!(told.reasons(), BTreeMap::new());
         assert_eq!(2 * told.expected(), ledger.requests());
@@ -103,7 +109,13 @@ async fn another_origin_gets_no_secrets() {
             .headers
             .insert(name.to_owned(), Template::fixed("a"));
     }
-    let told = run(&here.url(), &following(request), Options::default()).await;
+    let told = run_until(
+        &here.url(),
+        &following(request),
+        Options::default(),
+        here.enough.clone(),
+    )
+    .await;
     assert_eq!(told.reasons(), BTreeMap::new());
     let (here, there) = (here.ledger(), there.ledger());
     assert_eq!(
@@ -129,7 +141,13 @@ async fn redirects_that_lead_nowhere() {
         "location: http://a b/",
     ] {
         let server = Server::start(move |_, _| Act::Answer(302, location, "")).await;
-        let told = run(&server.url(), &following(get()), Options::default()).await;
+        let told = run_until(
+            &server.url(),
+            &following(get()),
+            Options::default(),
+            server.enough.clone(),
+        )
+        .await;
         let seen = server.ledger().requests();
         assert_eq!(
             told.reasons(),
@@ -148,7 +166,13 @@ async fn redirects_that_lead_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_without_end_are_given_up() {
     let server = Server::start(|_, _| Act::Answer(302, "location: /orders", "")).await;
-    let told = run(&server.url(), &following(get()), Options::default()).await;
+    let told = run_until(
+        &server.url(),
+        &following(get()),
+        Options::default(),
+        server.enough.clone(),
+    )
+    .await;
     let failures = told.sum(Source::Users, |tick| tick.unexpected_total());
     assert_eq!(
         told.reasons(),
@@ -170,7 +194,13 @@ async fn a_redirect_whose_target_fails_fails_like_the_target() {
     .await;
     let mut plan = following(get());
     plan.timeout = Duration::from_millis(120);
-    let told = run(&server.url(), &plan, Options::default()).await;
+    let told = run_until(
+        &server.url(),
+        &plan,
+        Options::default(),
+        server.enough.clone(),
+    )
+    .await;
     let failures = told.sum(Source::Users, |tick| tick.unexpected_total());
     assert_eq!(
         told.reasons(),
@@ -194,7 +224,13 @@ async fn what_is_no_redirect_to_follow_is_an_answer() {
         let server = Server::start(move |_, _| act).await;
         let mut request = get();
         request.expect = vec![201, 300, 302];
-        let told = run(&server.url(), &following(request), Options::default()).await;
+        let told = run_until(
+            &server.url(),
+            &following(request),
+            Options::default(),
+            server.enough.clone(),
+        )
+        .await;
         assert_eq!(told.expected(), server.ledger().requests());
     }
 }

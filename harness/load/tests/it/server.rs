@@ -79,7 +79,16 @@ pub(crate) struct Ledger {
     pub(crate) bodies: Vec<String>,
 }
 
+/// Requests, or connections, that are enough to see what there is to see.
+const ENOUGH: u64 = 8;
+
 impl Ledger {
+    /// Counts a connection; whether there are enough.
+    fn connect(&mut self) -> bool {
+        self.connections += 1;
+        self.connections >= ENOUGH
+    }
+
     pub(crate) fn requests(&self) -> u64 {
         self.acts.values().sum()
     }
@@ -107,6 +116,8 @@ type Script = dyn Fn(u64, &str) -> Act + Send + Sync;
 /// A running server; ends when dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Cancelled when the server has seen [`ENOUGH`].
+    pub(crate) enough: CancellationToken,
     scheme: &'static str,
     ledger: Arc<Mutex<Ledger>>,
     _stop: DropGuard,
@@ -134,19 +145,23 @@ impl Server {
         let listener = socket.listen(4096).unwrap();
         let address = listener.local_addr().unwrap();
         let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let stop = CancellationToken::new();
+        let (stop, enough) = (CancellationToken::new(), CancellationToken::new());
+        let seen_enough = enough.clone();
         let (accepting, kept) = (stop.clone(), Arc::clone(&ledger));
         tokio::spawn(async move {
             while let Some(Ok((stream, _))) = accepting.run_until_cancelled(listener.accept()).await
             {
-                kept.lock().unwrap().connections += 1;
+                if kept.lock().unwrap().connect() {
+                    seen_enough.cancel();
+                }
                 stream.set_nodelay(true).unwrap();
                 let (tls, script, kept) = (tls.clone(), Arc::clone(&script), Arc::clone(&kept));
+                let enough = seen_enough.clone();
                 let serving = async move {
                     match tls {
-                        None => serve(stream, script, kept).await,
+                        None => serve(stream, script, kept, enough).await,
                         Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, script, kept).await,
+                            Ok(stream) => serve(stream, script, kept, enough).await,
                             Err(_) => kept.lock().unwrap().failed_handshakes += 1,
                         },
                     }
@@ -156,6 +171,7 @@ impl Server {
         });
         Self {
             address,
+            enough,
             scheme,
             ledger,
             _stop: stop.drop_guard(),
@@ -171,12 +187,20 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: impl Peer, script: Arc<Script>, ledger: Arc<Mutex<Ledger>>) {
+async fn serve(
+    mut stream: impl Peer,
+    script: Arc<Script>,
+    ledger: Arc<Mutex<Ledger>>,
+    enough: CancellationToken,
+) {
     while let Some((head, body)) = read_request(&mut stream).await {
         let act = {
             let mut ledger = ledger.lock().unwrap();
             let act = script(ledger.requests(), &head);
             *ledger.acts.entry(act).or_default() += 1;
+            if ledger.requests() >= ENOUGH {
+                enough.cancel();
+            }
             if ledger.heads.len() < 100 {
                 ledger.heads.push(head.clone());
                 ledger.bodies.push(body);

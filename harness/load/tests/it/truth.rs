@@ -20,7 +20,7 @@ use crate::load::{order, plan, run_until};
 use crate::server::{Act, Server};
 
 /// Requests when nobody asks for more.
-const REQUESTS: u64 = 4000;
+const REQUESTS: u64 = 5000;
 /// The deadline of what never ends by itself; long enough for a busy machine to get that far.
 const STALLED: Duration = Duration::from_millis(600);
 
@@ -112,8 +112,8 @@ async fn every_count_is_the_servers_own() {
         .map(|number| request(&format!("/answer/{number}"), Duration::from_secs(60)));
     let faults = (0..FAULTS.len()).map(|number| request(&format!("/fault/{number}"), STALLED));
     let elsewhere = [refusing_url, silent_url].map(|url| request(&url, STALLED));
-    let mixed = faults.chain(elsewhere);
-    let mut plan = plan(20, Duration::from_secs(3600));
+    let mixed = elsewhere.into_iter().chain(faults);
+    let mut plan = plan(32, Duration::from_secs(3600));
     plan.journeys[0].requests = mixed.flat_map(|one| answers.clone().chain([one])).collect();
     plan.transport.connections = Connections::KeepAlive;
     plan.transport.tls = Trust::Anything;
