@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use holdfast_cluster::{LocalCluster, ServiceRoutes};
 use holdfast_core::experiment::System;
-use holdfast_load::Connector;
+use holdfast_load::{Connector, Endpoint};
 use kube::Client;
 
 use crate::failure::Failure;
@@ -37,8 +37,12 @@ impl Site {
 struct PodConnector(ServiceRoutes);
 
 impl Connector for PodConnector {
-    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
-        self.0.endpoint(address)
+    fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
+        let backend = self.0.endpoint(address)?;
+        Some(Endpoint {
+            address: backend.address,
+            name: backend.pod,
+        })
     }
 }
 

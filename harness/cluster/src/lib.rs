@@ -29,4 +29,4 @@ pub use controllers::AutoscalingOptions;
 pub use images::{ImageMap, Program, ProgramError};
 pub use local_cluster::{LocalCluster, Options, StartError};
 pub use patch::strategic_merge;
-pub use proxy::ServiceRoutes;
+pub use proxy::{Backend, ServiceRoutes};

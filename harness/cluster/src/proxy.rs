@@ -30,6 +30,7 @@ mod relay;
 mod routes;
 
 use pace::Pace;
+pub use routes::Backend;
 use routes::{Route, routes};
 
 /// How long to wait after an accept failed for want of resources.
@@ -97,16 +98,16 @@ impl OwnListeners {
 /// Where connections to Services go at this moment, as the proxy knows it: for clients which dial
 /// pods themselves, without the hop through the proxy. Clones follow the same proxy.
 #[derive(Clone, Debug)]
-pub struct ServiceRoutes(watch::Receiver<BTreeMap<SocketAddr, Vec<SocketAddr>>>);
+pub struct ServiceRoutes(watch::Receiver<BTreeMap<SocketAddr, Vec<Backend>>>);
 
 impl ServiceRoutes {
-    /// The address to which kube-proxy would translate that of a new connection: a random endpoint
-    /// of the Service at `address`, or `address` itself if no Service is there. `None` means that
-    /// the Service has no endpoint, and the connection is refused.
-    pub fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
+    /// To where kube-proxy would translate the address of a new connection: a random endpoint of
+    /// the Service at `address`, or `address` itself if no Service is there. `None` means that the
+    /// Service has no endpoint, and the connection is refused.
+    pub fn endpoint(&self, address: SocketAddr) -> Option<Backend> {
         match self.0.borrow().get(&address) {
-            Some(backends) => backends.choose(&mut rand::rng()).copied(),
-            None => Some(address),
+            Some(backends) => backends.choose(&mut rand::rng()).cloned(),
+            None => Some(Backend { address, pod: None }),
         }
     }
 }
@@ -235,14 +236,14 @@ struct Proxy {
     /// Tells others the keys of `listeners`.
     listening: watch::Sender<HashSet<SocketAddr>>,
     /// Tells others where connections go.
-    routes: watch::Sender<BTreeMap<SocketAddr, Vec<SocketAddr>>>,
+    routes: watch::Sender<BTreeMap<SocketAddr, Vec<Backend>>>,
     connections: TaskTracker,
     shutdown: CancellationToken,
 }
 
 /// A listener at work.
 struct Listening {
-    backends: watch::Sender<Vec<SocketAddr>>,
+    backends: watch::Sender<Vec<Backend>>,
     task: JoinHandle<()>,
 }
 
@@ -359,7 +360,7 @@ async fn close(listening: Listening) {
 /// Gives each new connection to one of the backends of the moment, all equally likely.
 async fn accept(
     listener: TcpListener,
-    backends: watch::Receiver<Vec<SocketAddr>>,
+    backends: watch::Receiver<Vec<Backend>>,
     connections: TaskTracker,
     shutdown: CancellationToken,
 ) {
@@ -372,7 +373,8 @@ async fn accept(
                 continue;
             }
         };
-        let backend = backends.borrow().choose(&mut rand::rng()).copied();
+        let backend = backends.borrow().choose(&mut rand::rng()).cloned();
+        let backend = backend.map(|backend| backend.address);
         let shutdown = shutdown.clone();
         connections.spawn(async move {
             tokio::select! {
@@ -399,6 +401,8 @@ fn follow(store: &Store, resource: Resource) -> Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -406,19 +410,27 @@ mod tests {
     #[test]
     fn an_endpoint_is_chosen_for_each_connection_to_a_service() {
         let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
-        let endpoints = vec![at("127.9.128.1:80"), at("127.9.128.2:80")];
+        let backend = |text: &str, pod: Option<&str>| Backend {
+            address: at(text),
+            pod: pod.map(Arc::from),
+        };
+        let endpoints = vec![
+            backend("127.9.128.1:80", Some("app-1")),
+            backend("127.9.128.2:80", Some("app-2")),
+        ];
         let table = [
-            (at("127.9.64.1:80"), endpoints),
+            (at("127.9.64.1:80"), endpoints.clone()),
             (at("127.9.64.2:80"), vec![]),
         ];
         let routes = ServiceRoutes(watch::channel(BTreeMap::from(table)).1);
-        let chosen: HashSet<_> = (0..100)
+        let chosen: BTreeSet<_> = (0..100)
             .map(|_| routes.endpoint(at("127.9.64.1:80")).unwrap())
             .collect();
-        assert_eq!(chosen.len(), 2, "{chosen:?}");
+        assert!(chosen.iter().eq(&endpoints), "{chosen:?}");
         assert_eq!(routes.endpoint(at("127.9.64.2:80")), None);
         let elsewhere = at("127.0.0.1:80");
-        assert_eq!(routes.endpoint(elsewhere), Some(elsewhere));
+        let itself = backend("127.0.0.1:80", None);
+        assert_eq!(routes.endpoint(elsewhere), Some(itself));
     }
 
     #[test]

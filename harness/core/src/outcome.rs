@@ -27,11 +27,14 @@ pub enum Reason {
     ConnectRefused,
     /// No answer to the connection attempt before the deadline.
     ConnectTimeout,
-    /// The TLS handshake failed: no common version, or a certificate that is not trusted.
+    /// The TLS handshake failed, no common version or a certificate that is not trusted, or did not
+    /// end before the deadline.
     Tls,
-    /// The connection ended before any response header.
+    /// The connection, or its HTTP/2 stream, ended before the response header, or what came was
+    /// not HTTP.
     ResetBeforeHeaders,
-    /// The connection ended after the headers, or the body was not valid HTTP.
+    /// The connection, or its HTTP/2 stream, was reset after the headers, or the body was not
+    /// valid HTTP.
     ResetAfterHeaders,
     /// No response header before the deadline.
     HeaderTimeout,

@@ -6,6 +6,8 @@ use std::io;
 use holdfast_core::outcome::Reason;
 use nix::errno::Errno;
 
+use crate::tls;
+
 /// Longest detail of a failure that is kept, in characters.
 const DETAIL_LIMIT: usize = 200;
 
@@ -44,18 +46,35 @@ impl Failure {
         Self::new(reason, &error.to_string())
     }
 
-    /// A connection that ended, or was not HTTP, before the headers were complete.
-    pub(crate) fn of_headers(error: &hyper::Error) -> Self {
-        Self::new(Reason::ResetBeforeHeaders, &words(error))
+    /// A TLS handshake that failed.
+    pub(crate) fn of_handshake(error: &io::Error) -> Self {
+        Self::new(Reason::Tls, &words(error))
     }
 
-    /// A body that ended early or was not HTTP.
-    pub(crate) fn of_body(error: &hyper::Error) -> Self {
-        let reason = match io_cause(error).map(io::Error::kind) {
-            Some(io::ErrorKind::UnexpectedEof) => Reason::ShortBody,
-            _ => Reason::ResetAfterHeaders,
+    /// A connection that broke during an exchange, which by itself means `reason`.
+    pub(crate) fn of_exchange(error: &io::Error, reason: Reason) -> Self {
+        // A server may refuse a handshake after the client took it for complete.
+        let reason = match reason {
+            Reason::ResetBeforeHeaders if tls::is_cause_of(error) => Reason::Tls,
+            reason => reason,
         };
         Self::new(reason, &words(error))
+    }
+}
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// Nothing of it has reached the server: it can go out on another connection.
+    Unsent(Failure),
+    Failed(Failure),
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Unsent(failure) | Unanswered::Failed(failure) => failure,
+        }
     }
 }
 
@@ -76,10 +95,6 @@ fn client_side(error: &io::Error) -> Option<Reason> {
         Errno::EMFILE | Errno::ENFILE => Some(Reason::NoDescriptor),
         _ => None,
     }
-}
-
-fn io_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    chain(error).find_map(|error| error.downcast_ref::<io::Error>())
 }
 
 /// An error and its sources.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
+use crate::dialer::Dialer;
 use crate::message::{self, Message, RequestError};
 use crate::recorder::{Lane, Recorder};
 use crate::target::Target;
@@ -40,10 +41,14 @@ pub(crate) struct Leg {
 
 impl Itinerary {
     /// Makes everything ready that can be known before the first request.
-    pub(crate) fn prepare(plan: &LoadPlan, target: &Arc<Target>) -> Result<Self, RequestError> {
+    pub(crate) fn prepare(
+        plan: &LoadPlan,
+        target: &Arc<Target>,
+        dialer: &Dialer,
+    ) -> Result<Self, RequestError> {
         let journeys = plan.journeys.iter().map(|journey| {
             let legs = journey.requests.iter();
-            let legs = legs.map(|request| leg(request, journey, plan, target));
+            let legs = legs.map(|request| leg(request, (journey, plan), target, dialer));
             Ok(Route {
                 name: journey.name.clone(),
                 legs: legs.collect::<Result<_, _>>()?,
@@ -63,12 +68,12 @@ impl Itinerary {
 
 fn leg(
     request: &experiment::Request,
-    journey: &Journey,
-    plan: &LoadPlan,
+    (journey, plan): (&Journey, &LoadPlan),
     target: &Arc<Target>,
+    dialer: &Dialer,
 ) -> Result<Leg, RequestError> {
     Ok(Leg {
-        message: message::prepare(request, target, &plan.transport)?,
+        message: message::prepare(request, target, dialer)?,
         label: format!("{} {}", request.method, request.path).into(),
         timeout: request.timeout.unwrap_or(plan.timeout),
         think_time: request.think_time.unwrap_or(journey.think_time),

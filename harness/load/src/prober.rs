@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::experiment::{Connections, Transport};
+use holdfast_core::experiment::Connections;
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Client;
@@ -72,10 +72,7 @@ async fn probe(
     turn: usize,
     (intended, sent): (Instant, Instant),
 ) {
-    let mut client = Client::new(Transport {
-        connections: Connections::PerRequest,
-        ..battery.transport.clone()
-    });
+    let mut client = Client::new(&battery.dialer, Connections::PerRequest);
     let legs = battery.itinerary.independent();
     let leg = legs[turn % legs.len()];
     let answer = client.perform(&leg.message, sent + PROBE_TIMEOUT);

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::dialer::Dialer;
 use crate::failure;
 use crate::journey::Itinerary;
 use crate::lag;
@@ -157,15 +158,18 @@ impl HttpLoad {
     ) -> Result<Battery, RunError> {
         let probes = plan.prober.map_or(0, prober::most_probes);
         process::provide_descriptors(u64::from(plan.model.most_in_flight()) + probes)?;
-        let itinerary = Arc::new(Itinerary::prepare(plan, &self.target)?);
-        let resolved = self.target.resolve().await;
-        resolved.map_err(|source| RunError::Unresolved {
-            authority: self.target.authority.clone(),
-            source,
-        })?;
+        let dialer = Dialer::new(plan.transport.clone(), &self.target)?;
+        let itinerary = Arc::new(Itinerary::prepare(plan, &self.target, &dialer)?);
+        for target in dialer.targets() {
+            let resolved = target.resolve().await;
+            resolved.map_err(|source| RunError::Unresolved {
+                authority: target.authority.clone(),
+                source,
+            })?;
+        }
         Ok(Battery {
             target: Arc::clone(&self.target),
-            transport: plan.transport.clone(),
+            dialer: Arc::new(dialer),
             itinerary,
             stages: match &plan.model {
                 Model::Users(stages) => stages.clone(),

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 /// How long an answer of the resolver is used for further connections. Short enough to see a
 /// Service move, long enough not to measure the resolver instead of the service.
@@ -30,21 +31,37 @@ pub enum TargetError {
     /// No scheme or no host.
     #[error("the target `{0}` is not absolute; give a URL such as http://127.0.0.1:8080")]
     NotAbsolute(String),
-    /// `https`.
-    #[error("the target `{0}` is https, which the load driver does not speak; give an http URL")]
-    Https(String),
-    /// Any other scheme.
-    #[error("the target `{0}` is not an http URL; give a URL such as http://127.0.0.1:8080")]
+    /// Any scheme but `http` and `https`.
+    #[error("the target `{0}` is neither http nor https; give a URL such as http://127.0.0.1:8080")]
     Scheme(String),
+    /// `https` to something that no certificate can name.
+    #[error("the target `{url}` cannot be named in a certificate")]
+    Name {
+        /// The text as given.
+        url: String,
+        /// What is wrong with the name.
+        #[source]
+        source: InvalidDnsNameError,
+    },
 }
 
 /// Chooses where new connections go, in the place of a Service's proxy.
 pub trait Connector: fmt::Debug + Send + Sync {
-    /// The address to dial for a connection to `address`; `None` if it shall count as refused.
-    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr>;
+    /// What to dial for a connection to `address`: the address itself where the connector knows of
+    /// nothing else; `None` if the connection shall count as refused.
+    fn endpoint(&self, address: SocketAddr) -> Option<Endpoint>;
 }
 
-/// The target of a load.
+/// What answers at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where to dial.
+    pub address: SocketAddr,
+    /// The pod's name, where it is known.
+    pub name: Option<Arc<str>>,
+}
+
+/// The target of a load, or of one of its requests.
 #[derive(Debug)]
 pub(crate) struct Target {
     host: String,
@@ -53,7 +70,11 @@ pub(crate) struct Target {
     pub(crate) authority: String,
     /// Goes before each request's path; empty, or starts with `/` and does not end with it.
     pub(crate) prefix: String,
-    resolved: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
+    /// Whom the certificate must name; `None`: plain HTTP.
+    pub(crate) server_name: Option<ServerName<'static>>,
+    /// The address itself, where the URL has it.
+    address: Option<Arc<[SocketAddr]>>,
+    resolved: Mutex<Option<(Instant, Arc<[SocketAddr]>)>>,
     connector: Option<Arc<dyn Connector>>,
 }
 
@@ -70,56 +91,87 @@ impl Target {
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
             return Err(TargetError::NotAbsolute(url.to_owned()));
         };
-        match scheme {
-            "http" => {}
-            "https" => return Err(TargetError::Https(url.to_owned())),
+        let name = host.trim_matches(['[', ']']).to_owned();
+        let (default_port, server_name) = match scheme {
+            "http" => (80, None),
+            "https" => {
+                let server_name = ServerName::try_from(name.clone());
+                let server_name = server_name.map_err(|source| TargetError::Name {
+                    url: url.to_owned(),
+                    source,
+                })?;
+                (443, Some(server_name))
+            }
             _ => return Err(TargetError::Scheme(url.to_owned())),
-        }
-        let port = uri.port_u16().unwrap_or(80);
-        let authority = match port {
-            80 => host.to_owned(),
-            port => format!("{host}:{port}"),
         };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let authority = if port == default_port {
+            host.to_owned()
+        } else {
+            format!("{host}:{port}")
+        };
+        let address = name.parse::<IpAddr>().ok();
         Ok(Self {
-            host: host.trim_matches(['[', ']']).to_owned(),
+            host: name,
             port,
             authority,
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            server_name,
+            address: address.map(|address| Arc::from([SocketAddr::new(address, port)])),
             resolved: Mutex::new(None),
             connector,
         })
     }
 
+    /// The target of another URL, with the same connector.
+    pub(crate) fn with_url(&self, url: &str) -> Result<Self, TargetError> {
+        Self::parse(url, self.connector.clone())
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.server_name {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
+    /// Whether a connection to one is a connection to the other.
+    pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || (self.scheme() == other.scheme()
+                && self.port == other.port
+                && self.host.eq_ignore_ascii_case(&other.host))
+    }
+
     /// The target's addresses, looked up at most once per [`RESOLUTION_LIFETIME`]. Failures are
     /// not remembered.
-    pub(crate) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+    pub(crate) async fn resolve(&self) -> io::Result<Arc<[SocketAddr]>> {
+        if let Some(address) = &self.address {
+            return Ok(Arc::clone(address));
+        }
         let mut resolved = self.resolved.lock().await;
         if let Some((at, addresses)) = &*resolved
             && at.elapsed() < RESOLUTION_LIFETIME
         {
-            return Ok(addresses.clone());
+            return Ok(Arc::clone(addresses));
         }
-        let addresses: Vec<_> = lookup_host((self.host.as_str(), self.port))
-            .await?
-            .collect();
-        *resolved = Some((Instant::now(), addresses.clone()));
+        let addresses = lookup_host((self.host.as_str(), self.port)).await?;
+        let addresses: Arc<[_]> = addresses.collect();
+        *resolved = Some((Instant::now(), Arc::clone(&addresses)));
         Ok(addresses)
     }
 
-    /// Opens a connection to one of `addresses`, which [`Target::resolve`] gave.
-    pub(crate) async fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-        let Some(connector) = &self.connector else {
-            return TcpStream::connect(addresses).await;
-        };
-        let chosen = addresses.iter().map(|address| connector.endpoint(*address));
-        let endpoints: Vec<SocketAddr> = chosen.flatten().collect();
-        if endpoints.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionRefused,
-                "the service has no endpoint",
-            ));
+    /// What to dial for a connection to `address`, which [`Target::resolve`] gave; `None` if it
+    /// shall count as refused.
+    pub(crate) fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
+        match &self.connector {
+            Some(connector) => connector.endpoint(address),
+            None => Some(Endpoint {
+                address,
+                name: None,
+            }),
         }
-        TcpStream::connect(endpoints.as_slice()).await
     }
 }
 
@@ -135,6 +187,9 @@ mod tests {
         let target = Target::parse("http://localhost", None).unwrap();
         assert_eq!((target.authority.as_str(), target.port), ("localhost", 80));
         assert_eq!(target.prefix, "");
+        let target = Target::parse("https://localhost:443", None).unwrap();
+        assert_eq!((target.authority.as_str(), target.port), ("localhost", 443));
+        assert_eq!(target.scheme(), "https");
     }
 
     #[tokio::test]
@@ -142,16 +197,16 @@ mod tests {
         let target = Target::parse("http://[::1]:9000", None).unwrap();
         assert_eq!(target.authority, "[::1]:9000");
         let addresses = target.resolve().await.unwrap();
-        assert_eq!(addresses, ["[::1]:9000".parse().unwrap()]);
+        assert_eq!(*addresses, ["[::1]:9000".parse().unwrap()]);
     }
 
     #[test]
     fn refuses_what_it_cannot_speak() {
         let error = |url| Target::parse(url, None).unwrap_err();
-        assert!(matches!(error("https://localhost"), TargetError::Https(_)));
         assert!(matches!(error("ftp://localhost"), TargetError::Scheme(_)));
         assert!(matches!(error("localhost:80"), TargetError::NotAbsolute(_)));
         assert!(matches!(error("/orders"), TargetError::NotAbsolute(_)));
         assert!(matches!(error("http://a b"), TargetError::Invalid { .. }));
+        assert!(matches!(error("https://a..b"), TargetError::Name { .. }));
     }
 }

@@ -8,7 +8,7 @@ use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{Scenario, Transaction, TransactionFunction};
 use goose::{GooseAttack, GooseError};
-use holdfast_core::experiment::{Stage, Transport};
+use holdfast_core::experiment::Stage;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::client::Client;
+use crate::dialer::Dialer;
 use crate::journey::{Itinerary, Onward, Traveller};
 use crate::recorder::{Lane, Recorder};
 use crate::schedule::active_spans;
@@ -28,7 +29,7 @@ const LAUNCH_RATE: &str = "1000000";
 #[derive(Debug)]
 pub(crate) struct Battery {
     pub(crate) target: Arc<Target>,
-    pub(crate) transport: Transport,
+    pub(crate) dialer: Arc<Dialer>,
     pub(crate) itinerary: Arc<Itinerary>,
     pub(crate) stages: Vec<Stage>,
     /// Cancelled: nothing more is sent; what is in flight goes on.
@@ -109,8 +110,9 @@ impl User {
             return;
         };
         let recorder = recorder.expect("the gate opens with a recorder");
+        let dialer = &self.battery.dialer;
         let mut traveller = Traveller::new(
-            Client::new(self.battery.transport.clone()),
+            Client::new(dialer, dialer.transport.connections),
             Arc::clone(&self.battery.itinerary),
             Arc::clone(&recorder),
             Lane::User(self.index),

@@ -15,7 +15,16 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(super) struct Route {
     pub(super) namespace: String,
     pub(super) service: String,
-    pub(super) backends: Vec<SocketAddr>,
+    pub(super) backends: Vec<Backend>,
+}
+
+/// An endpoint that connections to a service go to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backend {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The name of the pod behind it, where there is one.
+    pub pod: Option<Arc<str>>,
 }
 
 /// The routes of all services with a cluster address; with `publish` also at 127.0.0.1.
@@ -76,9 +85,9 @@ fn by_service(slices: &[Arc<EndpointSlice>]) -> BTreeMap<Owner<'_>, Vec<&Endpoin
 }
 
 /// The ready endpoints; if there are none, those which still serve while they terminate.
-fn backends(slices: &[&EndpointSlice], port: &ServicePort) -> Vec<SocketAddr> {
-    let chosen = |wanted: fn(&Endpoint) -> bool| -> Vec<SocketAddr> {
-        let mut addresses: Vec<SocketAddr> = slices
+fn backends(slices: &[&EndpointSlice], port: &ServicePort) -> Vec<Backend> {
+    let chosen = |wanted: fn(&Endpoint) -> bool| -> Vec<Backend> {
+        let mut backends: Vec<Backend> = slices
             .iter()
             .flat_map(|slice| {
                 let number = port_of(slice, port);
@@ -88,13 +97,16 @@ fn backends(slices: &[&EndpointSlice], port: &ServicePort) -> Vec<SocketAddr> {
                     .filter(move |endpoint| wanted(endpoint));
                 endpoints.filter_map(move |endpoint| {
                     let address: IpAddr = endpoint.addresses.first()?.parse().ok()?;
-                    Some(SocketAddr::new(address, number?))
+                    Some(Backend {
+                        address: SocketAddr::new(address, number?),
+                        pod: pod(endpoint),
+                    })
                 })
             })
             .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
+        backends.sort_unstable();
+        backends.dedup_by_key(|backend| backend.address);
+        backends
     };
     let ready = chosen(is_ready);
     if ready.is_empty() {
@@ -110,6 +122,12 @@ fn port_of(slice: &EndpointSlice, port: &ServicePort) -> Option<u16> {
     let mut ports = slice.ports.iter().flatten();
     let same = ports.find(|port| port.name.as_deref().unwrap_or_default() == name)?;
     u16::try_from(same.port?).ok()
+}
+
+fn pod(endpoint: &Endpoint) -> Option<Arc<str>> {
+    let target = endpoint.target_ref.as_ref()?;
+    let is_pod = target.kind.as_deref() == Some("Pod");
+    is_pod.then(|| target.name.as_deref().map(Arc::from))?
 }
 
 /// An absent condition means "ready".
@@ -143,7 +161,12 @@ mod tests {
     }
 
     fn endpoint(address: &str, ready: bool, serving: bool, terminating: bool) -> Value {
-        json!({"addresses": [address], "conditions": {"ready": ready, "serving": serving, "terminating": terminating}})
+        let pod = address.replace('.', "-");
+        json!({
+            "addresses": [address],
+            "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
+            "targetRef": {"kind": "Pod", "name": pod},
+        })
     }
 
     fn slice(namespace: &str, endpoints: &[Value]) -> Arc<EndpointSlice> {
@@ -163,7 +186,14 @@ mod tests {
             false,
         );
         let route = &routes[&"127.80.64.1:80".parse().unwrap()];
-        route.backends.iter().map(SocketAddr::to_string).collect()
+        let backends = route.backends.iter();
+        let named = |backend: &Backend| (backend.address.to_string(), backend.pod.clone());
+        let named = backends.map(named).map(|(address, pod)| {
+            let pod = pod.expect("every endpoint has a pod");
+            assert!(address.starts_with(&pod.replace('-', ".")));
+            address
+        });
+        named.collect()
     }
 
     #[test]

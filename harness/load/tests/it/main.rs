@@ -7,8 +7,14 @@
 )]
 
 mod account;
+mod certificate;
+mod http2;
+mod http2_server;
 mod interrupts;
 mod load;
 mod outcomes;
+mod redirects;
+mod secure;
 mod server;
 mod siege;
+mod truth;

@@ -9,7 +9,7 @@ use holdfast_core::experiment::{Connections, Request};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::template::Template;
 use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{Connector, Options, driver};
+use holdfast_load::{Connector, Endpoint, Options, driver};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -98,7 +98,9 @@ async fn unexpected_statuses() {
         (302, Reason::StatusOther),
     ] {
         let told = assert_reason(Act::Answer(status, "", "no"), reason).await;
-        let counted = told.sum(Source::Users, |tick| tick.statuses[&status]);
+        let counted = told.sum(Source::Users, |tick| {
+            tick.statuses.get(&status).copied().unwrap_or_default()
+        });
         assert_eq!(counted, told.failed.len() as u64);
         assert!(told.failed[0].detail.starts_with(&status.to_string()));
     }
@@ -253,8 +255,45 @@ async fn what_cannot_be_sent_is_refused_before_the_load() {
     assert_eq!(method, "the method `NO WAY` is not a valid HTTP method");
     let path = fails(here, |request| request.path = Template::fixed("/a b")).await;
     assert!(path.starts_with("the path `/a b`"));
-    let https = driver("https://127.0.0.1", Options::default()).unwrap_err();
-    assert!(https.to_string().contains("https"));
+    let framing = fails(here, |request| {
+        let length = Template::fixed("1");
+        request.headers.insert("Content-Length".to_owned(), length);
+    });
+    let framing = framing.await;
+    assert_eq!(
+        framing,
+        "the header `Content-Length` follows from the body; leave it out"
+    );
+    let scheme = driver("ftp://127.0.0.1", Options::default()).unwrap_err();
+    assert!(scheme.to_string().contains("neither http nor https"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_can_name_another_server() {
+    let (here, there) = (
+        Server::start(|_, _| Act::Created).await,
+        Server::start(|_, _| Act::Created).await,
+    );
+    let to = |path: &str| Request {
+        path: Template::fixed(path),
+        ..order()
+    };
+    let mut plan = plan(1, SHORT);
+    plan.transport.connections = Connections::KeepAlive;
+    plan.journeys[0].think_time = Duration::from_millis(10);
+    plan.journeys[0].requests = vec![
+        to("/a"),
+        to(&format!("{}/b?c=1#d", there.url())),
+        to(&there.url().replace("http", "HTTP")),
+    ];
+    let told = run(&format!("{}/api", here.url()), &plan, Options::default()).await;
+    assert_eq!(told.reasons(), BTreeMap::new());
+    let (here, there) = (here.ledger(), there.ledger());
+    assert_eq!(told.expected(), here.requests() + there.requests());
+    assert_eq!((here.connections, there.connections), (1, 1));
+    assert!(here.heads[0].starts_with("POST /api/a "));
+    assert!(there.heads[0].starts_with("POST /b?c=1 "));
+    assert!(there.heads[1].starts_with("POST / "));
 }
 
 /// Sends connections for one address to another, or refuses them.
@@ -265,9 +304,12 @@ struct Detour {
 }
 
 impl Connector for Detour {
-    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
+    fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
         assert_eq!(address, self.from);
-        self.to
+        self.to.map(|address| Endpoint {
+            address,
+            name: Some(Arc::from("pod-1")),
+        })
     }
 }
 
@@ -288,8 +330,16 @@ async fn a_connector_decides_where_connections_go() {
     assert!(served.reasons().is_empty());
     assert_eq!(served.expected(), server.ledger().requests());
     assert!(served.expected() >= 2);
+    let refusing = TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let refused = told(Some(refusing.local_addr().unwrap())).await;
+    let reasons: Vec<_> = refused.reasons().into_keys().collect();
+    assert_eq!(reasons, [Reason::ConnectRefused]);
+    let endpoint = refused.failed[0].endpoint.as_deref();
+    assert_eq!(endpoint, Some("pod-1"), "who refused is known");
     let refused = told(None).await;
     let reasons: Vec<_> = refused.reasons().into_keys().collect();
     assert_eq!(reasons, [Reason::ConnectRefused]);
     assert_eq!(refused.failed[0].detail, "the service has no endpoint");
+    assert_eq!(refused.failed[0].endpoint, None);
 }
