@@ -1,14 +1,9 @@
-//! When each user is active, as the plan's stages say.
+//! When each closed-loop user is active, as the plan's stages say.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use holdfast_core::experiment::Stage;
-
-/// The most users that are ever active together.
-pub(crate) fn most_users(stages: &[Stage]) -> u32 {
-    stages.iter().map(|stage| stage.users).max().unwrap_or(0)
-}
 
 /// When user `index` (from 0) is active, since the start of the load: while the planned number of
 /// users is above its index. Over a ramp that number changes linearly from the previous stage's
@@ -75,7 +70,6 @@ mod tests {
     #[test]
     fn without_a_ramp_all_start_together() {
         let stages = [stage(3, 0, 60)];
-        assert_eq!(most_users(&stages), 3);
         for index in 0..3 {
             assert_eq!(seconds(active_spans(&stages, index)), [(0.0, 60.0)]);
         }

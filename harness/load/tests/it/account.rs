@@ -1,11 +1,14 @@
 //! The account of a load is complete however the load goes and ends.
 //! (What must hold in every run is checked by `load::run` itself.)
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use holdfast_core::experiment::{Connections, Model, Stage};
 use holdfast_core::outcome::Source;
-use holdfast_load::Options;
+use holdfast_load::{Connector, Options};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio_util::sync::CancellationToken;
@@ -167,26 +170,38 @@ async fn the_prober_keeps_its_rate_whatever_the_answers() {
     assert!(probe.unwrap().service_time >= Duration::from_secs(2));
 }
 
-/// One thread for everything: what stalls the server stalls the generator.
-#[tokio::test]
-async fn a_stalled_generator_owns_up() {
-    let server = Server::start(|number, _| {
-        if number == 10 {
+/// Holds up the thread that sends when it opens its tenth connection.
+#[derive(Debug, Default)]
+struct Stall(AtomicU32);
+
+impl Connector for Stall {
+    fn endpoint(&self, address: SocketAddr) -> Option<SocketAddr> {
+        if self.0.fetch_add(1, Ordering::Relaxed) == 10 {
             std::thread::sleep(Duration::from_millis(2500));
         }
-        Act::StallHeaders
-    })
-    .await;
+        Some(address)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_generator_owns_up() {
+    let server = Server::start(|_, _| Act::StallHeaders).await;
     let mut plan = plan(1, Duration::from_secs(3));
     plan.prober = Some(100.0);
-    let told = run(&server.url(), &plan, Options::default()).await;
+    let options = Options {
+        connector: Some(Arc::new(Stall::default())),
+        ..Options::default()
+    };
+    let told = run(&server.url(), &plan, options).await;
     // 250 probes were due during the stall, more than may be in flight; none of them is hidden.
     assert_eq!(told.sum(Source::Prober, |tick| tick.scheduled), 300);
     let dropped = told.sum(Source::Prober, |tick| tick.dropped);
     assert!((10..250).contains(&dropped), "{dropped} dropped");
     assert!(told.finished.saturated_seconds.contains(&1));
+    let stall = Duration::from_millis(2400);
     assert!(told.finished.lag.count() >= 250);
-    assert!(told.finished.lag.max().unwrap() >= Duration::from_millis(2400));
+    assert!(told.finished.lag.max().unwrap() >= stall);
+    assert!(told.finished.send_lag.max().unwrap() >= stall);
 }
 
 /// Small loads with every mixture of answers, endings and settings.

@@ -7,6 +7,7 @@
 )]
 
 mod account;
+mod arrivals;
 mod interrupts;
 mod load;
 mod outcomes;

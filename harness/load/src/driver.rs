@@ -1,0 +1,129 @@
+//! The load driver: what is checked before a load, and the load on a thread of its own.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use holdfast_core::plan::LoadPlan;
+use holdfast_engine::{Events, LoadDriver, LoadDriverError};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure;
+use crate::journey::Itinerary;
+use crate::message::RequestError;
+use crate::prober;
+use crate::process::{self, ProcessError, claim_process};
+use crate::run::{self, Load};
+use crate::share::Share;
+use crate::target::{Connector, Target, TargetError};
+use crate::thread;
+use crate::users;
+
+/// How the driver sends, beyond what a plan says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Chooses the endpoint of each new connection; without one the target's address is dialled.
+    pub connector: Option<Arc<dyn Connector>>,
+    /// The part of the load that this process sends; all of it unless several do.
+    pub share: Share,
+}
+
+/// Why there can be no driver, or no load with it.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The base URL cannot be a target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The process cannot be used for load.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A request of the plan cannot be sent.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The target's name means nothing here.
+    #[error("the target `{authority}` does not resolve")]
+    Unresolved {
+        /// Host and port.
+        authority: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+}
+
+/// A driver that sends to `base_url`, an absolute `http` URL; a path in it goes before each
+/// request's path.
+///
+/// # Errors
+/// The URL is not an absolute `http` URL, or [`claim_process`] failed.
+pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError> {
+    claim_process()?;
+    Ok(HttpLoad {
+        target: Arc::new(Target::parse(base_url, options.connector)?),
+        share: options.share,
+    })
+}
+
+/// Carries out load plans over HTTP/1.1, each on a thread of its own; several runs may follow one
+/// another.
+#[derive(Debug)]
+pub struct HttpLoad {
+    target: Arc<Target>,
+    share: Share,
+}
+
+impl HttpLoad {
+    /// Finds everything that can be found wrong with a plan before its first request. A run does
+    /// the same at its begin; who calls this before can tell bad input from a run that failed.
+    ///
+    /// # Errors
+    /// The plan cannot be carried out, here or at all.
+    pub async fn prepare(&self, plan: &LoadPlan) -> Result<(), DriverError> {
+        self.make_ready(plan).await.map(drop)
+    }
+
+    async fn make_ready(&self, plan: &LoadPlan) -> Result<Load, DriverError> {
+        let share = self.share;
+        // One prober is enough for all processes.
+        let prober = plan.prober.filter(|_| share.index == 0);
+        let probes = prober.map_or(0, prober::most_probes);
+        let users = users::count(&plan.model, share);
+        process::provide_descriptors(u64::from(users) + probes)?;
+        let itinerary = Arc::new(Itinerary::prepare(plan, &self.target)?);
+        let resolved = self.target.resolve().await;
+        resolved.map_err(|source| DriverError::Unresolved {
+            authority: self.target.authority.clone(),
+            source,
+        })?;
+        Ok(Load {
+            target: Arc::clone(&self.target),
+            itinerary,
+            share,
+            plan: LoadPlan {
+                prober,
+                ..plan.clone()
+            },
+        })
+    }
+}
+
+#[async_trait]
+impl LoadDriver for HttpLoad {
+    async fn run(
+        &self,
+        plan: &LoadPlan,
+        events: Events,
+        stop: CancellationToken,
+    ) -> Result<(), LoadDriverError> {
+        let failed =
+            |error: &(dyn std::error::Error + 'static)| LoadDriverError(failure::words(error));
+        let load = self
+            .make_ready(plan)
+            .await
+            .map_err(|error| failed(&error))?;
+        let carried_out = thread::run("holdfast-load", move || run::carry_out(load, events, stop));
+        match carried_out.await {
+            Ok(carried_out) => carried_out.map_err(|error| failed(&error)),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+}
