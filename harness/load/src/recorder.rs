@@ -17,6 +17,7 @@ use holdfast_engine::Events;
 use tokio::time::Instant;
 
 use crate::client::Outcome;
+use crate::generator::Punctuality;
 
 /// How many failed requests of a run are kept one by one; the others are only counted.
 const FAILURES_KEPT: u64 = 1000;
@@ -45,8 +46,8 @@ struct Shard {
     /// The first second that has not been collected.
     open: u32,
     ticks: BTreeMap<u32, Tick>,
-    /// How late requests that had an intended time were sent; never collected.
-    send_lag: Histogram,
+    /// Of the requests that had an intended time; never collected.
+    punctuality: Punctuality,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,9 +96,8 @@ impl Recorder {
         tick.scheduled += 1;
         tick.sent += 1;
         if let Some(intended) = intended {
-            shard
-                .send_lag
-                .record(now.saturating_duration_since(intended));
+            let lag = now.saturating_duration_since(intended);
+            shard.punctuality.record(self.second(now), lag);
         }
         Some(Sent { at: now, intended })
     }
@@ -165,11 +165,10 @@ impl Recorder {
         }
     }
 
-    /// How late requests that had an intended time were sent.
-    pub(crate) fn send_lag(&self) -> Histogram {
-        let mut lag = self.shard(Source::Users).send_lag.clone();
-        lag.merge(&self.shard(Source::Prober).send_lag);
-        lag
+    /// How late a source's requests were sent that had an intended time, and the seconds in which
+    /// too many of them were.
+    pub(crate) fn punctuality(&self, source: Source) -> (Histogram, Vec<u32>) {
+        self.shard(source).punctuality.finish()
     }
 
     /// Adds a think pause that began at `from`, up to now or to the stop of the load.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use goose::GooseError;
 use holdfast_core::event::{Event, LoadFinished, WorkerAccount};
@@ -16,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::arrivals;
+use crate::generator::{Account, Watch};
 use crate::journey::Itinerary;
-use crate::lag;
 use crate::prober;
 use crate::recorder::{Collector, Recorder};
 use crate::share::Share;
@@ -45,7 +46,7 @@ pub(crate) enum RunError {
     #[error("the {0} cannot keep time")]
     Timer(&'static str, #[source] io::Error),
     #[error("the processor time of this process is not available")]
-    ProcessorTime(#[source] nix::Error),
+    Watch(#[source] io::Error),
 }
 
 /// Carries a load out to its last figure, all of it on the thread that polls this.
@@ -62,46 +63,60 @@ pub(crate) async fn carry_out(
     let goose = muster(&battery).await?;
 
     events.send(Event::LoadStarted);
-    let processor_time = lag::processor_time().map_err(RunError::ProcessorTime)?;
     let recorder = Recorder::begin(plan.duration, events.clone());
-    let beat = CancellationToken::new();
-    let heart = tokio::spawn(lag::heartbeat(recorder.start, beat.clone()));
+    let watch = Watch::begin(recorder.start).map_err(RunError::Watch)?;
+    let watched = CancellationToken::new();
+    let watching = tokio::spawn(watch.run(watched.clone()));
     open_gate.send_replace(Some(Arc::clone(&recorder)));
     let mut collector = Collector::new(Arc::clone(&recorder), sources(plan));
     send(plan, &battery, &recorder, &mut collector).await?;
     let stopped = collector.stop();
     events.send(Event::LoadStopped);
-    let processor_time = lag::processor_time()
-        .map_err(RunError::ProcessorTime)?
-        .saturating_sub(processor_time);
-    beat.cancel();
-    let lag = heart.await.map_err(|_| RunError::Ended("heartbeat"))?;
+    watched.cancel();
+    let account = watching.await.map_err(|_| RunError::Ended("watch"))?;
+    let account = account.map_err(RunError::Watch)?;
 
     drain(&battery, &mut collector, stopped + plan.drain_limit).await;
-    let sent = collector.sent;
+    let worker = WorkerAccount {
+        index: load.share.index,
+        sent: collector.sent,
+        ..WorkerAccount::default()
+    };
     let cut_off = collector.close();
     battery.cut.cancel();
     battery.alive.wait().await;
-    let elapsed = stopped - recorder.start;
-    events.send(Event::LoadFinished(Box::new(LoadFinished {
-        elapsed,
+    let finished = LoadFinished {
         cut_off,
+        workers: vec![worker],
+        ..finished(&recorder, stopped - recorder.start, account)
+    };
+    events.send(Event::LoadFinished(Box::new(finished)));
+    goose.end().await
+}
+
+/// What recorder and watch know of a load that was stopped after `elapsed`.
+fn finished(recorder: &Recorder, elapsed: Duration, account: Account) -> LoadFinished {
+    let (mut send_lag, late_seconds) = recorder.punctuality(Source::Users);
+    // A probe that is late says so in its response time; the load is none the worse for it.
+    let (probe_lag, _) = recorder.punctuality(Source::Prober);
+    send_lag.merge(&probe_lag);
+    let mut saturated = account.saturated;
+    saturated.extend(late_seconds);
+    LoadFinished {
+        elapsed,
         failures_not_kept: recorder.failures_not_kept(),
-        saturated_seconds: lag.saturated_seconds(),
-        lag: lag.histogram,
-        send_lag: recorder.send_lag(),
-        cpu_seconds: processor_time.as_secs_f64(),
-        processors: processors() as f64,
+        saturated_seconds: saturated.into_iter().collect(),
+        lag: account.lag,
+        send_lag,
+        cpu_seconds: account.process.as_secs_f64(),
+        sender_cpu_seconds: account.thread.as_secs_f64(),
+        processors: account.processors,
+        starved_seconds: account.starved.map(|starved| starved.as_secs_f64()),
+        throttled_seconds: account.throttled.as_secs_f64(),
         mean_users: recorder.mean_users(elapsed),
         pause_seconds: recorder.pause_seconds(),
-        workers: vec![WorkerAccount {
-            index: load.share.index,
-            sent,
-            ..WorkerAccount::default()
-        }],
         ..LoadFinished::default()
-    })));
-    goose.end().await
+    }
 }
 
 fn battery(
@@ -212,9 +227,4 @@ async fn drain(battery: &Battery, collector: &mut Collector, limit: Instant) {
 fn sources(plan: &LoadPlan) -> Vec<Source> {
     let prober = plan.prober.map(|_| Source::Prober);
     [Source::Users].into_iter().chain(prober).collect()
-}
-
-/// Processors this process may use; one when the system does not say.
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
