@@ -6,8 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use holdfast_core::plan::LoadPlan;
 use holdfast_engine::{Events, LoadDriver, LoadDriverError};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::calibration::{self, Calibration, calibrate};
 use crate::failure;
 use crate::journey::Itinerary;
 use crate::message::RequestError;
@@ -48,7 +50,31 @@ pub enum DriverError {
         /// What the resolver said.
         source: io::Error,
     },
+    /// Nothing can be calibrated against.
+    #[error("no server to calibrate the load generator against could be started")]
+    NullServer(#[source] io::Error),
+    /// The burst of a calibration failed.
+    #[error("the load generator could not be calibrated")]
+    Calibration(#[source] LoadDriverError),
+    /// It had no effect.
+    #[error("the load generator could not be calibrated: nothing was answered")]
+    NoAnswers,
+    /// The generator cannot keep the rate of an open model.
+    #[error(
+        "{asked:.0} requests per second are asked for at most, and this generator managed \
+         {calibrated:.0} against a server that does nothing; lower the rate, keep connections \
+         alive, or share the load among more workers"
+    )]
+    TooFast {
+        /// Requests per second that this process would have to send.
+        asked: f64,
+        /// What it sent when it was tried.
+        calibrated: f64,
+    },
 }
+
+/// What every machine manages: an open load that asks for no more is not calibrated for.
+const EASY_RATE: f64 = 1000.0;
 
 /// A driver that sends to `base_url`, an absolute `http` URL; a path in it goes before each
 /// request's path.
@@ -60,6 +86,7 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
     Ok(HttpLoad {
         target: Arc::new(Target::parse(base_url, options.connector)?),
         share: options.share,
+        calibrated: Mutex::default(),
     })
 }
 
@@ -69,6 +96,8 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
 pub struct HttpLoad {
     target: Arc<Target>,
     share: Share,
+    /// Measured once for all runs.
+    calibrated: Mutex<Option<Calibration>>,
 }
 
 impl HttpLoad {
@@ -94,15 +123,45 @@ impl HttpLoad {
             authority: self.target.authority.clone(),
             source,
         })?;
+        let calibrated_rate = self.calibrated_rate(plan).await?;
         Ok(Load {
             target: Arc::clone(&self.target),
             itinerary,
             share,
+            calibrated_rate,
             plan: LoadPlan {
                 prober,
                 ..plan.clone()
             },
         })
+    }
+}
+
+impl HttpLoad {
+    /// What this generator manages, when the plan asks for so much that it matters.
+    async fn calibrated_rate(&self, plan: &LoadPlan) -> Result<Option<f64>, DriverError> {
+        let asked = calibration::peak_rate(plan, self.share.count);
+        let Some(asked) = asked.filter(|rate| *rate > EASY_RATE) else {
+            return Ok(None);
+        };
+        let connections = plan.transport.connections;
+        let enough = |calibration: &Calibration| {
+            calibration.connections == connections && calibration.requests_per_second >= asked
+        };
+        let mut known = self.calibrated.lock().await;
+        // Something else may have had the processors during the first burst.
+        for _ in 0..2 {
+            if known.as_ref().is_none_or(|known| !enough(known)) {
+                *known = Some(calibrate(&plan.transport).await?);
+            }
+        }
+        let calibrated = known.map(|known| known.requests_per_second);
+        match calibrated {
+            Some(calibrated) if calibrated < asked => {
+                Err(DriverError::TooFast { asked, calibrated })
+            }
+            enough => Ok(enough),
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! ```
 
 mod arrivals;
+mod calibration;
 mod client;
 mod driver;
 mod failure;
@@ -20,6 +21,7 @@ mod generator;
 mod journey;
 mod message;
 mod metronome;
+mod null_server;
 mod prober;
 mod process;
 mod recorder;
@@ -31,6 +33,7 @@ mod thread;
 mod timetable;
 mod users;
 
+pub use calibration::{Calibration, calibrate};
 pub use driver::{DriverError, HttpLoad, Options, driver};
 pub use message::RequestError;
 pub use process::{ProcessError, claim_process};

@@ -32,6 +32,8 @@ pub(crate) struct Load {
     pub(crate) target: Arc<Target>,
     pub(crate) itinerary: Arc<Itinerary>,
     pub(crate) share: Share,
+    /// Requests per second that the generator managed, when it was tried.
+    pub(crate) calibrated_rate: Option<f64>,
     /// The whole load's plan, but for the prober: that is this process's.
     pub(crate) plan: LoadPlan,
 }
@@ -87,6 +89,7 @@ pub(crate) async fn carry_out(
     battery.alive.wait().await;
     let finished = LoadFinished {
         cut_off,
+        calibrated_rate: load.calibrated_rate,
         workers: vec![worker],
         ..finished(&recorder, stopped - recorder.start, account)
     };

@@ -8,6 +8,7 @@
 
 mod account;
 mod arrivals;
+mod calibration;
 mod interrupts;
 mod load;
 mod outcomes;
