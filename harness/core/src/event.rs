@@ -270,6 +270,12 @@ impl Tick {
         self.latency_expected.merge(&other.latency_expected);
         self.latency_unexpected.merge(&other.latency_unexpected);
         self.response.merge(&other.response);
+        self.merge_counts(other);
+        self.siege.merge(&other.siege);
+    }
+
+    /// Adds what another tick counts by name, and its redirects.
+    pub(crate) fn merge_counts(&mut self, other: &Self) {
         self.hops += other.hops;
         for (name, count) in &other.journeys {
             let whole = entry(&mut self.journeys, name);
@@ -281,7 +287,6 @@ impl Tick {
             whole.expected += count.expected;
             whole.unexpected += count.unexpected;
         }
-        self.siege.merge(&other.siege);
     }
 
     /// Requests that ended in this second and not as expected.
