@@ -9,8 +9,10 @@
 mod account;
 mod arrivals;
 mod calibration;
+mod child;
 mod interrupts;
 mod load;
 mod outcomes;
 mod server;
 mod siege;
+mod truth;

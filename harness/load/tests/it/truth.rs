@@ -1,0 +1,374 @@
+//! What the figures say is what happened: delays, a freeze, a rate and a stolen processor that the
+//! tests bring about and know themselves. A busy machine only adds to a time and never takes from
+//! it: where a time is compared, the best of a few attempts counts.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use holdfast_core::event::{Environment, RunStarted, Stamped};
+use holdfast_core::experiment::{Connections, Windows};
+use holdfast_core::histogram::Histogram;
+use holdfast_core::outcome::Source;
+use holdfast_core::plan::{LoadPlan, Plan};
+use holdfast_core::record::Record;
+use holdfast_core::summary::{Summary, summarize};
+use holdfast_load::Options;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Child;
+
+use crate::child::{hear_any, is_child, say, start_child};
+use crate::load::{Told, open_plan, plan, run};
+
+const ATTEMPTS: usize = 5;
+/// What the generator may add to a time beside 1 % of it: an optimised one wakes and reads within
+/// it, the others are slower.
+const ADDED: Duration = if cfg!(debug_assertions) {
+    Duration::from_micros(400)
+} else {
+    Duration::from_micros(100)
+};
+
+/// A server on a thread of its own that keeps the time it took for each answer.
+struct Delayer {
+    address: SocketAddr,
+    taken: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl Delayer {
+    fn start(delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&taken);
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            answer_after(delay, stream, &kept);
+        });
+        Self { address, taken }
+    }
+}
+
+/// Until the client leaves.
+fn answer_after(delay: Duration, mut stream: TcpStream, taken: &Mutex<Vec<Duration>>) {
+    stream.set_nodelay(true).unwrap();
+    let mut request = [0; 4096];
+    while stream.read(&mut request).is_ok_and(|read| read > 0) {
+        let arrived = Instant::now();
+        std::thread::sleep(delay);
+        let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        taken.lock().unwrap().push(arrived.elapsed());
+    }
+}
+
+fn service_times(told: &Told) -> Histogram {
+    let mut times = Histogram::default();
+    for tick in told.of(Source::Users) {
+        times.merge(&tick.latency_expected);
+    }
+    times
+}
+
+/// How much the measured percentile is above the true one, beyond 1 %; nothing is below.
+fn excess(measured: &Histogram, truth: &Histogram, percent: f64) -> Duration {
+    let (measured, truth) = (
+        measured.percentile(percent).unwrap(),
+        truth.percentile(percent).unwrap(),
+    );
+    let rounding = truth / 1000;
+    assert!(measured + rounding >= truth, "{measured:?} for {truth:?}");
+    measured.saturating_sub(truth + truth / 100)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delays_are_measured_as_they_were() {
+    for (delay, count) in [(1, 300), (10, 100), (100, 10), (1000, 2)] {
+        let delay = Duration::from_millis(delay);
+        let mut least = [Duration::MAX; 2];
+        for _ in 0..ATTEMPTS {
+            let server = Delayer::start(delay);
+            let mut plan = plan(1, delay * count);
+            plan.transport.connections = Connections::KeepAlive;
+            let url = format!("http://{}", server.address);
+            let told = run(&url, &plan, Options::default()).await;
+            let measured = service_times(&told);
+            let mut truth = Histogram::default();
+            for taken in server.taken.lock().unwrap().iter() {
+                truth.record(*taken);
+            }
+            assert_eq!(measured.count(), truth.count());
+            for (least, percent) in least.iter_mut().zip([50.0, 99.0]) {
+                *least = excess(&measured, &truth, percent).min(*least);
+            }
+            if least.iter().all(|least| *least <= ADDED) {
+                break;
+            }
+        }
+        println!("{delay:?}: {least:?} beyond 1 %");
+        assert!(
+            least.iter().all(|least| *least <= ADDED),
+            "{delay:?}: {least:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_asked_rate_is_kept_and_kept_in_time() {
+    let server = ServerProcess::start().await;
+    let mut best = (f64::MAX, Duration::MAX);
+    for _ in 0..ATTEMPTS {
+        let mut plan = open_plan(500.0, Duration::from_secs(2), 200);
+        plan.transport.connections = Connections::KeepAlive;
+        let told = run(&server.url, &plan, Options::default()).await;
+        assert_eq!(told.sum(Source::Users, |tick| tick.scheduled), 1000);
+        let sent = told.sum(Source::Users, |tick| tick.sent) as f64;
+        let rate = sent / told.finished.elapsed.as_secs_f64();
+        let off = (rate / 500.0 - 1.0).abs();
+        let lag = told.finished.send_lag.percentile(50.0).unwrap();
+        println!("{rate:.2}/s, half of the sends within {lag:?}");
+        best = (off.min(best.0), lag.min(best.1));
+        if best.0 <= 0.005 && best.1 <= Duration::from_micros(200) {
+            break;
+        }
+    }
+    assert!(best.0 <= 0.005, "{best:?}");
+    // Not even half a tick of the runtime's own timers.
+    assert!(best.1 <= Duration::from_micros(500), "{best:?}");
+}
+
+/// A server in a process of its own, that can be frozen.
+struct ServerProcess {
+    child: Child,
+    url: String,
+}
+
+impl ServerProcess {
+    async fn start() -> Self {
+        let (child, mut said) = start_child("truth::serves_in_a_process_of_its_own");
+        let address = hear_any(&mut said).await;
+        Self {
+            child,
+            url: format!("http://{address}"),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it runs until it is dropped");
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
+    /// Stops it for some time; returns how long that was.
+    async fn freeze(&self, time: Duration) -> Duration {
+        self.signal(Signal::SIGSTOP);
+        let begun = Instant::now();
+        tokio::time::sleep(time).await;
+        self.signal(Signal::SIGCONT);
+        begun.elapsed()
+    }
+}
+
+#[tokio::test]
+async fn serves_in_a_process_of_its_own() {
+    if !is_child() {
+        return;
+    }
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // What comes during a freeze waits instead of being lost.
+    let listener = socket.listen(4096).unwrap();
+    say(&listener.local_addr().unwrap().to_string());
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        tokio::spawn(async move {
+            let mut request = [0; 4096];
+            while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+    }
+}
+
+const FREEZE: Duration = Duration::from_secs(2);
+const LENGTH: Duration = Duration::from_secs(6);
+
+/// Runs a load during which the server is frozen once; returns how long that was, too.
+async fn run_through_freeze(plan: &LoadPlan) -> (Told, Duration) {
+    let server = ServerProcess::start().await;
+    let loading = run(&server.url, plan, Options::default());
+    let freezing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.freeze(FREEZE).await
+    };
+    tokio::join!(loading, freezing)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_load_sees_a_freeze_in_full() {
+    const RATE: f64 = 100.0;
+    let mut plan = open_plan(RATE, LENGTH, 500);
+    plan.transport.connections = Connections::KeepAlive;
+    let (told, frozen) = run_through_freeze(&plan).await;
+    assert_eq!(told.sum(Source::Users, |tick| tick.dropped), 0);
+    let mut response = Histogram::default();
+    for tick in told.of(Source::Users) {
+        response.merge(&tick.response);
+    }
+    // Whoever comes at x into a freeze of F waits F - x; the others hardly at all: of a load of
+    // length D the mean is F² / 2D, and of the longest share p of all the shortest is F - p D.
+    let (frozen, length) = (frozen.as_secs_f64(), LENGTH.as_secs_f64());
+    let truths = [
+        (
+            "mean",
+            response.mean().unwrap(),
+            frozen * frozen / 2.0 / length,
+        ),
+        (
+            "p99",
+            response.percentile(99.0).unwrap(),
+            frozen - 0.01 * length,
+        ),
+        ("max", response.max().unwrap(), frozen),
+    ];
+    for (name, measured, truth) in truths {
+        let measured = measured.as_secs_f64();
+        println!("{name}: {measured:.3} s, in truth {truth:.3} s");
+        // An arrival more or less within the freeze, and what it takes to catch up.
+        let (low, high) = (truth - 2.0 / RATE, truth * 1.02 + 0.1);
+        assert!(
+            (low..high).contains(&measured),
+            "{name}: {measured} for {truth}"
+        );
+    }
+    let little = told.finished.mean_users;
+    let mean = response.mean().unwrap().as_secs_f64();
+    assert!(
+        (little - RATE * mean).abs() <= 0.05 * little + 0.5,
+        "{little} users"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_load_owns_up_to_what_it_omitted() {
+    let mut plan = plan(10, LENGTH);
+    plan.transport.connections = Connections::KeepAlive;
+    plan.journeys[0].think_time = Duration::from_millis(10);
+    let (told, frozen) = run_through_freeze(&plan).await;
+    let seen = service_times(&told).percentile(99.0).unwrap();
+    assert!(seen < Duration::from_millis(500), "p99 {seen:?}");
+    let summary = summary(&plan, &told);
+    let omission = summary.coordinated_omission.expect("a freeze is told");
+    let frozen = frozen.as_secs_f64();
+    let corrected = omission.corrected_p99;
+    println!("{omission:?}");
+    assert!(
+        (0.8 * frozen..=1.1 * frozen).contains(&corrected),
+        "{omission:?}"
+    );
+    // Ten users would have sent about once in each cycle of the freeze.
+    let would = 10.0 * frozen / omission.interval;
+    let missing = omission.missing as f64;
+    assert!(
+        (missing / would - 1.0).abs() < 0.2,
+        "{omission:?}, not {would}"
+    );
+}
+
+fn summary(plan: &LoadPlan, told: &Told) -> Summary {
+    let mut record = Record::new(RunStarted {
+        run_id: String::new(),
+        started_at: String::new(),
+        source_file: String::new(),
+        params: Default::default(),
+        environment: Environment::default(),
+        plan: Plan {
+            experiment: String::new(),
+            title: String::new(),
+            load: plan.clone(),
+            windows: Windows {
+                baseline: Duration::ZERO,
+                recovery: Duration::ZERO,
+            },
+            faults: Vec::new(),
+            objectives: Vec::new(),
+            stop_conditions: Vec::new(),
+            allow: Vec::new(),
+            reference: None,
+        },
+    });
+    for event in &told.events {
+        record.apply(&Stamped {
+            at: Duration::ZERO,
+            event: event.clone(),
+        });
+    }
+    summarize(&record)
+}
+
+#[test]
+fn burns_a_processor() {
+    if is_child() {
+        say("burning");
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// The thread that sends is bound to one processor, which others take from it.
+#[tokio::test]
+async fn a_stolen_processor_voids_the_run() {
+    let server = ServerProcess::start().await;
+    let this_thread = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this_thread).unwrap();
+    let first = (0..CpuSet::count()).find(|processor| allowed.is_set(*processor).unwrap());
+    let mut one = CpuSet::new();
+    one.set(first.unwrap()).unwrap();
+    // Threads and processes begin where their maker may run.
+    sched_setaffinity(this_thread, &one).unwrap();
+    let mut thieves = Vec::new();
+    for _ in 0..3 {
+        let (child, mut said) = start_child("truth::burns_a_processor");
+        hear_any(&mut said).await;
+        thieves.push((child, said));
+    }
+    let busy = |seconds| {
+        let mut plan = plan(4, Duration::from_secs(seconds));
+        plan.transport.connections = Connections::KeepAlive;
+        plan
+    };
+    let robbed = run(&server.url, &busy(3), Options::default()).await;
+    for (mut thief, _) in thieves {
+        thief.kill().await.unwrap();
+    }
+    let starved = |told: &Told| {
+        let starved = told.finished.starved_seconds.expect("the system says so");
+        starved / told.finished.elapsed.as_secs_f64()
+    };
+    // A quarter of the processor is left.
+    println!("starved for {:.2} of the time", starved(&robbed));
+    assert!(starved(&robbed) > 0.5);
+    assert!(robbed.finished.saturated_seconds.len() >= 2);
+    let mut least = f64::MAX;
+    for _ in 0..ATTEMPTS {
+        let alone = run(&server.url, &busy(1), Options::default()).await;
+        least = starved(&alone).min(least);
+        if least < 0.2 {
+            break;
+        }
+    }
+    println!("without thieves for {least:.2}");
+    assert!(least < starved(&robbed) / 1.5);
+    let check = summary(&busy(3), &robbed).self_check;
+    assert!(!check.valid);
+    let problem = &check.problems[0];
+    assert!(problem.starts_with("generator saturated"), "{problem}");
+    assert!(problem.ends_with("of 3 s"), "{problem}");
+}
