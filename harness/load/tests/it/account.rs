@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use holdfast_core::experiment::{Connections, Model, Stage};
+use holdfast_core::experiment::{Connections, Model, Spacing, Stage};
 use holdfast_core::outcome::Source;
+use holdfast_core::plan::LoadPlan;
 use holdfast_load::{Connector, Options};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio_util::sync::CancellationToken;
 
-use crate::load::{plan, run, run_until};
+use crate::load::{open_plan, order, plan, run, run_until};
 use crate::server::{Act, Server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +205,7 @@ async fn a_stalled_generator_owns_up() {
     assert!(told.finished.send_lag.max().unwrap() >= stall);
 }
 
-/// Small loads with every mixture of answers, endings and settings.
+/// Small loads with every mixture of models, journeys, answers, endings and settings.
 #[test]
 fn the_account_balances_in_random_runs() {
     let acts = prop::sample::select(vec![
@@ -218,30 +219,27 @@ fn the_account_balances_in_random_runs() {
         Act::ShortBody,
         Act::CreatedThenClose,
     ]);
-    let runs = (
-        prop::collection::vec(acts, 1..6),
-        1..6_u32,
-        100..500_u64,
+    let open = (20.0..400.0, prop::bool::ANY);
+    let settings = (
+        // Users, or places for the arrivals of an open model.
+        (1..6_u32, prop::option::of(open)),
+        (1..4_usize, 100..500_u64),
         (0..40_u64, 0..200_u64, 0..150_u64),
         prop::option::of(5.0..60.0),
-        prop::option::of(1..20_u64),
         prop::bool::ANY,
+    );
+    let runs = (
+        prop::collection::vec(acts, 1..6),
+        settings.prop_map(random_plan),
+        prop::option::of(1..20_u64),
     );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config {
-        cases: 8,
+        cases: 12,
         failure_persistence: None,
         ..Config::default()
     };
-    let balances = |(acts, users, millis, pauses, prober, stop_at, keeps): (
-        Vec<Act>,
-        _,
-        _,
-        _,
-        _,
-        Option<u64>,
-        _,
-    )| {
+    let balances = |(acts, plan, stop_at): (Vec<Act>, LoadPlan, Option<u64>)| {
         runtime.block_on(async {
             let stop = CancellationToken::new();
             let stopper = stop.clone();
@@ -252,20 +250,41 @@ fn the_account_balances_in_random_runs() {
                 acts[number as usize % acts.len()]
             })
             .await;
-            let (think, drain, timeout): (u64, u64, u64) = pauses;
-            let mut plan = plan(users, Duration::from_millis(millis));
-            plan.journeys[0].think_time = Duration::from_millis(think);
-            plan.drain_limit = Duration::from_millis(drain);
-            plan.timeout = Duration::from_millis(timeout);
-            plan.prober = prober;
-            plan.transport.connections = if keeps {
-                Connections::KeepAlive
-            } else {
-                Connections::PerRequest
-            };
             run_until(&server.url(), &plan, Options::default(), stop).await;
         });
         Ok(())
     };
     TestRunner::new(config).run(&runs, balances).unwrap();
+}
+
+type Settings = (
+    (u32, Option<(f64, bool)>),
+    (usize, u64),
+    (u64, u64, u64),
+    Option<f64>,
+    bool,
+);
+
+fn random_plan((model, size, times, prober, keeps): Settings) -> LoadPlan {
+    let ((senders, open), (requests, millis)) = (model, size);
+    let (think, drain, timeout) = times;
+    let duration = Duration::from_millis(millis);
+    let mut plan = match open {
+        None => plan(senders, duration),
+        Some((rate, _)) => open_plan(rate, duration, senders),
+    };
+    if let (Model::Arrivals(arrivals), Some((_, true))) = (&mut plan.model, open) {
+        arrivals.spacing = Spacing::Poisson;
+    }
+    plan.journeys[0].requests = vec![order(); requests];
+    plan.journeys[0].think_time = Duration::from_millis(think);
+    plan.drain_limit = Duration::from_millis(drain);
+    plan.timeout = Duration::from_millis(timeout);
+    plan.prober = prober;
+    plan.transport.connections = if keeps {
+        Connections::KeepAlive
+    } else {
+        Connections::PerRequest
+    };
+    plan
 }
