@@ -46,6 +46,8 @@ struct Shard {
     /// The first second that has not been collected.
     open: u32,
     ticks: BTreeMap<u32, Tick>,
+    /// When something was last sent or ended.
+    latest: Option<Instant>,
     /// Of the requests that had an intended time; never collected.
     punctuality: Punctuality,
 }
@@ -92,6 +94,7 @@ impl Recorder {
             return None;
         }
         let now = Instant::now();
+        shard.latest = Some(now);
         let tick = shard.tick(self, source, now);
         tick.scheduled += 1;
         tick.sent += 1;
@@ -122,6 +125,7 @@ impl Recorder {
     ) -> Instant {
         let mut shard = self.shard(source);
         let ended = Instant::now();
+        shard.latest = Some(ended);
         if shard.phase == Phase::Closed {
             return ended;
         }
@@ -160,8 +164,9 @@ impl Recorder {
     pub(crate) fn end_journey(&self, source: Source, name: &str, end: JourneyEnd) {
         let mut shard = self.shard(source);
         if shard.phase != Phase::Closed {
-            let now = Instant::now();
-            shard.tick(self, source, now).count_journey(name, end);
+            // As good as now, and the clock has been read twice for the request already.
+            let at = shard.latest.unwrap_or(self.start);
+            shard.tick(self, source, at).count_journey(name, end);
         }
     }
 
