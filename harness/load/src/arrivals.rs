@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metronome::{self, Begun};
 use crate::recorder::Recorder;
 use crate::timetable::Timetable;
-use crate::users::Battery;
+use crate::users::{self, Battery};
 
 /// The places in which journeys are made, one at a time each. An arrival takes the one that became
 /// free last: a load that needs few places uses few connections.
@@ -25,6 +25,8 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct State {
     free: Vec<mpsc::Sender<Instant>>,
+    /// Places there are.
+    opened: u32,
     /// Arrivals that were handed to a place which has not begun them yet.
     handed: usize,
 }
@@ -33,6 +35,7 @@ impl Places {
     /// A new place, free at once.
     pub(crate) fn open(self: &Arc<Self>) -> Place {
         let (caller, calls) = mpsc::channel(1);
+        self.state().opened += 1;
         let place = Place {
             places: Arc::clone(self),
             caller,
@@ -40,6 +43,11 @@ impl Places {
         };
         place.vacate();
         place
+    }
+
+    /// How many there are.
+    pub(crate) fn opened(&self) -> u32 {
+        self.state().opened
     }
 
     fn hand(&self, intended: Instant) -> Begun {
@@ -101,7 +109,14 @@ pub(crate) async fn run(
 ) -> io::Result<()> {
     let places = &battery.places;
     let times = battery.share.among(times);
-    let hand = |intended| places.hand(intended);
+    let most = users::most(&battery.model, battery.share);
+    let hand = |intended| match places.hand(intended) {
+        Begun::NoRoom if places.opened() < most => {
+            users::add(&battery);
+            places.hand(intended)
+        }
+        begun => begun,
+    };
     let kept = metronome::keep(times, Source::Users, &recorder, &battery.cease, hand).await;
     while places.state().handed > 0 {
         tokio::task::yield_now().await;

@@ -115,7 +115,7 @@ impl HttpLoad {
         // One prober is enough for all processes.
         let prober = plan.prober.filter(|_| share.index == 0);
         let probes = prober.map_or(0, prober::most_probes);
-        let users = users::count(&plan.model, share);
+        let users = users::most(&plan.model, share);
         process::provide_descriptors(u64::from(users) + probes)?;
         let itinerary = Arc::new(Itinerary::prepare(plan, &self.target)?);
         let resolved = self.target.resolve().await;

@@ -21,8 +21,11 @@ pub(crate) use punctuality::Punctuality;
 use quota::Quota;
 
 /// A second is saturated in which the sending thread was ready to run and had no processor for
-/// more than this share of it.
+/// more than this share of it …
 const STARVED_SHARE: f64 = 0.2;
+/// … and wanted one for more than this share. A thread that mostly sleeps waits a little at each
+/// wake wherever processors are shared; the heartbeat and the sends tell how much that matters.
+const WANTED_SHARE: f64 = 0.8;
 /// A second is saturated in which the control group's quota stopped the process for more than this
 /// share of it, on average over the processors.
 const THROTTLED_SHARE: f64 = 0.2;
@@ -100,8 +103,10 @@ impl Watch {
         let seconds = (now - self.last_at).as_secs_f64();
         let since = usage.since(&self.last);
         let starved = since.starved.unwrap_or_default().as_secs_f64();
+        let wanted = since.thread.as_secs_f64() + starved;
         let throttled = since.throttled.as_secs_f64() / self.allowed;
-        let saturated = starved > STARVED_SHARE * seconds || throttled > THROTTLED_SHARE * seconds;
+        let robbed = starved > STARVED_SHARE * seconds && wanted > WANTED_SHARE * seconds;
+        let saturated = robbed || throttled > THROTTLED_SHARE * seconds;
         if seconds >= SHORTEST && saturated {
             // The last of them has only just begun.
             let seconds = self.last_at.as_secs()..now.as_secs().max(self.last_at.as_secs() + 1);

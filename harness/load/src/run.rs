@@ -155,7 +155,7 @@ impl Goose {
 
 /// Launches all users and waits until each stands at the gate.
 async fn muster(battery: &Arc<Battery>) -> Result<Goose, RunError> {
-    let count = users::count(&battery.model, battery.share);
+    let count = users::launched(&battery.model, battery.share);
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
     let goose = Goose(tokio::spawn(users::run(
         Arc::clone(battery),

@@ -29,6 +29,9 @@ use crate::target::Target;
 
 /// Users Goose launches per second: as fast as it can. Our own gate lets them begin together.
 const LAUNCH_RATE: &str = "1000000";
+/// Places for arrivals that are there before the load. Few loads need as many as they may have,
+/// so that the others are made when they are needed first.
+const FIRST_PLACES: u32 = 100;
 /// A journey that was due in time is begun, however late: what comes after the stop the recorder
 /// refuses.
 const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -104,14 +107,30 @@ fn configuration(users: u32, host: &str) -> GooseConfiguration {
     configuration
 }
 
-/// The users that this process starts.
-pub(crate) fn count(model: &Model, share: Share) -> u32 {
+/// The most users that this process needs.
+pub(crate) fn most(model: &Model, share: Share) -> u32 {
     let own = share.of(model.most_in_flight());
     match model {
         Model::Users(_) => own,
         // Every process has arrivals, and so a place for them.
         Model::Arrivals(_) => own.max(1),
     }
+}
+
+/// Those of them that Goose starts before the load.
+pub(crate) fn launched(model: &Model, share: Share) -> u32 {
+    let most = most(model, share);
+    match model {
+        Model::Users(_) => most,
+        Model::Arrivals(_) => most.min(FIRST_PLACES),
+    }
+}
+
+/// Adds a user of an open model, which is free at once.
+pub(crate) fn add(battery: &Arc<Battery>) {
+    let user = User::new(battery.share.number(battery.places.opened()), battery);
+    let cut = battery.cut.clone();
+    tokio::spawn(cut.run_until_cancelled_owned(user.live()));
 }
 
 /// One simulated user.

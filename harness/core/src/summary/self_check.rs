@@ -8,6 +8,7 @@ use crate::event::{LoadFinished, Tick};
 use crate::experiment::Model;
 use crate::outcome::Source;
 use crate::record::Record;
+use crate::words;
 
 /// More saturated seconds than this share of the load void the run.
 const SATURATION_LIMIT: f64 = 0.05;
@@ -17,6 +18,13 @@ const BUSY_PERCENT: f64 = 90.0;
 
 /// … where half of the expected answers took less than this.
 const QUICK_SECONDS: f64 = 0.001;
+
+/// A mean scheduling lag above this many seconds (the timers alone are half a millisecond late) is
+/// worth a note …
+const LATE_SECONDS: f64 = 0.002;
+
+/// … where it is more than this share of the median service time.
+const LATE_SHARE: f64 = 0.1;
 
 /// How far the two sides of Little's law may be apart by chance and rounding.
 const LITTLE_TOLERANCE: f64 = 0.05;
@@ -68,6 +76,7 @@ fn tell_of(record: &Record, load: &LoadFinished, median: Option<f64>, check: &mu
         check.sender_percent = Some(load.sender_cpu_seconds / elapsed / threads * 100.0);
         compare_little(record, load, check);
         note_busy_sender(record, median, check);
+        note_late_wakes(load, median, check);
     }
     if check.saturated_seconds as f64 > SATURATION_LIMIT * elapsed {
         check.problems.push(format!(
@@ -89,6 +98,19 @@ fn note_busy_sender(record: &Record, median: Option<f64>, check: &mut SelfCheck)
     if let Some(percent) = busy.filter(|percent| quick && *percent >= BUSY_PERCENT) {
         check.notes.push(format!(
             "the generator's own thread was busy {percent:.0} %: times below 1 ms are also its own"
+        ));
+    }
+}
+
+/// A generator that wakes late reads its answers late. It voids nothing where the answers take
+/// longer by far.
+fn note_late_wakes(load: &LoadFinished, median: Option<f64>, check: &mut SelfCheck) {
+    let late = load.lag.mean().map_or(0.0, |lag| lag.as_secs_f64());
+    let matters = median.is_some_and(|median| late > LATE_SHARE * median);
+    if late > LATE_SECONDS && matters {
+        check.notes.push(format!(
+            "the generator woke {} late on average: times are longer by about as much",
+            words::seconds(late)
         ));
     }
 }

@@ -529,6 +529,25 @@ fn a_busy_generator_is_noted_where_it_can_be_seen() {
 }
 
 #[test]
+fn late_wakes_are_noted_where_they_are_as_long_as_the_answers_times() {
+    for (late, millis, noted) in [(8, 10, true), (8, 1000, false), (1, 3, false)] {
+        let mut story = Story::new(plan_with(""));
+        story.minute(|_| ok(millis));
+        story.load.lag.record(secs(f64::from(late) / 1000.0));
+        story.load.mean_users = 0.01 * millis as f64;
+        story.end();
+        let check = summarize(&story.record()).self_check;
+        assert!(check.valid, "{:?}", check.problems);
+        assert_eq!(!check.notes.is_empty(), noted, "{:?}", check.notes);
+        if noted {
+            let note =
+                "the generator woke 8.00 ms late on average: times are longer by about as much";
+            assert_eq!(check.notes, [note]);
+        }
+    }
+}
+
+#[test]
 fn a_run_without_any_load_has_no_figures_and_no_panic() {
     let mut story = Story::new(plan_with(OUTAGE));
     story.events.truncate(1);

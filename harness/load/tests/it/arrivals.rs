@@ -46,6 +46,16 @@ async fn arrivals_without_a_place_are_dropped_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn places_are_made_until_there_are_as_many_as_may_be() {
+    let server = Server::start(|_, _| Act::StallHeaders).await;
+    let mut plan = open_plan(600.0, Duration::from_secs(1), 300);
+    plan.drain_limit = Duration::ZERO;
+    let told = run(&server.url(), &plan, Options::default()).await;
+    assert_eq!((scheduled(&told), dropped(&told)), (600, 300));
+    assert_eq!(told.finished.cut_off[&Source::Users], 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_arrival_begins_a_whole_journey() {
     let server = Server::start(|_, _| Act::Created).await;
     let mut plan = open_plan(50.0, Duration::from_secs(1), 50);

@@ -348,7 +348,7 @@ async fn a_stolen_processor_voids_the_run() {
         thieves.push((child, said));
     }
     let busy = |seconds| {
-        let mut plan = plan(4, Duration::from_secs(seconds));
+        let mut plan = plan(32, Duration::from_secs(seconds));
         plan.transport.connections = Connections::KeepAlive;
         plan
     };
