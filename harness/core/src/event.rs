@@ -270,6 +270,12 @@ impl Tick {
         self.latency_expected.merge(&other.latency_expected);
         self.latency_unexpected.merge(&other.latency_unexpected);
         self.response.merge(&other.response);
+        self.merge_counts(other);
+        self.siege.merge(&other.siege);
+    }
+
+    /// Adds what another tick counts by name, and its redirects.
+    pub(crate) fn merge_counts(&mut self, other: &Self) {
         self.hops += other.hops;
         for (name, count) in &other.journeys {
             let whole = entry(&mut self.journeys, name);
@@ -281,7 +287,6 @@ impl Tick {
             whole.expected += count.expected;
             whole.unexpected += count.unexpected;
         }
-        self.siege.merge(&other.siege);
     }
 
     /// Requests that ended in this second and not as expected.
@@ -353,11 +358,14 @@ pub struct LoadFinished {
     pub send_lag: Histogram,
     /// Processor time of the sending processes during the load, in seconds, all threads.
     pub cpu_seconds: f64,
+    /// Of it, the sending threads' own: one thread in each process.
+    pub sender_cpu_seconds: f64,
     /// Processors they may use together: what the scheduler allows, or the control group's quota
     /// where that is less.
     pub processors: f64,
-    /// Seconds for which the sending threads were ready to run and had no processor, in all.
-    pub starved_seconds: f64,
+    /// Seconds for which the sending threads were ready to run and had no processor, in all;
+    /// `None` where the system does not say.
+    pub starved_seconds: Option<f64>,
     /// Seconds for which the control group's quota stopped the sending processes, in all.
     pub throttled_seconds: f64,
     /// Whole seconds in which the generator could not keep its own time: its figures are not the

@@ -83,6 +83,17 @@ impl Histogram {
         (!self.is_empty()).then(|| Duration::from_micros(self.as_hdr().max()))
     }
 
+    /// With what was not recorded because its sender hung: for each duration longer than
+    /// `interval`, those of senders that would have come after it at that pace
+    /// (HdrHistogram's correction for coordinated omission).
+    #[must_use]
+    pub fn corrected(&self, interval: Duration) -> Self {
+        let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
+        let mut corrected = self.as_hdr().clone_correct(micros.max(1));
+        corrected.auto(true);
+        Self(Form::Open(corrected))
+    }
+
     /// The histogram itself, for log formats.
     #[must_use]
     pub fn as_hdr(&self) -> Cow<'_, Hdr<u64>> {
@@ -236,6 +247,22 @@ spec:
         let held: usize = histograms.map(bytes_held).sum();
         assert!(held < 1 << 20, "{held} bytes");
         assert!(bytes_held(&tick(0).latency_expected) > 16 << 10);
+    }
+
+    #[test]
+    fn the_correction_adds_what_a_hanging_sender_left_out() {
+        let mut times = Histogram::default();
+        let secs = Duration::from_secs;
+        times.record(secs(10));
+        times.record(secs(1));
+        // As if one had come in each of the two-second cycles: 10, 8, 6, 4 and 2 s.
+        let corrected = times.corrected(secs(2));
+        assert_eq!(corrected.count(), 2 + 4);
+        assert_eq!(corrected.max(), times.max());
+        let mean = corrected.mean().unwrap().as_secs_f64();
+        assert!((mean - 31.0 / 6.0).abs() < 0.01, "{mean}");
+        assert_eq!(times.corrected(secs(11)), times);
+        assert_eq!(Histogram::default().corrected(secs(1)).count(), 0);
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::{EndpointCount, JourneyCount, Tick, WorkerAccount};
 use crate::experiment::Phase;
 use crate::outcome::{Reason, Source};
 use crate::record::Record;
 use crate::siege::{Figures, Tally};
 
 mod measure;
+mod omission;
 mod self_check;
 mod windows;
 
@@ -21,16 +23,27 @@ pub(crate) use windows::Cuts;
 pub fn summarize(record: &Record) -> Summary {
     let cuts = Cuts::observe(record);
     let whole = |source| measure(record, &cuts, &Phase::ALL, source);
+    let users = whole(Source::Users);
+    let self_check = self_check::self_check(record, users.latency_expected.p50);
     let accounting = account(record);
+    let counts = counts(record);
     Summary {
         siege: siege_figures(record),
-        users: whole(Source::Users),
+        users,
         prober: has_prober(record).then(|| whole(Source::Prober)),
         windows: observed_windows(record, &cuts),
         recovery_time: cuts.recovery_time(),
         recovered: cuts.recovered(),
         failed_seconds: failed_seconds(record),
-        self_check: self_check::self_check(record),
+        coordinated_omission: omission::coordinated_omission(record),
+        journeys: counts.journeys,
+        endpoints: counts.endpoints,
+        hops: counts.hops,
+        workers: record
+            .load
+            .as_ref()
+            .map_or(Vec::new(), |load| load.workers.clone()),
+        self_check,
         accounting,
     }
 }
@@ -84,6 +97,15 @@ fn failed_seconds(record: &Record) -> u64 {
     }
     let failed = |(expected, ended): &&(u64, u64)| *expected == 0 && *ended > 0;
     seconds.values().filter(failed).count() as u64
+}
+
+/// What the ticks of both sources count besides requests, all of them together.
+fn counts(record: &Record) -> Tick {
+    let mut counts = Tick::new(Source::Users, 0, false);
+    for tick in &record.ticks {
+        counts.merge_counts(tick);
+    }
+    counts
 }
 
 fn account(record: &Record) -> Accounting {
@@ -159,6 +181,16 @@ pub struct Summary {
     /// Whole seconds of the load in which no request of the prober (of the users, without a
     /// prober) ended as expected although some ended.
     pub failed_seconds: u64,
+    /// What closed-loop users left out because they hung, where it makes a difference.
+    pub coordinated_omission: Option<CoordinatedOmission>,
+    /// The users' journeys, by name.
+    pub journeys: BTreeMap<String, JourneyCount>,
+    /// Requests of users and prober by the endpoint (pod) that was dialled, where it is known.
+    pub endpoints: BTreeMap<String, EndpointCount>,
+    /// Redirects that were followed; no requests of their own.
+    pub hops: u64,
+    /// The processes that sent.
+    pub workers: Vec<WorkerAccount>,
     /// The accounting identity.
     pub accounting: Accounting,
     /// What the generator says about itself.
@@ -189,6 +221,9 @@ pub struct Measured {
     pub latency_expected: Percentiles,
     /// Service time of the others.
     pub latency_unexpected: Percentiles,
+    /// Response time, from the intended send, of everything that ended; nothing of closed-loop
+    /// users, who intend to send when they do.
+    pub response: Percentiles,
 }
 
 /// Percentiles in seconds.
@@ -205,6 +240,27 @@ pub struct Percentiles {
     pub max: Option<f64>,
     /// Arithmetic mean.
     pub mean: Option<f64>,
+}
+
+/// What closed-loop users left out: at their usual pace they would have sent on while they hung
+/// (Tene, How NOT to Measure Latency: coordinated omission). Of all the users' requests that
+/// ended; times in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoordinatedOmission {
+    /// The usual pace: from one send of a user to its next, the median service time and the mean
+    /// pause.
+    pub interval: f64,
+    /// Requests that would have been sent at this pace and were not.
+    pub missing: u64,
+    /// Mean service time as measured.
+    pub mean: f64,
+    /// With the missing requests, each as long as its user would have waited.
+    pub corrected_mean: f64,
+    /// 99th percentile as measured.
+    pub p99: f64,
+    /// With the missing requests.
+    pub corrected_p99: f64,
 }
 
 /// One window of the run as observed. Times since the start of the load, in seconds.
@@ -252,15 +308,29 @@ pub struct Accounting {
 pub struct SelfCheck {
     /// 99th percentile of the generator's own scheduling lag.
     pub lag_p99: Option<f64>,
+    /// Median of the time from the intended send of open-model requests to their send.
+    pub send_lag_p50: Option<f64>,
+    /// Its 99th percentile.
+    pub send_lag_p99: Option<f64>,
     /// Processor time per second of load and per available processor, percent.
     pub cpu_percent: Option<f64>,
+    /// Processor time of the sending threads per second of load and thread, percent.
+    pub sender_percent: Option<f64>,
+    /// Seconds for which sending threads were ready to run and had no processor, in all.
+    pub starved_seconds: Option<f64>,
+    /// Seconds for which a control group's quota stopped the sending processes, in all.
+    pub throttled_seconds: f64,
+    /// Requests per second that the generator managed against a server that does nothing, when it
+    /// was tried.
+    pub calibrated_rate: Option<f64>,
     /// Failures the generator itself caused.
     pub client_side_failures: u64,
     /// Seconds in which it was saturated.
     pub saturated_seconds: u64,
     /// Seconds of load.
     pub load_seconds: f64,
-    /// Little's law: mean number of users in a request by counting time …
+    /// Little's law: mean number of users in a request (of journeys under way, in an open model)
+    /// by counting time …
     pub little_measured: Option<f64>,
     /// … and by multiplying rate and response time, think time included.
     pub little_expected: Option<f64>,
@@ -268,4 +338,6 @@ pub struct SelfCheck {
     pub valid: bool,
     /// Why not, one line each.
     pub problems: Vec<String>,
+    /// What to keep in mind although it voids nothing, one line each.
+    pub notes: Vec<String>,
 }

@@ -117,6 +117,11 @@ fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
             reasons.push(format!("the fault {} was never in effect", planned.name));
         }
     }
+    for worker in &summary.workers {
+        if let Some(words) = &worker.lost {
+            reasons.push(format!("worker {} was lost: {words}", worker.index));
+        }
+    }
     let problems = summary.self_check.problems.iter();
     reasons.extend(problems.map(|problem| format!("invalid: {problem}")));
     let accounting = &summary.accounting;

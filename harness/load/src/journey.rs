@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::event::JourneyEnd;
 use holdfast_core::experiment::{self, Journey};
+use holdfast_core::outcome::Source;
 use holdfast_core::plan::LoadPlan;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Client;
 use crate::dialer::Dialer;
 use crate::message::{self, Message, RequestError};
-use crate::recorder::{Lane, Recorder};
+use crate::recorder::Recorder;
 use crate::target::Target;
 
 /// All journeys of a plan, made ready once.
@@ -87,7 +88,7 @@ pub(crate) struct Traveller {
     client: Client,
     itinerary: Arc<Itinerary>,
     recorder: Arc<Recorder>,
-    lane: Lane,
+    source: Source,
     /// Cancelled: nothing more is sent; what is in flight goes on.
     cease: CancellationToken,
 }
@@ -105,14 +106,14 @@ impl Traveller {
         client: Client,
         itinerary: Arc<Itinerary>,
         recorder: Arc<Recorder>,
-        lane: Lane,
+        source: Source,
         cease: CancellationToken,
     ) -> Self {
         Self {
             client,
             itinerary,
             recorder,
-            lane,
+            source,
             cease,
         }
     }
@@ -128,27 +129,22 @@ impl Traveller {
             if Instant::now() >= until {
                 return Onward::No;
             }
-            let Some(sent) = self.recorder.send(self.lane) else {
+            let Some(sent) = self.recorder.send(self.source, intended) else {
                 return Onward::No;
             };
-            let outcome = self.client.perform(&leg.message, sent + leg.timeout).await;
+            let deadline = sent.at + leg.timeout;
+            let outcome = self.client.perform(&leg.message, deadline).await;
             if outcome.failure.is_some() {
                 end = JourneyEnd::Failed;
             }
-            let ended = self.recorder.end(
-                self.lane,
-                &leg.label,
-                intended.unwrap_or(sent),
-                sent,
-                outcome,
-            );
+            let ended = self.recorder.end(self.source, &leg.label, sent, outcome);
             let next = ended + leg.think_time;
             if self.pause(ended, next.min(until)).await == Onward::No {
                 return Onward::No;
             }
             intended = intended.map(|_| next);
         }
-        self.recorder.end_journey(self.lane, &route.name, end);
+        self.recorder.end_journey(self.source, &route.name, end);
         Onward::Yes
     }
 

@@ -19,11 +19,14 @@ const USER_AGENT: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
 
 /// Why a request of the plan cannot be sent.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RequestError {
+pub enum RequestError {
+    /// Its method.
     #[error("the method `{0}` is not a valid HTTP method")]
     Method(String),
+    /// Its path.
     #[error("the path `{0}` is not a valid request path; percent-encode it")]
     Path(String),
+    /// One of its headers.
     #[error("the header `{0}` is not valid HTTP")]
     Header(String),
     #[error("the header `{0}` follows from the body; leave it out")]

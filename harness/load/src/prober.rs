@@ -1,14 +1,18 @@
 //! The open-model prober: sends at a fixed rate on new connections, whatever the answers, and so
 //! sees an outage at its true length where closed-loop users hang in it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::experiment::Connections;
-use tokio::time::{Instant, sleep_until};
+use holdfast_core::outcome::Source;
+use tokio::sync::Semaphore;
 
 use crate::client::Client;
-use crate::recorder::{Lane, Recorder};
+use crate::metronome::{self, Begun};
+use crate::recorder::{Recorder, Sent};
+use crate::timetable::Timetable;
 use crate::users::Battery;
 
 /// Deadline of each probe: long enough for any service that is up, short enough for one lost
@@ -30,53 +34,35 @@ pub(crate) async fn run(
     recorder: Arc<Recorder>,
     rate: f64,
     duration: Duration,
-) {
-    let end = recorder.start + duration;
-    let due = |number: u64| recorder.start + Duration::from_secs_f64(number as f64 / rate);
-    let slots = Arc::new(tokio::sync::Semaphore::new(most_probes(rate) as usize));
-    let mut number = 0;
-    while due(number) < end {
-        let intended = due(number);
-        let waited = battery.cease.run_until_cancelled(sleep_until(intended));
-        if waited.await.is_none() {
-            break;
-        }
-        number += 1;
+) -> io::Result<()> {
+    let slots = Arc::new(Semaphore::new(most_probes(rate) as usize));
+    let mut turns = 0..;
+    let begin = |intended| {
+        let turn = turns.next().unwrap_or_default();
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            recorder.give_up(Lane::Prober);
-            continue;
+            return Begun::NoRoom;
         };
-        let Some(sent) = recorder.send(Lane::Prober) else {
-            break;
+        let Some(sent) = recorder.send(Source::Prober, Some(intended)) else {
+            return Begun::NoRoom;
         };
-        let turn = (number - 1) as usize;
-        let times = (intended, sent);
-        let probe = probe(Arc::clone(&battery), Arc::clone(&recorder), turn, times);
+        let probe = probe(Arc::clone(&battery), Arc::clone(&recorder), turn, sent);
         battery.alive.spawn(async move {
             probe.await;
             drop(slot);
         });
-    }
-    // Due before the stop, but never sent.
-    let stopped = Instant::now().min(end);
-    while due(number) < stopped {
-        recorder.give_up(Lane::Prober);
-        number += 1;
-    }
+        Begun::Yes
+    };
+    let times = Timetable::steady(rate, duration);
+    metronome::keep(times, Source::Prober, &recorder, &battery.cease, begin).await
 }
 
 /// Sends one probe and counts how it ended, unless it is cut off before.
-async fn probe(
-    battery: Arc<Battery>,
-    recorder: Arc<Recorder>,
-    turn: usize,
-    (intended, sent): (Instant, Instant),
-) {
+async fn probe(battery: Arc<Battery>, recorder: Arc<Recorder>, turn: usize, sent: Sent) {
     let mut client = Client::new(&battery.dialer, Connections::PerRequest);
     let legs = battery.itinerary.independent();
     let leg = legs[turn % legs.len()];
-    let answer = client.perform(&leg.message, sent + PROBE_TIMEOUT);
+    let answer = client.perform(&leg.message, sent.at + PROBE_TIMEOUT);
     if let Some(outcome) = battery.cut.run_until_cancelled(answer).await {
-        recorder.end(Lane::Prober, &leg.label, intended, sent, outcome);
+        recorder.end(Source::Prober, &leg.label, sent, outcome);
     }
 }

@@ -1,9 +1,9 @@
 //! Counts every request exactly once and hands the counts out as one tick per source and second.
 //!
-//! Senders write into shards (a mutex and the ticks of the running second each); the one
-//! [`Collector`] empties them. The moment of an event is decided under its shard's lock, so what
-//! is collected is final: nothing is ever counted into a second that has been handed out, and
-//! nothing is sent after the shards were told to stop.
+//! The senders of each source write into its shard (a mutex and the ticks of the running second);
+//! the one [`Collector`] empties them. The moment of an event is decided under its shard's lock, so
+//! what is collected is final: nothing is ever counted into a second that has been handed out, and
+//! nothing is sent after the shards were told to stop. One thread sends, so nobody waits for a lock.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::event::{Event, JourneyEnd, Tick};
+use holdfast_core::histogram::Histogram;
 use holdfast_core::outcome::{FailedRequest, Sample, Source};
 use holdfast_engine::Events;
 use tokio::time::Instant;
 
 use crate::client::Outcome;
+use crate::generator::Punctuality;
 
 /// How many failed requests of a run are kept one by one; the others are only counted.
 const FAILURES_KEPT: u64 = 1000;
@@ -29,7 +31,7 @@ pub(crate) struct Recorder {
     stopped: OnceLock<Instant>,
     /// The last second of the plan: what ends in the sliver between it and the stop counts into it.
     last_second: u32,
-    users: Vec<Mutex<Shard>>,
+    users: Mutex<Shard>,
     prober: Mutex<Shard>,
     failures: AtomicU64,
     user_micros: AtomicU64,
@@ -37,13 +39,17 @@ pub(crate) struct Recorder {
     events: Events,
 }
 
-/// What one or more senders counted since the last collection.
+/// What one source's senders counted since the last collection.
 #[derive(Debug, Default)]
 struct Shard {
     phase: Phase,
     /// The first second that has not been collected.
     open: u32,
     ticks: BTreeMap<u32, Tick>,
+    /// When something was last sent or ended.
+    latest: Option<Instant>,
+    /// Of the requests that had an intended time; never collected.
+    punctuality: Punctuality,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,33 +60,24 @@ enum Phase {
     Closed,
 }
 
-/// Who counts, and where.
+/// A request on its way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Lane {
-    /// The user with this index.
-    User(u32),
-    Prober,
-}
-
-impl Lane {
-    fn source(self) -> Source {
-        match self {
-            Self::User(_) => Source::Users,
-            Self::Prober => Source::Prober,
-        }
-    }
+pub(crate) struct Sent {
+    /// When it was sent.
+    pub(crate) at: Instant,
+    /// When it should have been, in an open model; closed-loop users send when they do.
+    intended: Option<Instant>,
 }
 
 impl Recorder {
-    /// An account that begins now, for a load planned to last `duration`. `shards`: as many
-    /// senders as run at the same moment; more only cost memory.
-    pub(crate) fn begin(duration: Duration, shards: usize, events: Events) -> Arc<Self> {
+    /// An account that begins now, for a load planned to last `duration`.
+    pub(crate) fn begin(duration: Duration, events: Events) -> Arc<Self> {
         let whole_seconds = u32::try_from(duration.as_nanos().div_ceil(1_000_000_000));
         Arc::new(Self {
             start: Instant::now(),
             stopped: OnceLock::new(),
             last_second: whole_seconds.unwrap_or(u32::MAX).saturating_sub(1),
-            users: (0..shards.max(1)).map(|_| Mutex::default()).collect(),
+            users: Mutex::default(),
             prober: Mutex::default(),
             failures: AtomicU64::new(0),
             user_micros: AtomicU64::new(0),
@@ -90,47 +87,51 @@ impl Recorder {
     }
 
     /// Counts a request as scheduled and sent, now, unless the load has stopped: then it must not
-    /// be sent.
-    pub(crate) fn send(&self, lane: Lane) -> Option<Instant> {
-        let mut shard = self.shard(lane);
+    /// be sent. `intended`: when it should have been, in an open model.
+    pub(crate) fn send(&self, source: Source, intended: Option<Instant>) -> Option<Sent> {
+        let mut shard = self.shard(source);
         if shard.phase != Phase::Sending {
             return None;
         }
         let now = Instant::now();
-        let tick = shard.tick(self, lane.source(), now);
+        shard.latest = Some(now);
+        let tick = shard.tick(self, source, now);
         tick.scheduled += 1;
         tick.sent += 1;
-        Some(now)
+        if let Some(intended) = intended {
+            let lag = now.saturating_duration_since(intended);
+            shard.punctuality.record(self.second(now), lag);
+        }
+        Some(Sent { at: now, intended })
     }
 
     /// Counts a request that should have been sent and was not.
-    pub(crate) fn give_up(&self, lane: Lane) {
-        let mut shard = self.shard(lane);
+    pub(crate) fn give_up(&self, source: Source) {
+        let mut shard = self.shard(source);
         if shard.phase == Phase::Sending {
-            let tick = shard.tick(self, lane.source(), Instant::now());
+            let tick = shard.tick(self, source, Instant::now());
             tick.scheduled += 1;
             tick.dropped += 1;
         }
     }
 
-    /// Counts the end of a request that was sent at `sent` and should have been at `intended`, and
-    /// returns when that was.
+    /// Counts the end of a request and returns when that was.
     pub(crate) fn end(
         &self,
-        lane: Lane,
+        source: Source,
         request: &str,
-        intended: Instant,
-        sent: Instant,
+        sent: Sent,
         outcome: Outcome,
     ) -> Instant {
-        let mut shard = self.shard(lane);
+        let mut shard = self.shard(source);
         let ended = Instant::now();
+        shard.latest = Some(ended);
         if shard.phase == Phase::Closed {
             return ended;
         }
         let sample = Sample {
-            service_time: ended - sent,
-            response_time: (intended != sent).then(|| ended - intended),
+            service_time: ended - sent.at,
+            response_time: sent.intended.map(|intended| ended - intended),
             status: outcome.status,
             body_bytes: outcome.body_bytes,
             failure: outcome.failure.as_ref().map(|failure| failure.reason),
@@ -138,14 +139,14 @@ impl Recorder {
             endpoint: outcome.endpoint,
         };
         let draining = shard.phase == Phase::Draining;
-        shard.tick(self, lane.source(), ended).count(&sample);
+        shard.tick(self, source, ended).count(&sample);
         drop(shard);
         let Some(failure) = outcome.failure else {
             return ended;
         };
         if self.failures.fetch_add(1, Ordering::Relaxed) < FAILURES_KEPT {
             self.events.send(Event::RequestFailed(FailedRequest {
-                source: lane.source(),
+                source,
                 ended: ended - self.start,
                 service_time: sample.service_time,
                 reason: failure.reason,
@@ -160,14 +161,19 @@ impl Recorder {
     }
 
     /// Counts the end of a journey.
-    pub(crate) fn end_journey(&self, lane: Lane, name: &str, end: JourneyEnd) {
-        let mut shard = self.shard(lane);
+    pub(crate) fn end_journey(&self, source: Source, name: &str, end: JourneyEnd) {
+        let mut shard = self.shard(source);
         if shard.phase != Phase::Closed {
-            let now = Instant::now();
-            shard
-                .tick(self, lane.source(), now)
-                .count_journey(name, end);
+            // As good as now, and the clock has been read twice for the request already.
+            let at = shard.latest.unwrap_or(self.start);
+            shard.tick(self, source, at).count_journey(name, end);
         }
+    }
+
+    /// How late a source's requests were sent that had an intended time, and the seconds in which
+    /// too many of them were.
+    pub(crate) fn punctuality(&self, source: Source) -> (Histogram, Vec<u32>) {
+        self.shard(source).punctuality.finish()
     }
 
     /// Adds a think pause that began at `from`, up to now or to the stop of the load.
@@ -206,19 +212,13 @@ impl Recorder {
         failures.saturating_sub(FAILURES_KEPT)
     }
 
-    fn shard(&self, lane: Lane) -> MutexGuard<'_, Shard> {
-        let shard = match lane {
-            Lane::User(index) => &self.users[index as usize % self.users.len()],
-            Lane::Prober => &self.prober,
-        };
-        lock(shard)
-    }
-
-    fn shards(&self, source: Source) -> &[Mutex<Shard>] {
-        match source {
+    fn shard(&self, source: Source) -> MutexGuard<'_, Shard> {
+        let shard = match source {
             Source::Users => &self.users,
-            Source::Prober => std::slice::from_ref(&self.prober),
-        }
+            Source::Prober => &self.prober,
+        };
+        // A panic while counting leaves whole numbers behind; the count goes on.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn second(&self, at: Instant) -> u32 {
@@ -241,11 +241,6 @@ impl Shard {
     }
 }
 
-/// A panic while counting leaves whole numbers behind; the count goes on.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Empties a recorder, second by second.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -255,6 +250,8 @@ pub(crate) struct Collector {
     /// The next second to hand out.
     next: u32,
     in_flight: BTreeMap<Source, u64>,
+    /// Requests that were sent, as far as they are handed out.
+    pub(crate) sent: u64,
 }
 
 impl Collector {
@@ -267,6 +264,7 @@ impl Collector {
             phase: Phase::Sending,
             next: 0,
             in_flight,
+            sent: 0,
         }
     }
 
@@ -302,7 +300,14 @@ impl Collector {
     pub(crate) fn close(mut self) -> BTreeMap<Source, u64> {
         let now = self.recorder.second(Instant::now()).max(self.next);
         let drained = self.in_flight.values().all(|in_flight| *in_flight == 0);
-        let until = if drained { self.next } else { now + 1 };
+        // The end of a journey can come after that of its last request.
+        let mut sources = self.sources.iter();
+        let counted = sources.all(|source| self.recorder.shard(*source).ticks.is_empty());
+        let until = if drained && counted {
+            self.next
+        } else {
+            now + 1
+        };
         self.hand_out(until, until, Phase::Closed);
         self.in_flight
     }
@@ -316,28 +321,27 @@ impl Collector {
             .map(|(second, source)| ((second, source), Tick::new(source, second, draining)))
             .collect();
         for source in &self.sources {
-            for shard in self.recorder.shards(*source) {
-                let mut shard = lock(shard);
-                // A shard that changes its phase leaves nothing behind in the old one.
-                let later = if phase == self.phase {
-                    shard.ticks.split_off(&until)
-                } else {
-                    BTreeMap::new()
-                };
-                let ready = std::mem::replace(&mut shard.ticks, later);
-                shard.open = open;
-                shard.phase = phase;
-                drop(shard);
-                for (second, tick) in ready {
-                    let whole = collected.get_mut(&(second.min(until - 1), *source));
-                    let whole = whole.expect("shards open no second before `next`");
-                    whole.merge(&tick);
-                }
+            let mut shard = self.recorder.shard(*source);
+            // A shard that changes its phase leaves nothing behind in the old one.
+            let later = if phase == self.phase {
+                shard.ticks.split_off(&until)
+            } else {
+                BTreeMap::new()
+            };
+            let ready = std::mem::replace(&mut shard.ticks, later);
+            shard.open = open;
+            shard.phase = phase;
+            drop(shard);
+            for (second, tick) in ready {
+                let whole = collected.get_mut(&(second.min(until - 1), *source));
+                let whole = whole.expect("shards open no second before `next`");
+                whole.merge(&tick);
             }
         }
         for ((_, source), mut tick) in collected {
             let in_flight = self.in_flight.entry(source).or_default();
             *in_flight += tick.sent;
+            self.sent += tick.sent;
             *in_flight -= tick.expected + tick.unexpected_total();
             tick.in_flight = *in_flight;
             self.recorder.events.send(Event::Tick(Box::new(tick)));

@@ -1,18 +1,14 @@
-//! When each user is active, as the plan's stages say.
+//! When each closed-loop user is active, as the plan's stages say.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use holdfast_core::experiment::Stage;
 
-/// The most users that are ever active together.
-pub(crate) fn most_users(stages: &[Stage]) -> u32 {
-    stages.iter().map(|stage| stage.users).max().unwrap_or(0)
-}
-
 /// When user `index` (from 0) is active, since the start of the load: while the planned number of
-/// users is above its index. Over a ramp that number changes linearly from the previous stage's
-/// (zero before the first), so users come and go at even distances, the last come first.
+/// users is above its index. Over a ramp users come and go at even distances, and who came last
+/// goes first. The first of them comes or goes at the begin of the ramp and the last one distance
+/// before its end, as in a test plan of Goose.
 pub(crate) fn active_spans(stages: &[Stage], index: u32) -> Vec<Range<Duration>> {
     let mut spans: Vec<Range<Duration>> = Vec::new();
     let mut begin = Duration::ZERO;
@@ -39,18 +35,19 @@ fn span_in_stage(
     end: Duration,
 ) -> Option<Range<Duration>> {
     let (was, is) = (before > index, stage.users > index);
-    let crossing = || {
-        let share =
-            (f64::from(index) - f64::from(before)) / (f64::from(stage.users) - f64::from(before));
-        begin + stage.ramp.mul_f64(share)
-    };
+    let coming = || begin + part(stage.ramp, index - before, stage.users - before);
+    let going = || begin + part(stage.ramp, before - 1 - index, before - stage.users);
     let span = match (was, is) {
         (false, false) => return None,
         (true, true) => begin..end,
-        (false, true) => crossing()..end,
-        (true, false) => begin..crossing(),
+        (false, true) => coming()..end,
+        (true, false) => begin..going(),
     };
     (span.start < span.end).then_some(span)
+}
+
+fn part(ramp: Duration, of: u32, all: u32) -> Duration {
+    ramp.mul_f64(f64::from(of) / f64::from(all))
 }
 
 #[cfg(test)]
@@ -75,7 +72,6 @@ mod tests {
     #[test]
     fn without_a_ramp_all_start_together() {
         let stages = [stage(3, 0, 60)];
-        assert_eq!(most_users(&stages), 3);
         for index in 0..3 {
             assert_eq!(seconds(active_spans(&stages, index)), [(0.0, 60.0)]);
         }
@@ -87,8 +83,21 @@ mod tests {
         let stages = [stage(10, 10, 20), stage(5, 5, 20)];
         assert_eq!(seconds(active_spans(&stages, 0)), [(0.0, 40.0)]);
         assert_eq!(seconds(active_spans(&stages, 4)), [(4.0, 40.0)]);
-        assert_eq!(seconds(active_spans(&stages, 5)), [(5.0, 25.0)]);
-        assert_eq!(seconds(active_spans(&stages, 9)), [(9.0, 21.0)]);
+        assert_eq!(seconds(active_spans(&stages, 5)), [(5.0, 24.0)]);
+        assert_eq!(seconds(active_spans(&stages, 9)), [(9.0, 20.0)]);
+    }
+
+    /// Goose launches and stops its users at these times: `increase_attack` and `decrease_attack`
+    /// act at once and then after each interval, on the user launched last.
+    #[test]
+    fn a_test_plan_of_goose_is_a_stage_for_each_step() {
+        // "4,4s;4,2s;0,4s"
+        let steps = [stage(4, 4, 4), stage(4, 0, 2), stage(0, 4, 4)];
+        let spans: Vec<_> = (0..4)
+            .flat_map(|index| seconds(active_spans(&steps, index)))
+            .collect();
+        assert_eq!(spans, [(0.0, 9.0), (1.0, 8.0), (2.0, 7.0), (3.0, 6.0)]);
+        assert!(active_spans(&steps, 4).is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
 
 /// Why no TLS connection can be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
     /// The file with authorities cannot be read.
     #[error("the certificate authorities in {} cannot be read", path.display())]
     Authorities {

@@ -1,29 +1,41 @@
-//! The closed-loop users: Goose starts and schedules them, each user's whole life is one
-//! transaction, and inside it everything is ours.
+//! Who sends the load: Goose starts and schedules the users, each user's whole life is one
+//! transaction, and inside it everything is ours. In a closed model a user makes one journey after
+//! another; in an open one it is a place that waits for arrivals.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{Scenario, Transaction, TransactionFunction};
 use goose::{GooseAttack, GooseError};
-use holdfast_core::experiment::Stage;
+use holdfast_core::experiment::Model;
+use holdfast_core::outcome::Source;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::arrivals::{Place, Places};
 use crate::client::Client;
 use crate::dialer::Dialer;
 use crate::journey::{Itinerary, Onward, Traveller};
-use crate::recorder::{Lane, Recorder};
+use crate::recorder::Recorder;
 use crate::schedule::active_spans;
+use crate::share::Share;
 use crate::target::Target;
 
 /// Users Goose launches per second: as fast as it can. Our own gate lets them begin together.
 const LAUNCH_RATE: &str = "1000000";
+/// Places for arrivals that are there before the load. Few loads need as many as they may have,
+/// so that the others are made when they are needed first.
+const FIRST_PLACES: u32 = 100;
+/// A journey that was due in time is begun, however late: what comes after the stop the recorder
+/// refuses.
+const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What all senders of a load share.
 #[derive(Debug)]
@@ -31,7 +43,11 @@ pub(crate) struct Battery {
     pub(crate) target: Arc<Target>,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) itinerary: Arc<Itinerary>,
-    pub(crate) stages: Vec<Stage>,
+    pub(crate) model: Model,
+    /// The part of the load that is this process's.
+    pub(crate) share: Share,
+    /// Where arrivals of an open model find a user that is free.
+    pub(crate) places: Arc<Places>,
     /// Cancelled: nothing more is sent; what is in flight goes on.
     pub(crate) cease: CancellationToken,
     /// Cancelled: what is in flight is abandoned.
@@ -54,11 +70,8 @@ pub(crate) async fn run(
         // Goose then takes the transaction's end as the user's own, wished end, and comes to its
         // own end when all users have.
         goose_user.config.iterations = Some(1);
-        let user = User {
-            index: next_index.fetch_add(1, Ordering::Relaxed),
-            battery: Arc::clone(&battery),
-            _alive: battery.alive.token(),
-        };
+        let own = next_index.fetch_add(1, Ordering::Relaxed);
+        let user = User::new(battery.share.number(own), &battery);
         let arrived = arrived.clone();
         Box::pin(async move {
             let cut = user.battery.cut.clone();
@@ -68,6 +81,10 @@ pub(crate) async fn run(
             Ok(())
         })
     });
+    if count == 0 {
+        // More processes than users: Goose wants at least one.
+        return Ok(());
+    }
     GooseAttack::initialize_with_config(configuration(count, &host))?
         .set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?
         .register_scenario(Scenario::new("siege").register_transaction(Transaction::new(life)))
@@ -91,17 +108,69 @@ fn configuration(users: u32, host: &str) -> GooseConfiguration {
     configuration
 }
 
+/// The most users that this process needs.
+pub(crate) fn most(model: &Model, share: Share) -> u32 {
+    let own = share.of(model.most_in_flight());
+    match model {
+        Model::Users(_) => own,
+        // Every process has arrivals, and so a place for them.
+        Model::Arrivals(_) => own.max(1),
+    }
+}
+
+/// Those of them that Goose starts before the load.
+pub(crate) fn launched(model: &Model, share: Share) -> u32 {
+    let most = most(model, share);
+    match model {
+        Model::Users(_) => most,
+        Model::Arrivals(_) => most.min(FIRST_PLACES),
+    }
+}
+
+/// Adds a user of an open model, which is free at once.
+pub(crate) fn add(battery: &Arc<Battery>) {
+    let user = User::new(battery.share.number(battery.places.opened()), battery);
+    let cut = battery.cut.clone();
+    tokio::spawn(cut.run_until_cancelled_owned(user.live()));
+}
+
 /// One simulated user.
 struct User {
-    index: u32,
     battery: Arc<Battery>,
+    duty: Duty,
     /// Dropped last, after everything the user has to account for.
     _alive: TaskTrackerToken,
 }
 
+/// What a user is there for.
+enum Duty {
+    /// To make one journey after another during these times, since the start of the load.
+    Spans(Vec<Range<Duration>>),
+    /// To make a journey for each arrival.
+    Arrivals(Place),
+}
+
 impl User {
+    /// A user with this number among those of all processes. A place of arrivals is free at once,
+    /// so that none of them finds it still on its way.
+    fn new(index: u32, battery: &Arc<Battery>) -> Self {
+        Self {
+            duty: match &battery.model {
+                Model::Users(stages) => Duty::Spans(active_spans(stages, index)),
+                Model::Arrivals(_) => Duty::Arrivals(battery.places.open()),
+            },
+            battery: Arc::clone(battery),
+            _alive: battery.alive.token(),
+        }
+    }
+
     async fn live(self) {
-        let mut begun = self.battery.begun.clone();
+        let Self {
+            battery,
+            duty,
+            _alive,
+        } = self;
+        let mut begun = battery.begun.clone();
         let Ok(recorder) = begun
             .wait_for(Option::is_some)
             .await
@@ -110,32 +179,49 @@ impl User {
             return;
         };
         let recorder = recorder.expect("the gate opens with a recorder");
-        let dialer = &self.battery.dialer;
-        let mut traveller = Traveller::new(
+        let dialer = &battery.dialer;
+        let traveller = Traveller::new(
             Client::new(dialer, dialer.transport.connections),
-            Arc::clone(&self.battery.itinerary),
+            Arc::clone(&battery.itinerary),
             Arc::clone(&recorder),
-            Lane::User(self.index),
-            self.battery.cease.clone(),
+            Source::Users,
+            battery.cease.clone(),
         );
-        for span in active_spans(&self.battery.stages, self.index) {
-            let (from, until) = (recorder.start + span.start, recorder.start + span.end);
-            if !self.pause_until(from).await {
-                return;
-            }
-            let _presence = Presence::new(&recorder);
-            while Instant::now() < until {
-                if traveller.travel(None, until).await == Onward::No {
-                    break;
-                }
+        match duty {
+            Duty::Spans(spans) => work(&spans, &battery.cease, traveller, &recorder).await,
+            Duty::Arrivals(place) => serve(place, traveller, &recorder).await,
+        }
+    }
+}
+
+/// Makes one journey after another during `spans`.
+async fn work(
+    spans: &[Range<Duration>],
+    cease: &CancellationToken,
+    mut traveller: Traveller,
+    recorder: &Recorder,
+) {
+    for span in spans {
+        let (from, until) = (recorder.start + span.start, recorder.start + span.end);
+        if cease.run_until_cancelled(sleep_until(from)).await.is_none() {
+            return;
+        }
+        let _presence = Presence::new(recorder);
+        while Instant::now() < until {
+            if traveller.travel(None, until).await == Onward::No {
+                break;
             }
         }
     }
+}
 
-    /// Whether the load still goes on then.
-    async fn pause_until(&self, then: Instant) -> bool {
-        let pause = self.battery.cease.run_until_cancelled(sleep_until(then));
-        pause.await.is_some()
+/// Makes a journey for each arrival at its place.
+async fn serve(mut place: Place, mut traveller: Traveller, recorder: &Recorder) {
+    while let Some(intended) = place.arrival().await {
+        let presence = Presence::new(recorder);
+        traveller.travel(Some(intended), intended + UNLIMITED).await;
+        drop(presence);
+        place.vacate();
     }
 }
 

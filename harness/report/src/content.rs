@@ -1,6 +1,7 @@
 //! What every report says, already in words but not yet laid out: the terminal, Markdown and
 //! HTML print the same rows. Nothing here computes a figure; those are in the summary.
 
+pub(crate) mod breakdown;
 pub(crate) mod checks;
 pub(crate) mod faults;
 pub(crate) mod figures;

@@ -7,6 +7,7 @@ use holdfast_core::outcome::{FailedRequest, Reason};
 use holdfast_core::summary::Summary;
 use holdfast_core::verdict::Outcome;
 
+use crate::content::breakdown::{self, Part};
 use crate::content::faults::FaultWords;
 use crate::content::figures::KeyFigure;
 use crate::content::{Align, Table, checks, faults, figures, reconciliation, run, windows};
@@ -52,6 +53,8 @@ struct Page<'a> {
     seconds_table: Table,
     failure_bars: Vec<FailureBar>,
     latency_plots: Vec<LatencyPlot>,
+    omission: Option<String>,
+    parts: Vec<Part>,
     reasons_table: Option<Table>,
     windows_table: Table,
     objectives_table: Table,
@@ -64,10 +67,12 @@ struct Page<'a> {
     equations: [String; 2],
     equations_line: &'static str,
     accounting_holds: bool,
+    hops_line: Option<String>,
     self_check: Vec<(&'static str, String)>,
     self_check_line: &'static str,
     self_check_valid: bool,
     problems: &'a [String],
+    notes: &'a [String],
     environment: Vec<(&'static str, String)>,
     command_line: String,
 }
@@ -120,6 +125,8 @@ pub(crate) fn render(report: &Report<'_>, siege_format: SiegeFormat) -> Result<S
             .into_iter()
             .filter_map(|room| latency_plot::place(record, room))
             .collect(),
+        omission: breakdown::omission(summary),
+        parts: breakdown::parts(report),
         reasons_table: windows::reasons_table(summary),
         windows_table: windows::windows_table(summary),
         objectives_table: checks::objectives_table(verdict),
@@ -132,10 +139,12 @@ pub(crate) fn render(report: &Report<'_>, siege_format: SiegeFormat) -> Result<S
         equations: checks::equations(&summary.accounting),
         equations_line: checks::equations_line(&summary.accounting),
         accounting_holds: summary.accounting.holds,
+        hops_line: checks::hops_line(summary.hops),
         self_check: checks::self_check_rows(&summary.self_check),
         self_check_line: checks::self_check_line(&summary.self_check),
         self_check_valid: summary.self_check.valid,
         problems: &summary.self_check.problems,
+        notes: &summary.self_check.notes,
         environment: run::environment_rows(record),
         command_line: run::command_line(record),
     };

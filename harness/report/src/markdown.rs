@@ -1,7 +1,9 @@
 //! `summary.md`: the report in GitHub-flavoured Markdown, verdict first.
 
 use crate::Report;
-use crate::content::{Align, Table, checks, faults, figures, reconciliation, run, windows};
+use crate::content::{
+    Align, Table, breakdown, checks, faults, figures, reconciliation, run, windows,
+};
 use crate::siege::{self, SiegeFormat};
 use crate::words;
 
@@ -31,10 +33,22 @@ pub(crate) fn render(report: &Report<'_>, siege_format: SiegeFormat) -> String {
         page.paragraph("By window: the users' requests.");
         page.table(&table);
     }
+    if let Some(omission) = breakdown::omission(report.summary) {
+        page.heading("What the closed load left out");
+        page.paragraph(&omission);
+    }
+    for part in breakdown::parts(report) {
+        page.heading(part.title);
+        page.paragraph(&format!("{}.", part.caption));
+        page.table(&part.table);
+    }
     page.faults(report);
     page.heading("Accounting");
     page.list(&checks::equations(&report.summary.accounting));
     page.paragraph(checks::equations_line(&report.summary.accounting));
+    if let Some(hops) = checks::hops_line(report.summary.hops) {
+        page.paragraph(&hops);
+    }
     page.self_check(report);
     page.heading("Environment");
     page.pairs(&run::environment_rows(report.record));
@@ -173,6 +187,7 @@ impl Page {
         self.heading("Self-check of the load generator");
         self.paragraph(checks::self_check_line(check));
         self.list(&check.problems);
+        self.list(&check.notes);
         self.pairs(&checks::self_check_rows(check));
     }
 }

@@ -4,7 +4,7 @@
 use holdfast_core::verdict::Outcome;
 
 use crate::Report;
-use crate::content::{Align, Table, checks, faults, figures, reconciliation, windows};
+use crate::content::{Align, Table, breakdown, checks, faults, figures, reconciliation, windows};
 use crate::siege::{self, SiegeFormat};
 use crate::words;
 
@@ -64,17 +64,29 @@ pub fn text(report: &Report<'_>, siege_format: SiegeFormat, colours: Colours) ->
         page.heading("Failures by reason (windows: users)");
         page.table(&table);
     }
+    if let Some(omission) = breakdown::omission(report.summary) {
+        page.heading("What the closed load left out");
+        page.wrapped("  ", &omission);
+    }
+    for part in breakdown::parts(report) {
+        page.heading(part.title);
+        page.table(&part.table);
+    }
     page.faults(report);
     page.heading("Accounting");
     for equation in checks::equations(&report.summary.accounting) {
         page.wrapped("  ", &equation);
     }
     page.wrapped("  ", checks::equations_line(&report.summary.accounting));
+    if let Some(hops) = checks::hops_line(report.summary.hops) {
+        page.wrapped("  ", &hops);
+    }
     page.heading("Self-check of the load generator");
     page.pairs(&checks::self_check_rows(&report.summary.self_check));
     page.wrapped("  ", checks::self_check_line(&report.summary.self_check));
-    for problem in &report.summary.self_check.problems {
-        page.wrapped("  - ", problem);
+    let check = &report.summary.self_check;
+    for line in check.problems.iter().chain(&check.notes) {
+        page.wrapped("  - ", line);
     }
     page.verdict(report);
     page.text

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_core::event::{Environment, RunStarted, Stamped};
 use holdfast_core::experiment::{Experiment, Target};
-use holdfast_core::plan::{self, Plan};
+use holdfast_core::plan::{self, LoadPlan, Plan};
 use holdfast_core::record::Record;
 use holdfast_core::spec::{self, SourceFile};
 use holdfast_core::{summary, verdict};
@@ -222,12 +222,15 @@ impl Place {
         environment
     }
 
-    fn drivers(&self, run_id: &str) -> Result<Drivers, Failure> {
+    /// Drivers for a plan whose load can be carried out.
+    async fn drivers(&self, run_id: &str, plan: &LoadPlan) -> Result<Drivers, Failure> {
         let options = holdfast_load::Options {
             connector: self.site.as_ref().map(Site::connector),
+            ..holdfast_load::Options::default()
         };
-        let load = holdfast_load::driver(&self.target_url, options)
-            .map_err(|error| Failure::input(error.to_string()))?;
+        let unusable = |error| Failure::input(chain(&error));
+        let load = holdfast_load::driver(&self.target_url, options).map_err(unusable)?;
+        load.prepare(plan).await.map_err(unusable)?;
         let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
             None => (Arc::new(NoFaults), Arc::new(NoObserver)),
             Some(site) => (
@@ -265,7 +268,8 @@ async fn carry_out(
     verbosity: Verbosity,
     interrupts: &Interrupts,
 ) -> Result<Record, Failure> {
-    let drivers = place.drivers(&started.run_id)?;
+    let preparing = place.drivers(&started.run_id, &started.plan.load);
+    let drivers = interrupts.unless(preparing).await?;
     interrupts
         .unless(check_faults(&started.plan, &drivers))
         .await?;

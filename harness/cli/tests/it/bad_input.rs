@@ -41,6 +41,48 @@ fn a_missing_experiment() {
     );
 }
 
+/// Runs a load against a URL, without a system.
+fn run_load(url: &str, stage: &str, requests: &str) -> Finished {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("load.yaml");
+    let text = format!(
+        "apiVersion: holdfast.dev/v1alpha1
+kind: Experiment
+metadata: {{name: load}}
+spec:
+  load:
+    target: {{url: '{url}'}}
+    stages: [{stage}]
+    requests: [{requests}]
+"
+    );
+    fs::write(&file, text).unwrap();
+    let reports = folder.path().join("reports");
+    let mut command = holdfast("load");
+    let finished = finish(command.arg("run").arg(&file).arg("--out").arg(&reports));
+    assert!(!reports.join("load").exists(), "nothing was run");
+    finished
+}
+
+#[test]
+fn a_target_that_does_not_resolve() {
+    let stage = "{users: 1, duration: 1s}";
+    let finished = run_load("http://nobody.invalid:8080", stage, "{get: /}");
+    refused(&finished, &["nobody.invalid:8080", "does not resolve"]);
+}
+
+#[test]
+fn a_rate_that_no_generator_keeps() {
+    let requests = vec!["{get: /}"; 20].join(", ");
+    let stage = "{rate: 100000/s, duration: 1s}";
+    let finished = run_load("http://127.0.0.1:9", stage, &requests);
+    let words = [
+        "2000000 requests per second are asked for",
+        "lower the rate",
+    ];
+    refused(&finished, &words);
+}
+
 #[test]
 fn an_unknown_field_with_a_hint_and_its_place() {
     let (_scenario, finished) = run_changed("thinkTime", "thinkTimes");

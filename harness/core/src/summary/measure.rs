@@ -18,6 +18,7 @@ pub(crate) fn measure(record: &Record, cuts: &Cuts, phases: &[Phase], source: So
     let mut measured = Measured::default();
     let mut latency_expected = Histogram::default();
     let mut latency_unexpected = Histogram::default();
+    let mut response = Histogram::default();
     let mut expected_while_sending = 0;
     let ticks = record.ticks.iter();
     for tick in
@@ -33,6 +34,7 @@ pub(crate) fn measure(record: &Record, cuts: &Cuts, phases: &[Phase], source: So
         }
         latency_expected.merge(&tick.latency_expected);
         latency_unexpected.merge(&tick.latency_unexpected);
+        response.merge(&tick.response);
     }
     if phases.contains(&cuts.last_phase()) {
         measured.cut_off = cut_off(record, source);
@@ -49,6 +51,7 @@ pub(crate) fn measure(record: &Record, cuts: &Cuts, phases: &[Phase], source: So
         (measured.seconds > 0.0).then(|| expected_while_sending as f64 / measured.seconds);
     measured.latency_expected = percentiles(&latency_expected);
     measured.latency_unexpected = percentiles(&latency_unexpected);
+    measured.response = percentiles(&response);
     measured
 }
 

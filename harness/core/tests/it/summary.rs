@@ -1,8 +1,8 @@
 //! Figures of runs that are told second by second.
 
-use holdfast_core::event::{Event, Tick};
-use holdfast_core::experiment::Phase;
-use holdfast_core::outcome::{Reason, Source};
+use holdfast_core::event::{Event, JourneyEnd, Tick};
+use holdfast_core::experiment::{Arrivals, Model, Phase, Spacing};
+use holdfast_core::outcome::{Hop, Reason, Sample, Source};
 use holdfast_core::record::Record;
 use holdfast_core::summary::{Measured, Summary, summarize};
 
@@ -382,6 +382,169 @@ fn an_outage_at_the_end_is_not_taken_for_a_broken_generator() {
         "{:?}",
         summary.self_check.problems
     );
+}
+
+/// Ten users with a pause of 10 ms whose requests take a millisecond for a minute, but for one
+/// that takes two seconds each time; told in second 30.
+fn freeze() -> Story {
+    let mut story = Story::new(plan_with(""));
+    for second in 0..60 {
+        story.tick(Source::Users, second, false, &[(900, &ok(1))]);
+    }
+    story.tick(Source::Users, 30, false, &[(10, &ok(2000))]);
+    story.load.pause_seconds = 54_010.0 * 0.010;
+    story.load.mean_users = 10.0;
+    story
+}
+
+#[test]
+fn a_closed_load_is_told_what_it_left_out() {
+    let mut story = freeze();
+    story.end();
+    let omission = summarize(&story.record()).coordinated_omission.unwrap();
+    let near = |measured: f64, expected: f64| (measured / expected - 1.0).abs() < 0.01;
+    assert!(near(omission.interval, 0.011), "{omission:?}");
+    // Each of the ten users would have sent once in each 11 ms of the two seconds.
+    let missing = 10.0 * (2.0 / 0.011 - 1.0);
+    assert!(near(omission.missing as f64, missing), "{omission:?}");
+    assert!(near(omission.p99, 0.001), "{omission:?}");
+    // Of 55,800 the 558 longest are among the 1,818 between 2 s and 11 ms, evenly spread.
+    let p99 = 2.0 - 558.0 / 10.0 * 0.011;
+    assert!(near(omission.corrected_p99, p99), "{omission:?}");
+    let mean = (54_000.0 * 0.001 + 10.0 * 2.0 * 2.0 / 2.0 / 0.011) / 55_818.0;
+    assert!(
+        (omission.corrected_mean / mean - 1.0).abs() < 0.02,
+        "{omission:?}, not {mean}"
+    );
+}
+
+#[test]
+fn what_an_open_load_measured_is_whole() {
+    let mut plan = plan_with("");
+    plan.load.model = Model::Arrivals(Arrivals {
+        stages: Vec::new(),
+        spacing: Spacing::Constant,
+        max_in_flight: 10,
+    });
+    let mut story = Story::new(plan);
+    story.events.extend(freeze().events.into_iter().skip(2));
+    story.end();
+    assert_eq!(summarize(&story.record()).coordinated_omission, None);
+}
+
+#[test]
+fn times_that_vary_are_no_omission() {
+    let mut story = Story::new(plan_with(""));
+    for second in 0..60 {
+        // Exponentially distributed: a quarter takes more than twice the median.
+        let quantiles = (0..100).map(|n| -(1.0 - (f64::from(n) + 0.5) / 100.0_f64).ln());
+        let samples: Vec<_> = quantiles.map(|q| ok((q * 100.0) as u64)).collect();
+        let samples: Vec<_> = samples.iter().map(|sample| (1, sample)).collect();
+        story.tick(Source::Users, second, false, &samples);
+    }
+    story.end();
+    assert_eq!(summarize(&story.record()).coordinated_omission, None);
+}
+
+#[test]
+fn response_times_are_of_everything_that_ended_and_has_one() {
+    let mut story = Story::new(plan_with(""));
+    let late = |sample: Sample| Sample {
+        response_time: Some(sample.service_time * 2),
+        ..sample
+    };
+    let refused = late(failed(500, None, Reason::ConnectRefused));
+    let samples = [(99, &late(ok(100))), (1, &refused)];
+    story.tick(Source::Prober, 0, false, &samples);
+    story.tick(Source::Users, 0, false, &[(10, &ok(100))]);
+    story.end();
+    let summary = summarize(&story.record());
+    let response = summary.prober.unwrap().response;
+    assert!((response.p50.unwrap() - 0.2).abs() < 0.001, "{response:?}");
+    assert!((response.max.unwrap() - 1.0).abs() < 0.001, "{response:?}");
+    assert_eq!(summary.users.response.p50, None);
+}
+
+#[test]
+fn endpoints_journeys_and_hops_are_added_up() {
+    let mut story = Story::new(plan_with(""));
+    let of = |pod: &str, sample: Sample| Sample {
+        endpoint: Some(pod.into()),
+        hops: vec![
+            Hop {
+                time: secs(0.01),
+                status: 302,
+                body_bytes: 0,
+            };
+            2
+        ],
+        ..sample
+    };
+    let refused = failed(1, None, Reason::ConnectRefused);
+    let samples = [
+        (3, &of("app-1", ok(100))),
+        (2, &of("app-2", ok(100))),
+        (1, &of("app-2", refused)),
+    ];
+    let mut tick = Tick::new(Source::Users, 0, false);
+    for end in [
+        JourneyEnd::Completed,
+        JourneyEnd::Completed,
+        JourneyEnd::Failed,
+    ] {
+        tick.count_journey("buy", end);
+    }
+    story.tell(3.5, Event::Tick(Box::new(tick)));
+    story.tick(Source::Users, 1, false, &samples);
+    story.tick(Source::Prober, 1, false, &samples[..1]);
+    story.end();
+    let summary = summarize(&story.record());
+    let endpoints = summary.endpoints.iter();
+    let endpoints: Vec<_> = endpoints
+        .map(|(name, count)| (name.as_str(), count.expected, count.unexpected))
+        .collect();
+    assert_eq!(endpoints, [("app-1", 6, 0), ("app-2", 2, 1)]);
+    let journey = summary.journeys["buy"];
+    assert_eq!((journey.completed, journey.failed), (2, 1));
+    assert_eq!(summary.hops, 18);
+}
+
+#[test]
+fn a_busy_generator_is_noted_where_it_can_be_seen() {
+    for (millis, percent, noted) in [(0, 97.0, true), (0, 80.0, false), (2, 97.0, false)] {
+        let mut story = Story::new(plan_with(""));
+        story.minute(|_| ok(millis));
+        story.load.sender_cpu_seconds = 0.6 * percent;
+        story.load.mean_users = 0.01 * millis as f64;
+        story.end();
+        let check = summarize(&story.record()).self_check;
+        assert!(check.valid, "{:?}", check.problems);
+        assert_eq!(!check.notes.is_empty(), noted, "{:?}", check.notes);
+        if noted {
+            let note =
+                "the generator's own thread was busy 97 %: times below 1 ms are also its own";
+            assert_eq!(check.notes, [note]);
+        }
+    }
+}
+
+#[test]
+fn late_wakes_are_noted_where_they_are_as_long_as_the_answers_times() {
+    for (late, millis, noted) in [(8, 10, true), (8, 1000, false), (1, 3, false)] {
+        let mut story = Story::new(plan_with(""));
+        story.minute(|_| ok(millis));
+        story.load.lag.record(secs(f64::from(late) / 1000.0));
+        story.load.mean_users = 0.01 * millis as f64;
+        story.end();
+        let check = summarize(&story.record()).self_check;
+        assert!(check.valid, "{:?}", check.problems);
+        assert_eq!(!check.notes.is_empty(), noted, "{:?}", check.notes);
+        if noted {
+            let note =
+                "the generator woke 8.00 ms late on average: times are longer by about as much";
+            assert_eq!(check.notes, [note]);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs and what is said of them.
 
-use holdfast_core::event::{Event, FaultAction, Stamped, StopCause, Tick};
+use holdfast_core::event::{Event, FaultAction, Stamped, StopCause, Tick, WorkerAccount};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::summary::summarize;
 use holdfast_core::verdict::{Outcome, Verdict, judge};
@@ -253,6 +253,29 @@ fn a_generator_that_was_the_bottleneck_voids_the_run() {
     let verdict = verdict(&story);
     assert_eq!(verdict.outcome, Outcome::Inconclusive);
     assert_eq!(verdict.reasons, ["invalid: generator saturated 14 of 60 s"]);
+}
+
+#[test]
+fn a_lost_worker_makes_the_run_say_nothing() {
+    let mut story = Story::new(plan_with(
+        "  steadyState: [{metric: availability, min: 99}]",
+    ));
+    story.minute(|_| ok(100));
+    story.load.workers = vec![
+        WorkerAccount::default(),
+        WorkerAccount {
+            index: 1,
+            lost: Some("its connection ended in second 12".to_owned()),
+            ..WorkerAccount::default()
+        },
+    ];
+    story.end();
+    let verdict = verdict(&story);
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    assert_eq!(
+        verdict.reasons,
+        ["worker 1 was lost: its connection ended in second 12"]
+    );
 }
 
 #[test]

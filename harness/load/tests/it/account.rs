@@ -1,16 +1,20 @@
 //! The account of a load is complete however the load goes and ends.
 //! (What must hold in every run is checked by `load::run` itself.)
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use holdfast_core::experiment::{Connections, Model, Stage};
+use holdfast_core::experiment::{Connections, Model, Spacing, Stage};
 use holdfast_core::outcome::Source;
-use holdfast_load::Options;
+use holdfast_core::plan::LoadPlan;
+use holdfast_load::{Connector, Endpoint, Options};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio_util::sync::CancellationToken;
 
-use crate::load::{plan, run, run_until};
+use crate::load::{open_plan, order, plan, run, run_until};
 use crate::server::{Act, Server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,29 +171,44 @@ async fn the_prober_keeps_its_rate_whatever_the_answers() {
     assert!(probe.unwrap().service_time >= Duration::from_secs(2));
 }
 
-/// One thread for everything: what stalls the server stalls the generator.
-#[tokio::test]
-async fn a_stalled_generator_owns_up() {
-    let server = Server::start(|number, _| {
-        if number == 10 {
+/// Holds up the thread that sends when it opens its tenth connection.
+#[derive(Debug, Default)]
+struct Stall(AtomicU32);
+
+impl Connector for Stall {
+    fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
+        if self.0.fetch_add(1, Ordering::Relaxed) == 10 {
             std::thread::sleep(Duration::from_millis(2500));
         }
-        Act::StallHeaders
-    })
-    .await;
+        Some(Endpoint {
+            address,
+            name: None,
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_generator_owns_up() {
+    let server = Server::start(|_, _| Act::StallHeaders).await;
     let mut plan = plan(1, Duration::from_secs(3));
     plan.prober = Some(100.0);
-    let told = run(&server.url(), &plan, Options::default()).await;
+    let options = Options {
+        connector: Some(Arc::new(Stall::default())),
+        ..Options::default()
+    };
+    let told = run(&server.url(), &plan, options).await;
     // 250 probes were due during the stall, more than may be in flight; none of them is hidden.
     assert_eq!(told.sum(Source::Prober, |tick| tick.scheduled), 300);
     let dropped = told.sum(Source::Prober, |tick| tick.dropped);
     assert!((10..250).contains(&dropped), "{dropped} dropped");
     assert!(told.finished.saturated_seconds.contains(&1));
+    let stall = Duration::from_millis(2400);
     assert!(told.finished.lag.count() >= 250);
-    assert!(told.finished.lag.max().unwrap() >= Duration::from_millis(2400));
+    assert!(told.finished.lag.max().unwrap() >= stall);
+    assert!(told.finished.send_lag.max().unwrap() >= stall);
 }
 
-/// Small loads with every mixture of answers, endings and settings.
+/// Small loads with every mixture of models, journeys, answers, endings and settings.
 #[test]
 fn the_account_balances_in_random_runs() {
     let acts = prop::sample::select(vec![
@@ -203,30 +222,27 @@ fn the_account_balances_in_random_runs() {
         Act::ShortBody,
         Act::CreatedThenClose,
     ]);
-    let runs = (
-        prop::collection::vec(acts, 1..6),
-        1..6_u32,
-        100..500_u64,
+    let open = (20.0..400.0, prop::bool::ANY);
+    let settings = (
+        // Users, or places for the arrivals of an open model.
+        (1..6_u32, prop::option::of(open)),
+        (1..4_usize, 100..500_u64),
         (0..40_u64, 0..200_u64, 0..150_u64),
         prop::option::of(5.0..60.0),
-        prop::option::of(1..20_u64),
         prop::bool::ANY,
+    );
+    let runs = (
+        prop::collection::vec(acts, 1..6),
+        settings.prop_map(random_plan),
+        prop::option::of(1..20_u64),
     );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config {
-        cases: 8,
+        cases: 12,
         failure_persistence: None,
         ..Config::default()
     };
-    let balances = |(acts, users, millis, pauses, prober, stop_at, keeps): (
-        Vec<Act>,
-        _,
-        _,
-        _,
-        _,
-        Option<u64>,
-        _,
-    )| {
+    let balances = |(acts, plan, stop_at): (Vec<Act>, LoadPlan, Option<u64>)| {
         runtime.block_on(async {
             let stop = CancellationToken::new();
             let stopper = stop.clone();
@@ -237,20 +253,41 @@ fn the_account_balances_in_random_runs() {
                 acts[number as usize % acts.len()]
             })
             .await;
-            let (think, drain, timeout): (u64, u64, u64) = pauses;
-            let mut plan = plan(users, Duration::from_millis(millis));
-            plan.journeys[0].think_time = Duration::from_millis(think);
-            plan.drain_limit = Duration::from_millis(drain);
-            plan.timeout = Duration::from_millis(timeout);
-            plan.prober = prober;
-            plan.transport.connections = if keeps {
-                Connections::KeepAlive
-            } else {
-                Connections::PerRequest
-            };
             run_until(&server.url(), &plan, Options::default(), stop).await;
         });
         Ok(())
     };
     TestRunner::new(config).run(&runs, balances).unwrap();
+}
+
+type Settings = (
+    (u32, Option<(f64, bool)>),
+    (usize, u64),
+    (u64, u64, u64),
+    Option<f64>,
+    bool,
+);
+
+fn random_plan((model, size, times, prober, keeps): Settings) -> LoadPlan {
+    let ((senders, open), (requests, millis)) = (model, size);
+    let (think, drain, timeout) = times;
+    let duration = Duration::from_millis(millis);
+    let mut plan = match open {
+        None => plan(senders, duration),
+        Some((rate, _)) => open_plan(rate, duration, senders),
+    };
+    if let (Model::Arrivals(arrivals), Some((_, true))) = (&mut plan.model, open) {
+        arrivals.spacing = Spacing::Poisson;
+    }
+    plan.journeys[0].requests = vec![order(); requests];
+    plan.journeys[0].think_time = Duration::from_millis(think);
+    plan.drain_limit = Duration::from_millis(drain);
+    plan.timeout = Duration::from_millis(timeout);
+    plan.prober = prober;
+    plan.transport.connections = if keeps {
+        Connections::KeepAlive
+    } else {
+        Connections::PerRequest
+    };
+    plan
 }

@@ -1,48 +1,23 @@
 //! Ctrl-C stays ours while Goose runs, and Goose stays silent. Signals and handlers belong to a
 //! whole process, so each test runs in a process of its own: this test binary once more.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use holdfast_engine::{Events, LoadDriver as _};
 use holdfast_load::{DriverError, Options, ProcessError, driver};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncReadExt as _, BufReader, Lines};
+use tokio::process::ChildStdout;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
+use crate::child::{is_child, say, start_child};
 use crate::load::plan;
 use crate::server::{Act, Server};
 
-/// Set in the process of its own.
-const CHILD: &str = "HOLDFAST_LOAD_TEST_CHILD";
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
-}
-
-/// This binary once more, running one test of this module.
-fn start_child(test: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", &format!("interrupts::{test}")])
-        .env(CHILD, "1")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let said = BufReader::new(child.stdout.take().unwrap()).lines();
-    (child, said)
-}
-
-/// Says something to the parent, on a line of its own.
-fn say(what: &str) {
-    println!("\n@{what}");
-}
 
 /// Reads until the child says `what`, and fails at anything that neither it nor the test
 /// harness said.
@@ -66,7 +41,7 @@ async fn every_interrupt_reaches_tokio_and_none_ends_the_process() {
         return run_through_two_interrupts().await;
     }
     let (mut child, mut said) =
-        start_child("every_interrupt_reaches_tokio_and_none_ends_the_process");
+        start_child("interrupts::every_interrupt_reaches_tokio_and_none_ends_the_process");
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
     hear(&mut said, "under load").await;
     kill(pid, Signal::SIGINT).unwrap();
@@ -127,7 +102,8 @@ async fn a_handler_that_goose_would_replace_is_refused() {
         say("refused");
         return;
     }
-    let (mut child, mut said) = start_child("a_handler_that_goose_would_replace_is_refused");
+    let (mut child, mut said) =
+        start_child("interrupts::a_handler_that_goose_would_replace_is_refused");
     hear(&mut said, "refused").await;
     assert!(child.wait().await.unwrap().success());
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::event::{Event, LoadFinished, Tick};
-use holdfast_core::experiment::{Body, Journey, Model, Request, Stage, Target, Transport};
+use holdfast_core::experiment::{
+    Arrivals, Body, Journey, Model, RateStage, Request, Spacing, Stage, Target, Transport,
+};
 use holdfast_core::outcome::{FailedRequest, Reason, Source};
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::template::Template;
 use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{Options, driver};
+use holdfast_load::{Options, Share, driver};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,22 @@ pub(crate) fn plan(users: u32, duration: Duration) -> LoadPlan {
         transport: Transport::default(),
         workers: 1,
         seed: 1,
+    }
+}
+
+/// `rate` arrivals a second for some time, sending orders.
+pub(crate) fn open_plan(rate: f64, duration: Duration, max_in_flight: u32) -> LoadPlan {
+    LoadPlan {
+        model: Model::Arrivals(Arrivals {
+            stages: vec![RateStage {
+                rate,
+                ramp: Duration::ZERO,
+                duration,
+            }],
+            spacing: Spacing::Constant,
+            max_in_flight,
+        }),
+        ..plan(1, duration)
     }
 }
 
@@ -77,6 +95,7 @@ pub(crate) async fn run_until(
     stop: CancellationToken,
 ) -> Told {
     let (sender, mut receiver) = unbounded_channel();
+    let share = options.share;
     let load = driver(url, options).unwrap();
     load.run(plan, Events::new(sender), stop).await.unwrap();
     let mut events = Vec::new();
@@ -84,7 +103,7 @@ pub(crate) async fn run_until(
         events.push(event);
     }
     let told = Told::new(events);
-    told.check(plan);
+    told.check(plan, share);
     told
 }
 
@@ -130,16 +149,21 @@ impl Told {
         reasons
     }
 
-    fn check(&self, plan: &LoadPlan) {
+    fn check(&self, plan: &LoadPlan, share: Share) {
+        let probes = plan.prober.is_some() && share.index == 0;
         self.check_order();
         for source in [Source::Users, Source::Prober] {
-            if source == Source::Prober && plan.prober.is_none() {
+            if source == Source::Prober && !probes {
                 assert_eq!(self.of(source).count(), 0);
                 continue;
             }
-            self.check_identity(source);
+            let open = source == Source::Prober || matches!(plan.model, Model::Arrivals(_));
+            self.check_identity(source, open);
             self.check_seconds(source);
         }
+        assert_eq!(self.finished.workers.len(), 1);
+        let sent: u64 = self.ticks.iter().map(|tick| tick.sent).sum();
+        assert_eq!(self.finished.workers[0].sent, sent);
         assert_eq!(
             self.failed.len() as u64 + self.finished.failures_not_kept,
             self.reasons().values().sum::<u64>(),
@@ -169,7 +193,7 @@ impl Told {
     }
 
     /// scheduled = sent + dropped; sent = expected + unexpected + cut off.
-    fn check_identity(&self, source: Source) {
+    fn check_identity(&self, source: Source, open: bool) {
         let sent = self.sum(source, |tick| tick.sent);
         let scheduled = self.sum(source, |tick| tick.scheduled);
         assert_eq!(scheduled, sent + self.sum(source, |tick| tick.dropped));
@@ -182,6 +206,8 @@ impl Told {
             assert!(!tick.draining || tick.sent + tick.dropped == 0);
             assert_eq!(tick.latency_expected.count(), tick.expected);
             assert_eq!(tick.latency_unexpected.count(), tick.unexpected_total());
+            let ended = tick.expected + tick.unexpected_total();
+            assert_eq!(tick.response.count(), if open { ended } else { 0 });
         }
         assert_eq!(in_flight, self.finished.cut_off[&source]);
     }

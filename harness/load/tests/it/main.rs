@@ -7,10 +7,14 @@
 )]
 
 mod account;
+mod arrivals;
+mod calibration;
 mod certificate;
+mod child;
 mod http2;
 mod http2_server;
 mod interrupts;
+mod ledgers;
 mod load;
 mod outcomes;
 mod redirects;

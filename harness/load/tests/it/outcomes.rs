@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_core::event::Tick;
 use holdfast_core::experiment::{Connections, Request};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::template::Template;
@@ -98,9 +99,8 @@ async fn unexpected_statuses() {
         (302, Reason::StatusOther),
     ] {
         let told = assert_reason(Act::Answer(status, "", "no"), reason).await;
-        let counted = told.sum(Source::Users, |tick| {
-            tick.statuses.get(&status).copied().unwrap_or_default()
-        });
+        let answers = |tick: &Tick| tick.statuses.get(&status).copied().unwrap_or(0);
+        let counted = told.sum(Source::Users, answers);
         assert_eq!(counted, told.failed.len() as u64);
         assert!(told.failed[0].detail.starts_with(&status.to_string()));
     }
@@ -323,6 +323,7 @@ async fn a_connector_decides_where_connections_go() {
         let connector = Arc::new(Detour { from: service, to });
         let options = Options {
             connector: Some(connector),
+            ..Options::default()
         };
         run("http://127.99.64.1", &plan, options)
     };

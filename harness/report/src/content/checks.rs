@@ -68,6 +68,12 @@ pub(crate) fn equations(accounting: &Accounting) -> [String; 2] {
     ]
 }
 
+/// The redirects that were followed, when any were.
+pub(crate) fn hops_line(hops: u64) -> Option<String> {
+    let followed = words::counted(hops, "redirect was", "redirects were");
+    (hops > 0).then(|| format!("{followed} followed besides; they are no requests of their own"))
+}
+
 /// Whether the accounting identity holds.
 pub(crate) fn equations_line(accounting: &Accounting) -> &'static str {
     if accounting.holds {
@@ -77,16 +83,15 @@ pub(crate) fn equations_line(accounting: &Accounting) -> &'static str {
     }
 }
 
-/// What the load generator says about itself, as names and values.
+/// What the load generator says about itself, as names and values; what was not asked of it is left
+/// out.
 pub(crate) fn self_check_rows(check: &SelfCheck) -> Vec<(&'static str, String)> {
-    let number = |value: Option<f64>| {
-        value.map_or_else(
-            || words::NOT_MEASURED.to_owned(),
-            |value| format!("{value:.2}"),
-        )
-    };
-    vec![
-        ("scheduling lag, p99", words::seconds_or_none(check.lag_p99)),
+    let mut rows = vec![("scheduling lag, p99", words::seconds_or_none(check.lag_p99))];
+    if let (Some(p50), Some(p99)) = (check.send_lag_p50, check.send_lag_p99) {
+        let lag = format!("p50 {}, p99 {}", words::seconds(p50), words::seconds(p99));
+        rows.push(("sent later than intended", lag));
+    }
+    rows.extend([
         (
             "processor time of this process",
             check.cpu_percent.map_or_else(
@@ -94,6 +99,17 @@ pub(crate) fn self_check_rows(check: &SelfCheck) -> Vec<(&'static str, String)> 
                 |share| format!("{} (generator and local cluster)", words::percent(share)),
             ),
         ),
+        ("the sending thread ran", sender_line(check)),
+    ]);
+    if check.throttled_seconds > 0.0 {
+        let throttled = words::seconds(check.throttled_seconds);
+        rows.push(("stopped by a processor quota", throttled));
+    }
+    if let Some(rate) = check.calibrated_rate {
+        let tried = format!("{} against a server that does nothing", words::rate(rate));
+        rows.push(("tried before the load", tried));
+    }
+    rows.extend([
         (
             "failures caused by the generator",
             check.client_side_failures.to_string(),
@@ -102,15 +118,37 @@ pub(crate) fn self_check_rows(check: &SelfCheck) -> Vec<(&'static str, String)> 
             "saturated seconds",
             format!("{} of {:.0}", check.saturated_seconds, check.load_seconds),
         ),
-        (
-            "Little's law",
-            format!(
-                "{} users in a request by counting, {} by rate × response time",
-                number(check.little_measured),
-                number(check.little_expected)
-            ),
+        ("Little's law", little_line(check)),
+    ]);
+    rows
+}
+
+fn sender_line(check: &SelfCheck) -> String {
+    let waited = match check.starved_seconds {
+        Some(starved) => format!(
+            ", and waited {} for a processor in all",
+            words::seconds(starved)
         ),
-    ]
+        None => String::new(),
+    };
+    match check.sender_percent {
+        Some(share) => format!("{} of the time{waited}", words::percent(share)),
+        None => words::NOT_MEASURED.to_owned(),
+    }
+}
+
+fn little_line(check: &SelfCheck) -> String {
+    let number = |value: Option<f64>| {
+        value.map_or_else(
+            || words::NOT_MEASURED.to_owned(),
+            |value| format!("{value:.2}"),
+        )
+    };
+    format!(
+        "{} requests or pauses under way by counting, {} by rate × response time",
+        number(check.little_measured),
+        number(check.little_expected)
+    )
 }
 
 /// Whether the figures can be the service's, in one line.

@@ -86,6 +86,7 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             reference: None,
         },
     ]);
+    figures.extend(response_figures(report.summary));
     if let Some(recovered) = report.summary.recovered {
         figures.push(KeyFigure {
             name: "recovery time",
@@ -99,6 +100,30 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
         });
     }
     figures
+}
+
+/// Response times, of whoever meant to send at a certain time.
+fn response_figures(summary: &Summary) -> Vec<KeyFigure> {
+    let prober = summary.prober.as_ref();
+    let sources = [
+        ("p99 response time", Some(&summary.users)),
+        ("prober's p99", prober),
+    ];
+    let measured = sources.into_iter().filter_map(|(name, measured)| {
+        let response = &measured?.response;
+        Some(KeyFigure {
+            name,
+            value: words::seconds(response.p99?),
+            note: format!(
+                "response time, from the intended send; p50 {}, mean {}, longest {}",
+                words::seconds_or_none(response.p50),
+                words::seconds_or_none(response.mean),
+                words::seconds_or_none(response.max)
+            ),
+            reference: None,
+        })
+    });
+    measured.collect()
 }
 
 fn interval_clause(measured: &Measured) -> String {

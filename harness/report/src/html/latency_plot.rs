@@ -1,6 +1,7 @@
-//! The distribution of service times as positioned shapes: time over percentile, with the high
+//! The distribution of service and response times as positioned shapes: time over percentile, with the high
 //! percentiles stretched so that the tail can be read.
 
+use holdfast_core::event::Tick as RecordTick;
 use holdfast_core::histogram::Histogram;
 use holdfast_core::outcome::Source;
 use holdfast_core::record::Record;
@@ -23,7 +24,7 @@ const LABELS: [(f64, &str); 6] = [
     (5.0, "99.999 %"),
 ];
 
-/// Both curves with their axes. Coordinates in pixels.
+/// The curves with their axes. Coordinates in pixels.
 #[derive(Debug)]
 pub(crate) struct LatencyPlot {
     pub(crate) name: &'static str,
@@ -38,27 +39,39 @@ pub(crate) struct LatencyPlot {
     pub(crate) times: Vec<Tick>,
     pub(crate) expected: String,
     pub(crate) unexpected: String,
+    /// Of everything that was meant to be sent at a certain time.
+    pub(crate) response: String,
+    /// Whose that is.
+    pub(crate) response_label: &'static str,
 }
 
-/// Places the curves of the users' requests; `None` when none ended.
+/// Places the curves of the users' requests, with the response times of an open model or, beside a
+/// closed one, of the prober; `None` when none of the users' requests ended.
 pub(crate) fn place(record: &Record, room: Room) -> Option<LatencyPlot> {
-    let mut expected = Histogram::default();
-    let mut unexpected = Histogram::default();
-    for tick in record
-        .ticks
-        .iter()
-        .filter(|tick| tick.source == Source::Users)
-    {
-        expected.merge(&tick.latency_expected);
-        unexpected.merge(&tick.latency_unexpected);
+    let of = |source, times: fn(&RecordTick) -> &Histogram| {
+        let mut all = Histogram::default();
+        for tick in record.ticks.iter().filter(|tick| tick.source == source) {
+            all.merge(times(tick));
+        }
+        all
+    };
+    let expected = of(Source::Users, |tick| &tick.latency_expected);
+    let unexpected = of(Source::Users, |tick| &tick.latency_unexpected);
+    let users = of(Source::Users, |tick| &tick.response);
+    let (response, response_label) = if users.count() > 0 {
+        (users, "response time, from the intended send")
+    } else {
+        let prober = of(Source::Prober, |tick| &tick.response);
+        (prober, "the prober's response time")
+    };
+    if expected.count() + unexpected.count() == 0 {
+        return None;
     }
-    let both = [&expected, &unexpected];
-    let lowest = both
-        .iter()
-        .filter_map(|histogram| histogram.percentile(0.0));
-    let highest = both.iter().filter_map(|histogram| histogram.max());
+    let all = [&expected, &unexpected, &response];
+    let lowest = all.iter().filter_map(|times| times.percentile(0.0));
+    let highest = all.iter().filter_map(|times| times.max());
     let (first, last) = decades(lowest.min()?.as_secs_f64(), highest.max()?.as_secs_f64());
-    let most = expected.count().max(unexpected.count()) as f64;
+    let most = all.iter().map(|times| times.count()).max()? as f64;
     let nines = most.log10().ceil().clamp(1.0, 5.0);
     let right = room.width - RIGHT;
     let bottom = TOP + HEIGHT;
@@ -88,6 +101,8 @@ pub(crate) fn place(record: &Record, room: Room) -> Option<LatencyPlot> {
             .collect(),
         expected: curve(&expected, across, up),
         unexpected: curve(&unexpected, across, up),
+        response: curve(&response, across, up),
+        response_label,
     })
 }
 

@@ -1,14 +1,15 @@
 //! Builds records as a run does: by applying events.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::event::{
-    Environment, Event, LoadFinished, Observation, RunStarted, Stamped, Tick,
+    Environment, Event, JourneyEnd, LoadFinished, Observation, RunStarted, Stamped, Tick,
 };
 use holdfast_core::experiment::{
-    Body, Journey, Metric, Model, Objective, Phase, Reference, Request, Stage, Target, Transport,
-    Windows,
+    Arrivals, Body, Journey, Metric, Model, Objective, Phase, RateStage, Reference, Request,
+    Spacing, Stage, Target, Transport, Windows,
 };
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::histogram::Histogram;
@@ -49,6 +50,10 @@ pub(crate) struct Building {
     load: LoadFinished,
     busy: f64,
     chance: u64,
+    /// The pods that the requests go to in turn; empty: not known.
+    pods: Vec<&'static str>,
+    /// How late the requests of an open model are sent; `None` in a closed one.
+    late: Option<Duration>,
 }
 
 /// One request of a run.
@@ -96,6 +101,8 @@ impl Building {
             },
             busy: 0.0,
             chance: 7,
+            pods: Vec::new(),
+            late: None,
         }
     }
 
@@ -106,6 +113,38 @@ impl Building {
 
     pub(crate) fn plan(&mut self) -> &mut Plan {
         &mut self.record.run.plan
+    }
+
+    /// Arrivals instead of users: journeys of two requests to two pods, from two workers.
+    pub(crate) fn open(&mut self, rate: f64, seconds: u32) {
+        let load = &mut self.plan().load;
+        load.model = Model::Arrivals(Arrivals {
+            stages: vec![RateStage {
+                rate,
+                ramp: Duration::ZERO,
+                duration: Duration::from_secs(u64::from(seconds)),
+            }],
+            spacing: Spacing::Constant,
+            max_in_flight: 50,
+        });
+        load.prober = None;
+        load.workers = 2;
+        load.journeys[0].name = "buy".to_owned();
+        load.journeys[0].requests = vec![order(), order()];
+        self.pods = vec!["app-6d9f7-k2x8p", "app-6d9f7-zq4mn"];
+        self.late = Some(Duration::from_micros(90));
+    }
+
+    /// A journey that ended; `hops` redirects were followed on it.
+    pub(crate) fn journey(&mut self, ended: f64, end: JourneyEnd, hops: u64) {
+        let tick = self.tick(Source::Users, ended, false);
+        tick.count_journey("buy", end);
+        tick.hops += hops;
+    }
+
+    /// What the load says of itself beside what follows from its requests.
+    pub(crate) fn account(&mut self, change: impl FnOnce(&mut LoadFinished)) {
+        change(&mut self.load);
     }
 
     pub(crate) fn objective(
@@ -215,15 +254,26 @@ impl Building {
             self.busy += sent.ended.min(load_end) - begin.min(load_end);
         }
         let took = Duration::from_secs_f64(sent.took);
+        let late = match sent.source {
+            Source::Users => self.late,
+            Source::Prober => Some(Duration::ZERO),
+        };
+        let endpoint = self.pods.first().map(|pod| Arc::from(*pod));
+        if !self.pods.is_empty() {
+            self.pods.rotate_left(1);
+        }
+        if let Some(late) = self.late {
+            self.load.send_lag.record(late);
+        }
         let tick = self.tick(sent.source, sent.ended, draining);
         tick.count(&Sample {
             service_time: took,
-            response_time: (sent.source == Source::Prober).then_some(took),
+            response_time: late.map(|late| took + late),
             status: sent.status,
             body_bytes: if sent.status.is_some() { 207 } else { 0 },
             failure: sent.failure,
             hops: Vec::new(),
-            endpoint: None,
+            endpoint,
         });
         let begun = self.tick(sent.source, begin, false);
         begun.scheduled += 1;
@@ -253,8 +303,8 @@ impl Building {
     }
 
     /// The generator gave up requests before they were sent.
-    pub(crate) fn dropped(&mut self, second: u32, count: u64) {
-        let tick = self.tick(Source::Prober, f64::from(second), false);
+    pub(crate) fn dropped(&mut self, source: Source, second: u32, count: u64) {
+        let tick = self.tick(source, f64::from(second), false);
         tick.scheduled += count;
         tick.dropped += count;
     }

@@ -1,6 +1,6 @@
 //! The fixed runs that every format is shown with.
 
-use holdfast_core::event::{Event, FaultAction, StopCause};
+use holdfast_core::event::{Event, FaultAction, JourneyEnd, StopCause, WorkerAccount};
 use holdfast_core::experiment::{Metric, Phase};
 use holdfast_core::outcome::{Reason, Source};
 
@@ -86,7 +86,7 @@ pub(crate) fn failed() -> Run {
         run.request(user(ended, request.0, request.1), 59.78);
     }
     run.cut_off(58.0, 59.78, 3);
-    run.dropped(31, 2);
+    run.dropped(Source::Prober, 31, 2);
     for index in 0..1500 {
         let ended = f64::from(index) * 0.04 + 0.02;
         let chance = run.chance();
@@ -176,4 +176,60 @@ pub(crate) fn interrupted() -> Run {
         run.request(user(ended, 0.15, outcome), 8.0);
     }
     run.finish(8.0)
+}
+
+/// Thirty seconds of arrivals from two workers, of which one is lost in the middle.
+pub(crate) fn open_model() -> Run {
+    let mut run = Building::new("Checkout at a rate of its own", 50, 30);
+    run.open(20.0, 30);
+    run.objective(Metric::Availability, &[], (Some(99.0), None));
+    for index in 0..600 {
+        let ended = 0.05 * f64::from(index) + 0.04;
+        let took = 0.010 + 0.030 * run.chance();
+        let (outcome, end) = if index % 50 == 7 {
+            let refused = (Some(503), Some(Reason::Shed));
+            (refused, JourneyEnd::Failed)
+        } else {
+            (OK, JourneyEnd::Completed)
+        };
+        run.request(user(ended - 0.02, took, OK), 30.0);
+        run.request(user(ended, 0.01, outcome), 30.0);
+        run.journey(ended, end, u64::from(index % 100 == 0));
+    }
+    run.dropped(Source::Users, 17, 12);
+    run.account(|load| {
+        load.sender_cpu_seconds = 0.9;
+        load.starved_seconds = Some(0.12);
+        load.throttled_seconds = 0.4;
+        load.calibrated_rate = Some(23_456.7);
+        load.workers = vec![
+            WorkerAccount {
+                index: 0,
+                sent: 812,
+                ..WorkerAccount::default()
+            },
+            WorkerAccount {
+                index: 1,
+                sent: 388,
+                clock_offset: Some((0.0021, 0.0003)),
+                lost: Some("its connection ended in second 19".to_owned()),
+            },
+        ];
+    });
+    run.finish(30.0)
+}
+
+/// Ten quick users of a busy generator who all hang for four of twenty seconds.
+pub(crate) fn frozen() -> Run {
+    let mut run = Building::new("The service freezes", 10, 20);
+    for index in 0..16_000 {
+        let ended = f64::from(index) * 0.001 + 0.001;
+        let ended = if ended < 8.0 { ended } else { ended + 4.0 };
+        run.request(user(ended, 0.0008, OK), 20.0);
+    }
+    for _ in 0..10 {
+        run.request(user(12.0, 4.0, OK), 20.0);
+    }
+    run.account(|load| load.sender_cpu_seconds = 19.0);
+    run.finish(20.0)
 }

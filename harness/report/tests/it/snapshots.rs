@@ -5,13 +5,15 @@ use holdfast_report::{Colours, Format, SiegeFormat, result_json, terminal};
 use crate::runs::Run;
 use crate::scenarios;
 
-fn runs() -> [(&'static str, Run); 5] {
+fn runs() -> [(&'static str, Run); 7] {
     [
         ("clean-pass", scenarios::clean_pass()),
         ("failed", scenarios::failed()),
         ("outage", scenarios::outage()),
         ("aborted-at-once", scenarios::aborted_at_once()),
         ("interrupted", scenarios::interrupted()),
+        ("open-model", scenarios::open_model()),
+        ("frozen", scenarios::frozen()),
     ]
 }
 

@@ -1,32 +1,29 @@
-//! The generator's view of itself: how late its own runtime wakes, and what it costs.
+//! How late the generator's own runtime wakes when it wants to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::histogram::Histogram;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 /// How often the heartbeat wants to wake.
-const BEAT: Duration = Duration::from_millis(10);
+pub(super) const BEAT: Duration = Duration::from_millis(10);
 /// A second whose beats came later than this on average is saturated. A stall of the whole
 /// generator of a third of a second reaches it, because every beat missed in it counts.
 const SATURATION_BOUND: Duration = Duration::from_millis(50);
 
 /// How late the generator was.
 #[derive(Debug, Default)]
-pub(crate) struct Lag {
-    pub(crate) histogram: Histogram,
+pub(super) struct Lag {
+    pub(super) histogram: Histogram,
     /// Sum of the lag and number of the beats, by the second for which they were intended.
     seconds: BTreeMap<u32, (Duration, u32)>,
 }
 
 impl Lag {
     /// Records every beat that was due from `intended` until `now` and returns the next one; all
-    /// since the start.
-    fn catch_up(&mut self, mut intended: Duration, now: Duration) -> Duration {
+    /// since the start. A late wake counts for every beat it missed, so that a stall weighs as much
+    /// as it lasted.
+    pub(super) fn catch_up(&mut self, mut intended: Duration, now: Duration) -> Duration {
         while intended <= now {
             self.record(intended, now - intended);
             intended += BEAT;
@@ -43,35 +40,13 @@ impl Lag {
     }
 
     /// The seconds in which the generator was saturated.
-    pub(crate) fn saturated_seconds(&self) -> Vec<u32> {
+    pub(super) fn saturated_seconds(&self) -> Vec<u32> {
         self.seconds
             .iter()
             .filter(|(_, (sum, beats))| *sum > SATURATION_BOUND * *beats)
             .map(|(second, _)| *second)
             .collect()
     }
-}
-
-/// Wakes every [`BEAT`] from `start` until `stop` is cancelled. A late wake counts for every beat
-/// it missed, so that a stall weighs as much as it lasted.
-pub(crate) async fn heartbeat(start: Instant, stop: CancellationToken) -> Lag {
-    let mut lag = Lag::default();
-    let mut next = BEAT;
-    while stop
-        .run_until_cancelled(sleep_until(start + next))
-        .await
-        .is_some()
-    {
-        next = lag.catch_up(next, start.elapsed());
-    }
-    lag
-}
-
-/// Processor time of this process so far, all threads.
-pub(crate) fn processor_time() -> Result<Duration, nix::Error> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
-    Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -98,15 +73,5 @@ mod tests {
         let max = lag.histogram.max().unwrap();
         assert!((Duration::from_millis(995)..Duration::from_millis(997)).contains(&max));
         assert_eq!(lag.saturated_seconds(), [0]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_heart_beats_until_it_is_stopped() {
-        let stop = CancellationToken::new();
-        let begun = Instant::now();
-        let beating = tokio::spawn(heartbeat(begun, stop.clone()));
-        sleep_until(begun + BEAT * 20 + BEAT / 2).await;
-        stop.cancel();
-        assert_eq!(beating.await.unwrap().histogram.count(), 20);
     }
 }
