@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_core::experiment::{Connections, Redirects};
 use holdfast_core::outcome::{Hop, Reason};
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
+use crate::cookies::Jar;
 use crate::decoder::Afterwards;
 use crate::dialer::Dialer;
 use crate::failure::{Failure, Unanswered};
@@ -19,7 +21,7 @@ use crate::redirect;
 use crate::target::Target;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Most connections that one sender keeps, each to another origin.
 const KEPT_LIMIT: usize = 8;
@@ -36,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) endpoint: Option<Arc<str>>,
     /// The answer, when the message asked for it to be kept and it arrived.
     pub(crate) answer: Option<Answer>,
+    /// Time that went by since, while this process looked at the answer.
+    pub(crate) inspection: Duration,
 }
 
 /// One sender of requests.
@@ -52,9 +56,15 @@ impl Client {
                 dialer: Arc::clone(dialer),
                 connections,
                 kept: Vec::new(),
+                jar: Jar::default(),
             },
             alarm: Alarm::default(),
         }
+    }
+
+    /// Goes on without any cookie.
+    pub(crate) fn forget_cookies(&mut self) {
+        self.links.jar.forget();
     }
 
     /// Sends a request and reads its answer to the last byte, until `deadline` at most.
@@ -74,6 +84,7 @@ impl Client {
             hops,
             endpoint: progress.endpoint,
             answer,
+            inspection: Duration::ZERO,
         }
     }
 }
@@ -84,6 +95,7 @@ struct Links {
     dialer: Arc<Dialer>,
     connections: Connections,
     kept: Vec<Link>,
+    jar: Jar,
 }
 
 impl Links {
@@ -136,8 +148,26 @@ impl Links {
         Ok(())
     }
 
-    /// One exchange, without redirects. Whatever fails or is given up takes its connection along.
+    /// One exchange, without redirects, with the cookies that belong to it.
     async fn exchange(
+        &mut self,
+        message: &Message,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Failure> {
+        let exchanged = match self.jar.header(message) {
+            Some(cookies) => {
+                let message = message.with_cookies(&cookies);
+                // Rare, and too large to be part of every request's state.
+                Box::pin(self.exchange_over_a_link(&message, progress)).await
+            }
+            None => self.exchange_over_a_link(message, progress).await,
+        };
+        self.jar.keep(message, &progress.set_cookies);
+        exchanged
+    }
+
+    /// Whatever fails or is given up takes its connection along.
+    async fn exchange_over_a_link(
         &mut self,
         message: &Message,
         progress: &mut Progress<'_>,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calibration::{self, Calibration, calibrate};
 use crate::dialer::Dialer;
 use crate::failure;
-use crate::journey::Itinerary;
+use crate::journey::{Itinerary, JourneyError, Ways};
 use crate::message::RequestError;
 use crate::prober;
 use crate::process::{self, ProcessError, claim_process};
@@ -43,6 +43,9 @@ pub enum DriverError {
     /// A request of the plan cannot be sent.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// A journey of the plan cannot be made.
+    #[error(transparent)]
+    Journey(#[from] JourneyError),
     /// The target's name means nothing here.
     #[error("the target `{authority}` does not resolve")]
     Unresolved {
@@ -119,7 +122,11 @@ impl HttpLoad {
         let users = users::most(&plan.model, share);
         process::provide_descriptors(u64::from(users) + probes)?;
         let dialer = Dialer::new(plan.transport.clone(), &self.target)?;
-        let itinerary = Arc::new(Itinerary::prepare(plan, &self.target, &dialer)?);
+        let ways = Ways {
+            target: &self.target,
+            dialer: &dialer,
+        };
+        let itinerary = Arc::new(Itinerary::prepare(plan, ways, share)?);
         for target in dialer.targets() {
             let resolved = target.resolve().await;
             resolved.map_err(|source| DriverError::Unresolved {

@@ -16,6 +16,7 @@ mod alarm;
 mod arrivals;
 mod calibration;
 mod client;
+mod cookies;
 mod decoder;
 mod dialer;
 mod driver;
@@ -45,6 +46,7 @@ mod users;
 
 pub use calibration::{Calibration, calibrate};
 pub use driver::{DriverError, HttpLoad, Options, driver};
+pub use journey::{DataError, ExpressionError, JourneyError};
 pub use message::RequestError;
 pub use process::{ProcessError, claim_process};
 pub use share::Share;

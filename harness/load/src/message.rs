@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_core::experiment::{self, Connections};
+use holdfast_core::template::Template;
 use http::Method;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Uri};
 
 use crate::decoder::RequestKind;
@@ -72,35 +73,47 @@ pub(crate) enum Keep {
     Answer,
 }
 
-/// Makes a request of the plan ready, holes in its templates left as they are. It goes to `target`
-/// unless its path is an absolute URL.
+/// Makes a request of the plan ready that has no holes. It goes to `target` unless its path is an
+/// absolute URL.
 pub(crate) fn prepare(
     request: &experiment::Request,
     target: &Arc<Target>,
     dialer: &Dialer,
 ) -> Result<Message, RequestError> {
-    let path = request.path.to_string();
+    let path = text(&request.path);
     let (target, path) = match split_url(&path) {
         Some((origin, path)) => (dialer.target(origin, target)?, path),
         None => (Arc::clone(target), Cow::Borrowed(path.as_str())),
     };
-    let needs_answer = !request.checks.is_empty() || !request.save.is_empty();
-    let mut message = Message::new(target, dialer.transport.connections);
-    message.expect.clone_from(&request.expect);
-    message.keep = if needs_answer {
-        Keep::Answer
-    } else {
-        Keep::Nothing
-    };
+    let mut message = blank(request, target, dialer);
     let values = request.headers.iter();
     let values: Vec<_> = values
-        .map(|(name, value)| (name.as_str(), value.to_string()))
+        .map(|(name, value)| (name.as_str(), text(value)))
         .collect();
     let headers = values.iter().map(|(name, value)| (*name, value.as_str()));
     let body = request.body.as_ref();
-    let body = body.map(|body| body.template().to_string());
+    let body = body.map(|body| text(body.template()));
     message.write(&request.method, &path, headers, body.as_deref())?;
     Ok(message)
+}
+
+/// A request of the plan that has yet to be written.
+pub(crate) fn blank(
+    request: &experiment::Request,
+    target: Arc<Target>,
+    dialer: &Dialer,
+) -> Message {
+    let mut message = Message::new(target, dialer.transport.connections);
+    message.expect.clone_from(&request.expect);
+    if !request.checks.is_empty() || !request.save.is_empty() {
+        message.keep = Keep::Answer;
+    }
+    message
+}
+
+/// The template's text where it has no holes.
+fn text(template: &Template) -> String {
+    template.filled(ToString::to_string)
 }
 
 /// Takes an absolute `http` or `https` URL apart: its origin, and the path with its query.
@@ -187,6 +200,27 @@ impl Message {
         self.body_at = self.wire.len();
         push(&mut self.wire, &[body.unwrap_or_default()]);
         Ok(())
+    }
+
+    /// Takes over whatever is not written from a request of another form.
+    pub(crate) fn resemble(&mut self, blank: &Self) {
+        self.target.clone_from(&blank.target);
+        self.expect.clone_from(&blank.expect);
+        self.keep = blank.keep;
+        self.connections = blank.connections;
+    }
+
+    /// The same request with these cookies, unless it brings its own.
+    pub(crate) fn with_cookies(&self, cookies: &str) -> Self {
+        let mut message = self.clone();
+        let is_cookie = |(name, _): (&str, &str)| name.eq_ignore_ascii_case(COOKIE.as_str());
+        if !self.parts().headers.any(is_cookie) {
+            let header = format!("{COOKIE}: {cookies}\r\n");
+            let end = self.body_at - "\r\n".len();
+            message.wire.splice(end..end, header.bytes());
+            message.body_at += header.len();
+        }
+        message
     }
 
     /// The whole request in HTTP/1.1.

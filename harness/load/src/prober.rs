@@ -57,12 +57,12 @@ pub(crate) async fn run(
 }
 
 /// Sends one probe and counts how it ended, unless it is cut off before.
-async fn probe(battery: Arc<Battery>, recorder: Arc<Recorder>, turn: usize, sent: Sent) {
+async fn probe(battery: Arc<Battery>, recorder: Arc<Recorder>, turn: u64, sent: Sent) {
     let mut client = Client::new(&battery.dialer, Connections::PerRequest);
-    let legs = battery.itinerary.independent();
-    let leg = legs[turn % legs.len()];
-    let answer = client.perform(&leg.message, sent.at + PROBE_TIMEOUT);
-    if let Some(outcome) = battery.cut.run_until_cancelled(answer).await {
-        recorder.end(Source::Prober, &leg.label, sent, outcome);
+    let mut single = battery.itinerary.single(turn);
+    let answer = client.perform(single.message(), sent.at + PROBE_TIMEOUT);
+    if let Some(mut outcome) = battery.cut.run_until_cancelled(answer).await {
+        single.inspect(&mut outcome);
+        recorder.end(Source::Prober, single.label(), sent, outcome);
     }
 }

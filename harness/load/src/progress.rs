@@ -1,11 +1,12 @@
 //! What is known of a request and its answer so far, and what a complete answer is worth.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use holdfast_core::experiment::Redirects;
 use holdfast_core::outcome::Reason;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
 
 use crate::failure::{self, Failure};
 use crate::message::{Keep, Message};
@@ -50,6 +51,8 @@ pub(crate) struct Progress<'a> {
     /// The endpoint that was dialled, where it is known.
     pub(crate) endpoint: Option<Arc<str>>,
     pub(crate) answer: Option<Answer>,
+    /// The cookies that the answer sets, as it says so.
+    pub(crate) set_cookies: Vec<String>,
     refusal: Option<Reason>,
     /// The beginning of an unexpected JSON body.
     problem: Option<Vec<u8>>,
@@ -75,6 +78,22 @@ impl Headers<'_> {
 
     fn text(&self, name: &HeaderName) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    fn texts(&self, name: &HeaderName) -> Vec<String> {
+        let values: Vec<&[u8]> = match self {
+            Self::Parsed(headers) => headers
+                .iter()
+                .filter(|header| header.name.eq_ignore_ascii_case(name.as_str()))
+                .map(|header| header.value)
+                .collect(),
+            Self::Map(headers) => {
+                let values = headers.get_all(name).iter();
+                values.map(HeaderValue::as_bytes).collect()
+            }
+        };
+        let texts = values.iter().map(|value| String::from_utf8_lossy(value));
+        texts.map(Cow::into_owned).collect()
     }
 
     /// Leaves out what is valid in an answer but no header by the stricter rules of a map.
@@ -108,6 +127,7 @@ impl<'a> Progress<'a> {
             location: None,
             endpoint: None,
             answer: None,
+            set_cookies: Vec::new(),
             refusal: None,
             problem: None,
         }
@@ -125,6 +145,7 @@ impl<'a> Progress<'a> {
         if self.redirects == Redirects::Follow && matches!(status, 301 | 302 | 303 | 307 | 308) {
             self.location = headers.get(&LOCATION).map(<[u8]>::to_vec);
         }
+        self.set_cookies = headers.texts(&SET_COOKIE);
         if self.message.keep == Keep::Answer {
             self.answer = Some(Answer {
                 headers: headers.to_map(),

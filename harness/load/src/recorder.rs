@@ -129,9 +129,10 @@ impl Recorder {
         if shard.phase == Phase::Closed {
             return ended;
         }
+        let answered = ended - outcome.inspection;
         let sample = Sample {
-            service_time: ended - sent.at,
-            response_time: sent.intended.map(|intended| ended - intended),
+            service_time: answered - sent.at,
+            response_time: sent.intended.map(|intended| answered - intended),
             status: outcome.status,
             body_bytes: outcome.body_bytes,
             failure: outcome.failure.as_ref().map(|failure| failure.reason),

@@ -12,7 +12,6 @@ use goose::config::GooseConfiguration;
 use goose::goose::{Scenario, Transaction, TransactionFunction};
 use goose::{GooseAttack, GooseError};
 use holdfast_core::experiment::Model;
-use holdfast_core::outcome::Source;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -136,6 +135,8 @@ pub(crate) fn add(battery: &Arc<Battery>) {
 
 /// One simulated user.
 struct User {
+    /// Its own among those of all processes.
+    number: u32,
     battery: Arc<Battery>,
     duty: Duty,
     /// Dropped last, after everything the user has to account for.
@@ -151,12 +152,12 @@ enum Duty {
 }
 
 impl User {
-    /// A user with this number among those of all processes. A place of arrivals is free at once,
-    /// so that none of them finds it still on its way.
-    fn new(index: u32, battery: &Arc<Battery>) -> Self {
+    /// A place of arrivals is free at once, so that none of them finds it still on its way.
+    fn new(number: u32, battery: &Arc<Battery>) -> Self {
         Self {
+            number,
             duty: match &battery.model {
-                Model::Users(stages) => Duty::Spans(active_spans(stages, index)),
+                Model::Users(stages) => Duty::Spans(active_spans(stages, number)),
                 Model::Arrivals(_) => Duty::Arrivals(battery.places.open()),
             },
             battery: Arc::clone(battery),
@@ -166,6 +167,7 @@ impl User {
 
     async fn live(self) {
         let Self {
+            number,
             battery,
             duty,
             _alive,
@@ -184,7 +186,7 @@ impl User {
             Client::new(dialer, dialer.transport.connections),
             Arc::clone(&battery.itinerary),
             Arc::clone(&recorder),
-            Source::Users,
+            number,
             battery.cease.clone(),
         );
         match duty {

@@ -11,7 +11,7 @@ use holdfast_core::outcome::{FailedRequest, Reason, Source};
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::template::Template;
 use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{Options, Share, driver};
+use holdfast_load::{HttpLoad, Options, Share, driver};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
@@ -94,17 +94,22 @@ pub(crate) async fn run_until(
     options: Options,
     stop: CancellationToken,
 ) -> Told {
-    let (sender, mut receiver) = unbounded_channel();
     let share = options.share;
     let load = driver(url, options).unwrap();
+    let told = told_by(&load, plan, stop).await;
+    told.check(plan, share);
+    told
+}
+
+/// What a load says from its beginning to its end.
+pub(crate) async fn told_by(load: &HttpLoad, plan: &LoadPlan, stop: CancellationToken) -> Told {
+    let (sender, mut receiver) = unbounded_channel();
     load.run(plan, Events::new(sender), stop).await.unwrap();
     let mut events = Vec::new();
     while let Some(event) = receiver.recv().await {
         events.push(event);
     }
-    let told = Told::new(events);
-    told.check(plan, share);
-    told
+    Told::new(events)
 }
 
 impl Told {
@@ -149,7 +154,7 @@ impl Told {
         reasons
     }
 
-    fn check(&self, plan: &LoadPlan, share: Share) {
+    pub(crate) fn check(&self, plan: &LoadPlan, share: Share) {
         let probes = plan.prober.is_some() && share.index == 0;
         self.check_order();
         for source in [Source::Users, Source::Prober] {

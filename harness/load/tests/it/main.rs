@@ -14,6 +14,7 @@ mod child;
 mod http2;
 mod http2_server;
 mod interrupts;
+mod journey;
 mod ledgers;
 mod load;
 mod outcomes;

@@ -21,6 +21,8 @@ pub(crate) enum Act {
     CreatedAfter(Duration),
     /// Any status, with this header line (or none) and body.
     Answer(u16, &'static str, &'static str),
+    /// `201` with the request's own body; its path is in the header `x-path`.
+    Echo,
     /// Ends the connection without an answer.
     CloseBeforeHeaders,
     /// Resets it without an answer.
@@ -48,6 +50,7 @@ impl Act {
             Self::Created
             | Self::CreatedAfter(_)
             | Self::CreatedThenClose
+            | Self::Echo
             | Self::ResetAfterHeaders
             | Self::StallBody
             | Self::ShortBody
@@ -203,11 +206,11 @@ async fn serve(
             }
             if ledger.heads.len() < 100 {
                 ledger.heads.push(head.clone());
-                ledger.bodies.push(body);
+                ledger.bodies.push(body.clone());
             }
             act
         };
-        let stays_open = perform(act, &mut stream).await;
+        let stays_open = perform(act, (&head, &body), &mut stream).await;
         if !stays_open || head.to_ascii_lowercase().contains("connection: close") {
             return;
         }
@@ -215,7 +218,7 @@ async fn serve(
 }
 
 /// Whether the connection can take another request afterwards.
-async fn perform(act: Act, stream: &mut impl Peer) -> bool {
+async fn perform(act: Act, (head, body): (&str, &str), stream: &mut impl Peer) -> bool {
     const HALF: &str = "HTTP/1.1 201 Created\r\ncontent-length: 20\r\n\r\n0123456789";
     const JSON: &str = "content-type: application/problem+json";
     match act {
@@ -225,6 +228,10 @@ async fn perform(act: Act, stream: &mut impl Peer) -> bool {
             answer(stream, 201, JSON, "{\"id\":1}").await;
         }
         Act::Answer(status, header, body) => answer(stream, status, header, body).await,
+        Act::Echo => {
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            answer(stream, 201, &format!("x-path: {path}"), body).await;
+        }
         Act::CloseBeforeHeaders => return false,
         Act::ResetBeforeHeaders => {
             stream.reset_when_dropped();
