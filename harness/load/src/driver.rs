@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use goose::goose::Scenario;
+use holdfast_core::experiment::Model;
 use holdfast_core::plan::LoadPlan;
 use holdfast_engine::{Events, LoadDriver, LoadDriverError};
 use tokio::sync::Mutex;
@@ -17,6 +19,7 @@ use crate::message::RequestError;
 use crate::prober;
 use crate::process::{self, ProcessError, claim_process};
 use crate::run::{self, Load};
+use crate::scenario::Cast;
 use crate::share::Share;
 use crate::target::{Connector, Target, TargetError};
 use crate::thread;
@@ -63,6 +66,9 @@ pub enum DriverError {
     /// It had no effect.
     #[error("the load generator could not be calibrated: nothing was answered")]
     NoAnswers,
+    /// Scenarios in an open model.
+    #[error("scenarios are played by users; give the plan stages with users instead of a rate")]
+    ScenariosAtARate,
     /// The generator cannot keep the rate of an open model.
     #[error(
         "{asked:.0} requests per second are asked for at most, and this generator managed \
@@ -90,6 +96,7 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
     Ok(HttpLoad {
         target: Arc::new(Target::parse(base_url, options.connector)?),
         share: options.share,
+        cast: Cast::default(),
         calibrated: Mutex::default(),
     })
 }
@@ -100,11 +107,21 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
 pub struct HttpLoad {
     target: Arc<Target>,
     share: Share,
+    cast: Cast,
     /// Measured once for all runs.
     calibrated: Mutex<Option<Calibration>>,
 }
 
 impl HttpLoad {
+    /// Lets the users play these scenarios in place of the plan's journeys, which then are the
+    /// prober's alone: see [`scenario`](crate::scenario). Which user plays which is Goose's choice, by
+    /// their weights.
+    #[must_use]
+    pub fn with_scenarios(mut self, scenarios: Vec<Scenario>) -> Self {
+        self.cast = Cast::new(scenarios);
+        self
+    }
+
     /// Finds everything that can be found wrong with a plan before its first request. A run does
     /// the same at its begin; who calls this before can tell bad input from a run that failed.
     ///
@@ -115,6 +132,9 @@ impl HttpLoad {
     }
 
     async fn make_ready(&self, plan: &LoadPlan) -> Result<Load, DriverError> {
+        if !self.cast.is_empty() && matches!(plan.model, Model::Arrivals(_)) {
+            return Err(DriverError::ScenariosAtARate);
+        }
         let share = self.share;
         // One prober is enough for all processes.
         let prober = plan.prober.filter(|_| share.index == 0);
@@ -140,6 +160,7 @@ impl HttpLoad {
             dialer: Arc::new(dialer),
             itinerary,
             share,
+            cast: self.cast.clone(),
             calibrated_rate,
             plan: LoadPlan {
                 prober,

@@ -35,6 +35,7 @@ mod progress;
 mod recorder;
 mod redirect;
 mod run;
+pub mod scenario;
 mod schedule;
 mod share;
 mod stream;

@@ -22,6 +22,7 @@ use crate::generator::{Account, Watch};
 use crate::journey::Itinerary;
 use crate::prober;
 use crate::recorder::{Collector, Recorder};
+use crate::scenario::Cast;
 use crate::share::Share;
 use crate::target::Target;
 use crate::timetable::Timetable;
@@ -34,6 +35,7 @@ pub(crate) struct Load {
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) itinerary: Arc<Itinerary>,
     pub(crate) share: Share,
+    pub(crate) cast: Cast,
     /// Requests per second that the generator managed, when it was tried.
     pub(crate) calibrated_rate: Option<f64>,
     /// The whole load's plan, but for the prober: that is this process's.
@@ -136,6 +138,8 @@ fn battery(
         model: load.plan.model.clone(),
         share: load.share,
         places: Arc::default(),
+        cast: load.cast.clone(),
+        timeout: load.plan.timeout,
         cease: stop.child_token(),
         cut: CancellationToken::new(),
         alive: TaskTracker::new(),

@@ -23,6 +23,7 @@ use crate::client::Client;
 use crate::dialer::Dialer;
 use crate::journey::{Itinerary, Onward, Traveller};
 use crate::recorder::Recorder;
+use crate::scenario::Cast;
 use crate::schedule::active_spans;
 use crate::share::Share;
 use crate::target::Target;
@@ -47,6 +48,10 @@ pub(crate) struct Battery {
     pub(crate) share: Share,
     /// Where arrivals of an open model find a user that is free.
     pub(crate) places: Arc<Places>,
+    /// What users send in place of the plan's journeys.
+    pub(crate) cast: Cast,
+    /// Deadline of a request that has none of its own.
+    pub(crate) timeout: Duration,
     /// Cancelled: nothing more is sent; what is in flight goes on.
     pub(crate) cease: CancellationToken,
     /// Cancelled: what is in flight is abandoned.
@@ -63,7 +68,28 @@ pub(crate) async fn run(
     count: u32,
     arrived: mpsc::UnboundedSender<()>,
 ) -> Result<(), GooseError> {
+    if count == 0 {
+        // More processes than users: Goose wants at least one.
+        return Ok(());
+    }
     let host = format!("http://{}", battery.target.authority);
+    let scenarios = if battery.cast.is_empty() {
+        vec![whole_lives(&battery, arrived)]
+    } else {
+        battery.cast.on_stage(&battery, arrived)
+    };
+    let attack = GooseAttack::initialize_with_config(configuration(count, &host))?
+        .set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?;
+    let attack = scenarios
+        .into_iter()
+        .fold(attack, GooseAttack::register_scenario);
+    attack.execute().await.map(drop)
+}
+
+/// A scenario in which each user makes the plan's journeys, all in one transaction: Goose's work
+/// for a transaction is done once.
+fn whole_lives(battery: &Arc<Battery>, arrived: mpsc::UnboundedSender<()>) -> Scenario {
+    let battery = Arc::clone(battery);
     let next_index = Arc::new(AtomicU32::new(0));
     let life: TransactionFunction = Arc::new(move |goose_user| {
         // Goose then takes the transaction's end as the user's own, wished end, and comes to its
@@ -80,16 +106,7 @@ pub(crate) async fn run(
             Ok(())
         })
     });
-    if count == 0 {
-        // More processes than users: Goose wants at least one.
-        return Ok(());
-    }
-    GooseAttack::initialize_with_config(configuration(count, &host))?
-        .set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?
-        .register_scenario(Scenario::new("siege").register_transaction(Transaction::new(life)))
-        .execute()
-        .await
-        .map(drop)
+    Scenario::new("siege").register_transaction(Transaction::new(life))
 }
 
 /// Goose without metrics, prints, controllers, or a time limit of its own.
@@ -228,13 +245,13 @@ async fn serve(mut place: Place, mut traveller: Traveller, recorder: &Recorder) 
 }
 
 /// Adds the time from its making to its end to the users' time at work, however the user ends.
-struct Presence<'a> {
+pub(crate) struct Presence<'a> {
     recorder: &'a Recorder,
     since: Instant,
 }
 
 impl<'a> Presence<'a> {
-    fn new(recorder: &'a Recorder) -> Self {
+    pub(crate) fn new(recorder: &'a Recorder) -> Self {
         Self {
             recorder,
             since: Instant::now(),
