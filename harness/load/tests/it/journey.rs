@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holdfast_core::event::JourneyCount;
-use holdfast_core::experiment::{Connections, Journey};
+use holdfast_core::experiment::{Connections, Journey, Redirects};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::LoadPlan;
 use holdfast_engine::{Events, LoadDriver as _};
@@ -423,6 +423,33 @@ async fn cookies_last_for_a_journey() {
         assert_eq!(header(login, "cookie"), None);
         assert_eq!(header(me, "cookie"), Some(&*format!("session={session}")));
         assert_eq!(header(own, "cookie"), Some("mine=1"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_sets_cookies_too() {
+    let server = Server::start(|_, head| match path(head) {
+        "/login" => Act::Answer(302, "location: /me\r\nset-cookie: session=abc", ""),
+        _ => Act::Created,
+    })
+    .await;
+    let mut plan = plan(
+        1,
+        200,
+        vec![journey("login", vec![request("POST /login", json!({}))])],
+    );
+    plan.transport.redirects = Redirects::Follow;
+    let told = run(&server.url(), &plan, Options::default()).await;
+    assert_eq!(told.reasons(), BTreeMap::new());
+    let heads = server.ledger().heads;
+    let (redirected, _) = heads.as_chunks::<2>();
+    assert!(redirected.len() > 3);
+    for [login, me] in redirected {
+        assert_eq!(header(login, "cookie"), None);
+        assert_eq!(
+            (path(me), header(me, "cookie")),
+            ("/me", Some("session=abc"))
+        );
     }
 }
 
