@@ -52,15 +52,14 @@ impl Places {
 
     fn hand(&self, intended: Instant) -> Begun {
         let mut state = self.state();
-        let Some(place) = state.free.pop() else {
-            return Begun::NoRoom;
-        };
-        if place.try_send(intended).is_err() {
-            // The user that had it is gone.
-            return Begun::NoRoom;
+        while let Some(place) = state.free.pop() {
+            // Refused only by a place whose user is gone.
+            if place.try_send(intended).is_ok() {
+                state.handed += 1;
+                return Begun::Yes;
+            }
         }
-        state.handed += 1;
-        Begun::Yes
+        Begun::NoRoom
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
