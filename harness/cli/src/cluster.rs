@@ -54,7 +54,8 @@ pub(crate) fn pod_shim() -> Result<Vec<OsString>, Failure> {
     Ok(vec![own_program()?, OsString::from(POD_SHIM)])
 }
 
-fn own_program() -> Result<OsString, Failure> {
+/// The file of this very program.
+pub(crate) fn own_program() -> Result<OsString, Failure> {
     let path = std::env::current_exe()
         .map_err(|error| Failure::carrying_out(format!("cannot find the own program: {error}")))?;
     Ok(path.into())

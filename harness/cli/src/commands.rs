@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::interrupts;
 
 mod cluster;
+mod load_worker;
 mod run;
 mod up;
 
@@ -17,6 +18,8 @@ pub(crate) enum Command {
     Up(up::Arguments),
     /// Start the local cluster, or check whether a cluster keeps to the rules of Kubernetes.
     Cluster(cluster::Arguments),
+    /// Send a part of a load under a coordinator. `run --workers N` starts its workers itself.
+    LoadWorker(load_worker::Arguments),
 }
 
 /// Carries a command out; returns the exit code.
@@ -34,6 +37,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Up(arguments) => up::up(arguments).await,
             Command::Cluster(arguments) => cluster::cluster(arguments).await,
+            Command::LoadWorker(arguments) => load_worker::load_worker(arguments).await,
         }
     })
 }

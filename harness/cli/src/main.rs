@@ -12,6 +12,7 @@ mod run_folder;
 mod site;
 mod system;
 mod terminal;
+mod workers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use holdfast_cluster::{LocalCluster, ServiceRoutes};
+use holdfast_cluster::{Backend, LocalCluster, ServiceRoutes};
 use holdfast_core::experiment::System;
+use holdfast_load::workers::Routes;
 use holdfast_load::{Connector, Endpoint};
 use kube::Client;
+use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
@@ -31,6 +33,39 @@ impl Site {
     pub(crate) fn connector(&self) -> Arc<dyn Connector> {
         Arc::new(PodConnector(self.cluster.service_routes()))
     }
+
+    /// The same for load workers in other processes.
+    pub(crate) fn routes(&self) -> watch::Receiver<Routes> {
+        let routes = self.cluster.service_routes();
+        let (told, telling) = watch::channel(all(&routes));
+        tokio::spawn(tell(routes, told));
+        telling
+    }
+}
+
+/// Tells the routes of a cluster as they change, for as long as somebody listens.
+async fn tell(mut routes: ServiceRoutes, told: watch::Sender<Routes>) {
+    let mut listened_to = true;
+    while listened_to {
+        listened_to = tokio::select! {
+            changed = routes.changed() => changed,
+            () = told.closed() => false,
+        };
+        let now = all(&routes);
+        told.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+    }
+}
+
+fn all(routes: &ServiceRoutes) -> Routes {
+    let services = routes.all().into_iter();
+    let endpoints = |backends: Vec<Backend>| backends.into_iter().map(endpoint).collect();
+    services
+        .map(|(service, backends)| (service, endpoints(backends)))
+        .collect()
 }
 
 #[derive(Debug)]
@@ -38,11 +73,14 @@ struct PodConnector(ServiceRoutes);
 
 impl Connector for PodConnector {
     fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
-        let backend = self.0.endpoint(address)?;
-        Some(Endpoint {
-            address: backend.address,
-            name: backend.pod,
-        })
+        self.0.endpoint(address).map(endpoint)
+    }
+}
+
+fn endpoint(backend: Backend) -> Endpoint {
+    Endpoint {
+        address: backend.address,
+        name: backend.pod,
     }
 }
 

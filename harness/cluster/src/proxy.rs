@@ -110,6 +110,17 @@ impl ServiceRoutes {
             None => Some(Backend { address, pod: None }),
         }
     }
+
+    /// The endpoints of every Service at this moment, by the Service's addresses.
+    pub fn all(&self) -> BTreeMap<SocketAddr, Vec<Backend>> {
+        self.0.borrow().clone()
+    }
+
+    /// Waits until they may have changed since this was last called; `false` when the proxy has
+    /// ended, and they will not change any more.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
 }
 
 /// The services of this moment.

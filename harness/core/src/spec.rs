@@ -23,6 +23,7 @@ mod system;
 mod tree;
 
 pub use diagnostic::{Place, SpecError, SpecErrors};
+pub use load::MOST_WORKERS;
 
 use problems::{Fields, Problems};
 use tree::{Node, Value};

@@ -117,9 +117,11 @@ fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
             reasons.push(format!("the fault {} was never in effect", planned.name));
         }
     }
+    let count = summary.workers.len();
     for worker in &summary.workers {
         if let Some(words) = &worker.lost {
-            reasons.push(format!("worker {} was lost: {words}", worker.index));
+            let index = worker.index;
+            reasons.push(format!("worker {index} of {count} was lost: {words}"));
         }
     }
     let problems = summary.self_check.problems.iter();

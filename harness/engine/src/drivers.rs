@@ -42,10 +42,11 @@ pub struct FaultDriverError(pub String);
 #[async_trait]
 pub trait LoadDriver: Send + Sync {
     /// Carries out the whole load. Sends `LoadStarted` when the first request is about to be sent,
-    /// then one `Tick` per source and second, `RequestFailed` for the first failures (a bound per
-    /// run), `LoadStopped` when no further request will be sent, the drain's ticks, and
-    /// `LoadFinished` last. When `stop` is cancelled it stops sending at once, drains within the
-    /// plan's limit as at a regular end, and returns.
+    /// then one `Tick` per source and second (another one for what a process told too late to be
+    /// waited for), `RequestFailed` for the first failures (a bound per run), `LoadStopped` when no
+    /// further request will be sent, the drain's ticks, and `LoadFinished` last. When `stop` is
+    /// cancelled it stops sending at once, drains within the plan's limit as at a regular end, and
+    /// returns.
     async fn run(
         &self,
         plan: &LoadPlan,

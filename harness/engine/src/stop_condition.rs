@@ -13,8 +13,16 @@ const MIN_REQUESTS: u64 = 20;
 #[derive(Debug)]
 pub(crate) struct Watch {
     condition: StopCondition,
-    /// Expected and all requests that ended, by second.
-    seconds: VecDeque<(u64, u64)>,
+    /// The last seconds, in order.
+    seconds: VecDeque<Second>,
+}
+
+/// What ended in a second.
+#[derive(Debug)]
+struct Second {
+    number: u32,
+    expected: u64,
+    ended: u64,
 }
 
 impl Watch {
@@ -32,16 +40,30 @@ impl Watch {
             return None;
         }
         let length = usize::try_from(self.condition.over.as_secs().max(1)).unwrap_or(usize::MAX);
-        self.seconds
-            .push_back((tick.expected, tick.expected + tick.unexpected_total()));
+        let second = Second {
+            number: tick.second,
+            expected: tick.expected,
+            ended: tick.expected + tick.unexpected_total(),
+        };
+        let mut known = self.seconds.iter_mut();
+        if let Some(known) = known.find(|known| known.number == second.number) {
+            known.expected += second.expected;
+            known.ended += second.ended;
+        } else if self
+            .seconds
+            .back()
+            .is_none_or(|last| last.number < second.number)
+        {
+            self.seconds.push_back(second);
+        }
         if self.seconds.len() > length {
             self.seconds.pop_front();
         }
         if self.seconds.len() < length {
             return None;
         }
-        let expected: u64 = self.seconds.iter().map(|second| second.0).sum();
-        let ended: u64 = self.seconds.iter().map(|second| second.1).sum();
+        let expected: u64 = self.seconds.iter().map(|second| second.expected).sum();
+        let ended: u64 = self.seconds.iter().map(|second| second.ended).sum();
         let over = self.condition.over.as_secs();
         if ended == 0 {
             return Some(format!("no request was answered for {over} s"));
@@ -86,6 +108,17 @@ mod tests {
             .observe(&tick(3, 0, 100))
             .expect("100 of 249 is below");
         assert!(words.contains("40.16 %"), "{words}");
+    }
+
+    #[test]
+    fn what_is_told_late_counts_in_its_second() {
+        let mut watch = watch();
+        assert_eq!(watch.observe(&tick(0, 50, 0)), None);
+        assert_eq!(watch.observe(&tick(1, 0, 50)), None);
+        assert_eq!(watch.observe(&tick(0, 0, 50)), None, "not a third second");
+        let words = watch.observe(&tick(2, 10, 0));
+        let words = words.expect("60 of 160 is below");
+        assert!(words.contains("37.50 %"), "{words}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calibration::{self, Calibration, calibrate};
 use crate::dialer::Dialer;
 use crate::failure;
+use crate::gate::Gate;
 use crate::journey::{Itinerary, JourneyError, Ways};
 use crate::message::RequestError;
 use crate::prober;
@@ -97,6 +98,7 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
         target: Arc::new(Target::parse(base_url, options.connector)?),
         share: options.share,
         cast: Cast::default(),
+        gate: None,
         calibrated: Mutex::default(),
     })
 }
@@ -108,6 +110,8 @@ pub struct HttpLoad {
     target: Arc<Target>,
     share: Share,
     cast: Cast,
+    /// Holds a load back when it is ready to send.
+    gate: Option<Gate>,
     /// The best that was measured, with one kind of connections.
     calibrated: Mutex<Option<Calibration>>,
 }
@@ -120,6 +124,12 @@ impl HttpLoad {
     pub fn with_scenarios(mut self, scenarios: Vec<Scenario>) -> Self {
         self.cast = Cast::new(scenarios);
         self
+    }
+
+    /// A driver whose load waits at `gate` when it is ready to send.
+    pub(crate) fn behind(self, gate: Gate) -> Self {
+        let gate = Some(gate);
+        Self { gate, ..self }
     }
 
     /// Finds everything that can be found wrong with a plan before its first request. A run does
@@ -166,6 +176,7 @@ impl HttpLoad {
                 prober,
                 ..plan.clone()
             },
+            gate: self.gate.clone(),
         })
     }
 

@@ -21,6 +21,7 @@ mod decoder;
 mod dialer;
 mod driver;
 mod failure;
+mod gate;
 mod generator;
 mod http1;
 mod http2;
@@ -44,6 +45,7 @@ mod thread;
 mod timetable;
 mod tls;
 mod users;
+pub mod workers;
 
 pub use calibration::{Calibration, calibrate};
 pub use driver::{DriverError, HttpLoad, Options, driver};

@@ -20,7 +20,7 @@ use crate::client::Outcome;
 use crate::generator::Punctuality;
 
 /// How many failed requests of a run are kept one by one; the others are only counted.
-const FAILURES_KEPT: u64 = 1000;
+pub(crate) const FAILURES_KEPT: u64 = 1000;
 
 /// The account of a running load.
 #[derive(Debug)]
@@ -70,11 +70,11 @@ pub(crate) struct Sent {
 }
 
 impl Recorder {
-    /// An account that begins now, for a load planned to last `duration`.
-    pub(crate) fn begin(duration: Duration, events: Events) -> Arc<Self> {
+    /// An account from `start` on, for a load planned to last `duration`.
+    pub(crate) fn begin(start: Instant, duration: Duration, events: Events) -> Arc<Self> {
         let whole_seconds = u32::try_from(duration.as_nanos().div_ceil(1_000_000_000));
         Arc::new(Self {
-            start: Instant::now(),
+            start,
             stopped: OnceLock::new(),
             last_second: whole_seconds.unwrap_or(u32::MAX).saturating_sub(1),
             users: Mutex::default(),

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::arrivals;
 use crate::dialer::Dialer;
+use crate::gate::Gate;
 use crate::generator::{Account, Watch};
 use crate::journey::Itinerary;
 use crate::prober;
@@ -40,6 +41,8 @@ pub(crate) struct Load {
     pub(crate) calibrated_rate: Option<f64>,
     /// The whole load's plan, but for the prober: that is this process's.
     pub(crate) plan: LoadPlan,
+    /// Holds the load back when it is ready to send.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// Why a load could not be carried out.
@@ -67,9 +70,13 @@ pub(crate) async fn carry_out(
     // Whatever ends this function early ends every sender too.
     let _cut = battery.cut.clone().drop_guard();
     let goose = muster(&battery).await?;
+    let begin = match load.gate.clone() {
+        Some(gate) => gate.pass().await.ok_or(RunError::Ended("coordinator"))?,
+        None => Instant::now(),
+    };
 
     events.send(Event::LoadStarted);
-    let recorder = Recorder::begin(plan.duration, events.clone());
+    let recorder = Recorder::begin(begin, plan.duration, events.clone());
     let watch = Watch::begin(recorder.start).map_err(RunError::Watch)?;
     let watched = CancellationToken::new();
     let watching = tokio::spawn(watch.run(watched.clone()));

@@ -1,8 +1,11 @@
 //! A process's part of a load that several send together.
 
+use serde::{Deserialize, Serialize};
+
 /// Which part of a load is this process's: every `count`th user and arrival, from `index` on.
 /// Together the shares are the whole load, none of it twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Share {
     /// This process's number, from 0, below `count`.
     pub index: u32,

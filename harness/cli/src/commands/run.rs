@@ -7,9 +7,9 @@ use holdfast_core::event::{Environment, RunStarted, Stamped};
 use holdfast_core::experiment::{Experiment, Target};
 use holdfast_core::plan::{self, LoadPlan, Plan};
 use holdfast_core::record::Record;
-use holdfast_core::spec::{self, SourceFile};
+use holdfast_core::spec::{self, MOST_WORKERS, SourceFile};
 use holdfast_core::{summary, verdict};
-use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
+use holdfast_engine::{Drivers, FaultDriver, LoadDriver, NoFaults, NoObserver, Observer};
 use holdfast_faults::{KubeFaults, KubeObserver};
 use holdfast_report::{Colours, Format, Report, SiegeFormat};
 use tokio::sync::mpsc::unbounded_channel;
@@ -19,7 +19,7 @@ use crate::interrupts::Interrupts;
 use crate::progress::{Progress, Verbosity};
 use crate::run_folder::RunFolder;
 use crate::site::{self, Layout, Site};
-use crate::{images, system, terminal};
+use crate::{images, system, terminal, workers};
 
 /// Options of `holdfast run`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// The folder under which the run's folder is made, as <experiment>/<run>
     #[arg(long, value_name = "DIR", default_value = "reports")]
     out: PathBuf,
+    /// Send the load from so many processes, in place of the experiment's `load.workers`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
+    workers: Option<u32>,
     /// Print the machine-readable result alone on standard output
     #[arg(long)]
     json: bool,
@@ -75,7 +78,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     } else {
         Verbosity::Normal
     };
-    let experiment = read(&arguments.experiment, &arguments.settings)?;
+    let mut experiment = read(&arguments.experiment, &arguments.settings)?;
+    if let Some(workers) = arguments.workers {
+        experiment.load.workers = workers;
+    }
     let plan = plan::plan(&experiment, seed());
     let started_at = jiff::Timestamp::now();
     let run_id = run_id(started_at);
@@ -223,14 +229,13 @@ impl Place {
     }
 
     /// Drivers for a plan whose load can be carried out.
-    async fn drivers(&self, run_id: &str, plan: &LoadPlan) -> Result<Drivers, Failure> {
-        let options = holdfast_load::Options {
-            connector: self.site.as_ref().map(Site::connector),
-            ..holdfast_load::Options::default()
-        };
-        let unusable = |error| Failure::input(chain(&error));
-        let load = holdfast_load::driver(&self.target_url, options).map_err(unusable)?;
-        load.prepare(plan).await.map_err(unusable)?;
+    async fn drivers(
+        &self,
+        run_id: &str,
+        plan: &LoadPlan,
+        verbosity: Verbosity,
+    ) -> Result<Drivers, Failure> {
+        let load = self.load_driver(plan, verbosity).await?;
         let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
             None => (Arc::new(NoFaults), Arc::new(NoObserver)),
             Some(site) => (
@@ -247,10 +252,31 @@ impl Place {
             ),
         };
         Ok(Drivers {
-            load: Arc::new(load),
+            load,
             faults,
             observer,
         })
+    }
+
+    /// One process, or several that are ready to send.
+    async fn load_driver(
+        &self,
+        plan: &LoadPlan,
+        verbosity: Verbosity,
+    ) -> Result<Arc<dyn LoadDriver>, Failure> {
+        if plan.workers > 1 {
+            let crew =
+                workers::muster(plan, &self.target_url, self.site.as_ref(), verbosity).await?;
+            return Ok(Arc::new(crew));
+        }
+        let options = holdfast_load::Options {
+            connector: self.site.as_ref().map(Site::connector),
+            ..holdfast_load::Options::default()
+        };
+        let unusable = |error| Failure::input(chain(&error));
+        let load = holdfast_load::driver(&self.target_url, options).map_err(unusable)?;
+        load.prepare(plan).await.map_err(unusable)?;
+        Ok(Arc::new(load))
     }
 
     async fn end(self) {
@@ -268,7 +294,7 @@ async fn carry_out(
     verbosity: Verbosity,
     interrupts: &Interrupts,
 ) -> Result<Record, Failure> {
-    let preparing = place.drivers(&started.run_id, &started.plan.load);
+    let preparing = place.drivers(&started.run_id, &started.plan.load, verbosity);
     let drivers = interrupts.unless(preparing).await?;
     interrupts
         .unless(check_faults(&started.plan, &drivers))

@@ -15,3 +15,4 @@ mod kubectl;
 mod nothing_left;
 mod scenario;
 mod siege;
+mod workers;

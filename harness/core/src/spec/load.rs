@@ -22,7 +22,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_PROBER_RATE: f64 = 25.0;
 
 /// More processes than this on one machine or in one Job: a typo, not a load.
-const MOST_WORKERS: u32 = 1000;
+pub const MOST_WORKERS: u32 = 1000;
 
 /// What a section needs to know of the file's surroundings.
 #[derive(Clone, Copy)]

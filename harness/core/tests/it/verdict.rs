@@ -261,6 +261,8 @@ fn a_lost_worker_makes_the_run_say_nothing() {
         "  steadyState: [{metric: availability, min: 99}]",
     ));
     story.minute(|_| ok(100));
+    // The time of a lost worker's users is not in the sum, though their requests are in the ticks.
+    story.load.mean_users = 0.5;
     story.load.workers = vec![
         WorkerAccount::default(),
         WorkerAccount {
@@ -274,7 +276,7 @@ fn a_lost_worker_makes_the_run_say_nothing() {
     assert_eq!(verdict.outcome, Outcome::Inconclusive);
     assert_eq!(
         verdict.reasons,
-        ["worker 1 was lost: its connection ended in second 12"]
+        ["worker 1 of 2 was lost: its connection ended in second 12"]
     );
 }
 

@@ -43,7 +43,7 @@ spec:
     Traveller::new(
         Client::new(&dialer, plan.transport.connections),
         Arc::new(itinerary),
-        Recorder::begin(plan.duration, Events::new(sender)),
+        Recorder::begin(Instant::now(), plan.duration, Events::new(sender)),
         0,
         CancellationToken::new(),
     )

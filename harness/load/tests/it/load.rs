@@ -10,8 +10,8 @@ use holdfast_core::experiment::{
 use holdfast_core::outcome::{FailedRequest, Reason, Source};
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::template::Template;
-use holdfast_engine::{Events, LoadDriver as _};
-use holdfast_load::{HttpLoad, Options, Share, driver};
+use holdfast_engine::{Events, LoadDriver};
+use holdfast_load::{Options, Share, driver};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +102,11 @@ pub(crate) async fn run_until(
 }
 
 /// What a load says from its beginning to its end.
-pub(crate) async fn told_by(load: &HttpLoad, plan: &LoadPlan, stop: CancellationToken) -> Told {
+pub(crate) async fn told_by(
+    load: &dyn LoadDriver,
+    plan: &LoadPlan,
+    stop: CancellationToken,
+) -> Told {
     let (sender, mut receiver) = unbounded_channel();
     load.run(plan, Events::new(sender), stop).await.unwrap();
     let mut events = Vec::new();
@@ -154,6 +158,7 @@ impl Told {
         reasons
     }
 
+    /// Checks what must hold in every run.
     pub(crate) fn check(&self, plan: &LoadPlan, share: Share) {
         let probes = plan.prober.is_some() && share.index == 0;
         self.check_order();
@@ -166,9 +171,10 @@ impl Told {
             self.check_identity(source, open);
             self.check_seconds(source);
         }
-        assert_eq!(self.finished.workers.len(), 1);
+        assert_eq!(self.finished.workers.len(), plan.workers as usize);
         let sent: u64 = self.ticks.iter().map(|tick| tick.sent).sum();
-        assert_eq!(self.finished.workers[0].sent, sent);
+        let by_workers = self.finished.workers.iter().map(|worker| worker.sent);
+        assert_eq!(by_workers.sum::<u64>(), sent);
         assert_eq!(
             self.failed.len() as u64 + self.finished.failures_not_kept,
             self.reasons().values().sum::<u64>(),

@@ -24,3 +24,4 @@ mod secure;
 mod server;
 mod siege;
 mod truth;
+mod workers;
