@@ -6,6 +6,7 @@ use crate::interrupts;
 mod cluster;
 mod load_worker;
 mod run;
+pub(crate) mod siege;
 mod up;
 
 /// What to do.
@@ -13,6 +14,9 @@ mod up;
 pub(crate) enum Command {
     /// Run an experiment on the local cluster and judge it.
     Run(run::Arguments),
+    /// Put URLs under siege as siege(1) does, with its options and its output, without an experiment.
+    #[command(version)]
+    Siege(Box<siege::Arguments>),
     /// Start the local cluster with services in the foreground, until Ctrl-C: short for `cluster
     /// up k8s/services --publish`.
     Up(up::Arguments),
@@ -35,6 +39,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
     runtime.block_on(async {
         match command {
             Command::Run(arguments) => run::run(arguments).await,
+            Command::Siege(arguments) => siege::siege(*arguments).await,
             Command::Up(arguments) => up::up(arguments).await,
             Command::Cluster(arguments) => cluster::cluster(arguments).await,
             Command::LoadWorker(arguments) => load_worker::load_worker(arguments).await,

@@ -3,12 +3,15 @@
 
 mod cluster;
 mod commands;
+mod execution;
 mod failure;
 mod images;
 mod interrupts;
+mod judgement;
 mod manifests;
 mod progress;
 mod run_folder;
+mod siege_version;
 mod site;
 mod system;
 mod terminal;
@@ -32,7 +35,7 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-    0  every objective was met
+    0  every objective was met, or nothing was asked of a measurement
     1  an objective was not met
     2  the input cannot be used: an invalid experiment, a missing file, a port in use …
     3  the run says nothing either way, or could not be carried out or recorded
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
         let script: Vec<String> = script.map(|word| word.to_string_lossy().into()).collect();
         return holdfast_conformance::victim::main(&script);
     }
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(commands::siege::with_habits(arguments));
     match commands::dispatch(arguments.command) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

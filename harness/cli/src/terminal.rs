@@ -9,6 +9,12 @@ pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
+/// Text for people, as it is: whoever writes it ends its lines.
+pub(crate) fn show(text: &str) {
+    let mut err = std::io::stderr();
+    drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
+}
+
 /// The result of a command, alone on standard output.
 pub(crate) fn result(text: &str) {
     let mut out = std::io::stdout();
@@ -22,5 +28,14 @@ pub(crate) fn is_watched() -> bool {
 
 /// Whether colours are wanted where a person watches (`NO_COLOR` is honoured).
 pub(crate) fn wants_colour() -> bool {
-    is_watched() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    is_watched() && allows_colour()
+}
+
+/// The same for standard output.
+pub(crate) fn result_wants_colour() -> bool {
+    std::io::stdout().is_terminal() && allows_colour()
+}
+
+fn allows_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -117,8 +117,11 @@ pub struct RunStarted {
     pub run_id: String,
     /// RFC 3339, UTC.
     pub started_at: String,
-    /// The experiment file as given.
+    /// The experiment file as given; empty for a run that has none.
     pub source_file: String,
+    /// The words after `holdfast` that repeat the run; empty in records that do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// The parameters in effect.
     pub params: BTreeMap<String, String>,
     /// The place of the run.

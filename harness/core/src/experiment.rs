@@ -248,10 +248,24 @@ pub struct Journey {
     /// Pause after each answer, unless the request has its own.
     #[serde(with = "seconds")]
     pub think_time: Duration,
+    /// How a pause is made of the think time.
+    #[serde(default)]
+    pub pauses: Pauses,
     /// Records whose fields its templates can use, one record for each beginning.
     pub data: Option<Data>,
     /// In turn; never empty.
     pub requests: Vec<Request>,
+}
+
+/// How a pause is made of the think time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Pauses {
+    /// It is the think time.
+    #[default]
+    Exact,
+    /// Anything between nothing and the think time, each as likely, drawn from the plan's seed.
+    UpTo,
 }
 
 /// A file of records.

@@ -40,6 +40,7 @@ pub fn plan(experiment: &Experiment, seed: u64) -> Plan {
             target: load.target.clone(),
             model: load.model.clone(),
             duration: load.model.duration(),
+            requests_per_user: None,
             journeys: load.journeys.clone(),
             timeout: load.timeout,
             // A request has ended by its own deadline: to wait longer would be in vain.
@@ -93,6 +94,10 @@ pub struct LoadPlan {
     /// Sum of the stages: when the last request may be sent.
     #[serde(with = "seconds")]
     pub duration: Duration,
+    /// A user of a closed model ends after so many requests, and the load when all users have;
+    /// `None`: users go on as long as their stages.
+    #[serde(default)]
+    pub requests_per_user: Option<u64>,
     /// What is sent; never empty.
     pub journeys: Vec<Journey>,
     /// Deadline of a request that has none of its own.

@@ -20,6 +20,7 @@ mod params;
 mod problems;
 mod safety;
 mod system;
+pub mod threshold;
 mod tree;
 
 pub use diagnostic::{Place, SpecError, SpecErrors};

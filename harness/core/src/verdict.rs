@@ -17,8 +17,8 @@ mod objective;
 /// 4. the run could not be carried out or measured: [`Outcome::Inconclusive`];
 /// 5. an objective was not met: [`Outcome::Failed`], also when another one cannot be judged,
 ///    because no further measurement would make the run pass;
-/// 6. an objective cannot be judged, or there is none: [`Outcome::Inconclusive`];
-/// 7. [`Outcome::Passed`].
+/// 6. an objective cannot be judged, or an experiment has none: [`Outcome::Inconclusive`];
+/// 7. [`Outcome::Passed`], or [`Outcome::Measured`] where nothing was asked.
 ///
 /// In the first four cases no objective counts as met or not: the values describe another run
 /// than the one that was asked for.
@@ -49,7 +49,11 @@ pub fn judge(record: &Record, summary: &Summary) -> Verdict {
             objectives,
         };
     }
-    let (outcome, reasons) = weigh(&objectives);
+    let (outcome, reasons) = if objectives.is_empty() {
+        without_objective(record)
+    } else {
+        weigh(&objectives)
+    };
     Verdict {
         outcome,
         reasons,
@@ -142,6 +146,17 @@ fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
     reasons
 }
 
+/// An experiment that asks nothing is a mistake; a measurement without one need not ask.
+fn without_objective(record: &Record) -> (Outcome, Vec<String>) {
+    let (outcome, reason) = if !record.run.source_file.is_empty() {
+        let reason = "no objective: the experiment asks nothing";
+        (Outcome::Inconclusive, reason)
+    } else {
+        (Outcome::Measured, "no threshold was given")
+    };
+    (outcome, vec![reason.to_owned()])
+}
+
 fn weigh(objectives: &[Judged]) -> (Outcome, Vec<String>) {
     let texts = |met: Option<bool>| {
         let those = objectives.iter().filter(move |judged| judged.met == met);
@@ -151,14 +166,12 @@ fn weigh(objectives: &[Judged]) -> (Outcome, Vec<String>) {
     let open = texts(None).count();
     let outcome = if failed > 0 {
         Outcome::Failed
-    } else if open > 0 || objectives.is_empty() {
+    } else if open > 0 {
         Outcome::Inconclusive
     } else {
         Outcome::Passed
     };
-    let reasons = if objectives.is_empty() {
-        vec!["no objective: the experiment asks nothing".to_owned()]
-    } else if outcome == Outcome::Passed {
+    let reasons = if outcome == Outcome::Passed {
         texts(Some(true)).collect()
     } else {
         texts(Some(false)).chain(texts(None)).collect()
@@ -184,6 +197,8 @@ pub struct Verdict {
 pub enum Outcome {
     /// Every objective was met.
     Passed,
+    /// Nothing was asked of a measurement, and its figures are valid.
+    Measured,
     /// At least one was not.
     Failed,
     /// The run says nothing either way.
@@ -199,11 +214,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The process exit code of `holdfast run`.
+    /// The process exit code.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Passed => 0,
+            Self::Passed | Self::Measured => 0,
             Self::Failed => 1,
             Self::Inconclusive => 3,
             Self::Aborted => 4,

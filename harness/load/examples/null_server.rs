@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use holdfast_core::event::Event;
 use holdfast_core::experiment::{
-    Body, Connections, Journey, Model, Request, Stage, Target, Transport,
+    Body, Connections, Journey, Model, Pauses, Request, Stage, Target, Transport,
 };
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::template::Template;
@@ -64,10 +64,12 @@ fn plan(users: u32, duration: Duration, connections: Connections) -> LoadPlan {
             duration,
         }]),
         duration,
+        requests_per_user: None,
         journeys: vec![Journey {
             name: "orders".to_owned(),
             weight: 1,
             think_time: Duration::ZERO,
+            pauses: Pauses::Exact,
             data: None,
             requests: vec![order()],
         }],

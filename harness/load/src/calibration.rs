@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use holdfast_core::event::Event;
 use holdfast_core::experiment::{
-    self, Connections, HttpVersion, Journey, Model, Redirects, Request, Stage, Transport, Trust,
+    self, Connections, HttpVersion, Journey, Model, Pauses, Redirects, Request, Stage, Transport,
+    Trust,
 };
 use holdfast_core::histogram::Histogram;
 use holdfast_core::outcome::Source;
@@ -106,10 +107,12 @@ fn burst(url: &str, connections: Connections) -> LoadPlan {
         target: experiment::Target::Url(url.to_owned()),
         model: Model::Users(vec![stage]),
         duration: BURST,
+        requests_per_user: None,
         journeys: vec![Journey {
             name: "calibration".to_owned(),
             weight: 1,
             think_time: Duration::ZERO,
+            pauses: Pauses::Exact,
             data: None,
             requests: vec![request],
         }],

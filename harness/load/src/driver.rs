@@ -16,6 +16,7 @@ use crate::dialer::Dialer;
 use crate::failure;
 use crate::gate::Gate;
 use crate::journey::{Itinerary, JourneyError, Ways};
+use crate::listener::Listener;
 use crate::message::RequestError;
 use crate::prober;
 use crate::process::{self, ProcessError, claim_process};
@@ -33,6 +34,8 @@ pub struct Options {
     pub connector: Option<Arc<dyn Connector>>,
     /// The part of the load that this process sends; all of it unless several do.
     pub share: Share,
+    /// Hears of each request of this process as it ends.
+    pub listener: Option<Listener>,
 }
 
 /// Why there can be no driver, or no load with it.
@@ -97,8 +100,9 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
     Ok(HttpLoad {
         target: Arc::new(Target::parse(base_url, options.connector)?),
         share: options.share,
-        cast: Cast::default(),
+        listener: options.listener,
         gate: None,
+        cast: Cast::default(),
         calibrated: Mutex::default(),
     })
 }
@@ -109,14 +113,21 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
 pub struct HttpLoad {
     target: Arc<Target>,
     share: Share,
-    cast: Cast,
+    listener: Option<Listener>,
     /// Holds a load back when it is ready to send.
     gate: Option<Gate>,
+    cast: Cast,
     /// The best that was measured, with one kind of connections.
     calibrated: Mutex<Option<Calibration>>,
 }
 
 impl HttpLoad {
+    /// A driver whose load waits at `gate` when it is ready to send.
+    pub(crate) fn behind(self, gate: Gate) -> Self {
+        let gate = Some(gate);
+        Self { gate, ..self }
+    }
+
     /// Lets the users play these scenarios in place of the plan's journeys, which then are the
     /// prober's alone: see [`scenario`](crate::scenario). Which user plays which is Goose's choice, by
     /// their weights.
@@ -124,12 +135,6 @@ impl HttpLoad {
     pub fn with_scenarios(mut self, scenarios: Vec<Scenario>) -> Self {
         self.cast = Cast::new(scenarios);
         self
-    }
-
-    /// A driver whose load waits at `gate` when it is ready to send.
-    pub(crate) fn behind(self, gate: Gate) -> Self {
-        let gate = Some(gate);
-        Self { gate, ..self }
     }
 
     /// Finds everything that can be found wrong with a plan before its first request. A run does
@@ -177,6 +182,7 @@ impl HttpLoad {
                 ..plan.clone()
             },
             gate: self.gate.clone(),
+            listener: self.listener.clone(),
         })
     }
 

@@ -9,9 +9,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_core::event::JourneyEnd;
-use holdfast_core::experiment::Journey;
+use holdfast_core::experiment::{Journey, Pauses};
 use holdfast_core::outcome::Source;
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::template::Variable;
@@ -63,6 +64,8 @@ pub(crate) struct Ways<'a> {
 #[derive(Debug)]
 pub(crate) struct Itinerary {
     routes: Vec<Route>,
+    /// See [`LoadPlan::requests_per_user`].
+    pub(crate) requests_per_user: Option<u64>,
     seed: u64,
     unique: Turns,
     /// The number that no user has: the prober's.
@@ -74,6 +77,7 @@ pub(crate) struct Itinerary {
 struct Route {
     name: String,
     weight: u32,
+    pauses: Pauses,
     records: Option<Records>,
     /// How many values answers are asked to save.
     saved: usize,
@@ -91,6 +95,7 @@ impl Itinerary {
         let routes = routes.map(|journey| Route::new(journey, plan, ways, share));
         Ok(Self {
             routes: routes.collect::<Result<_, _>>()?,
+            requests_per_user: plan.requests_per_user,
             seed: plan.seed,
             unique: Turns::of(share),
             prober: plan.model.most_in_flight(),
@@ -169,6 +174,7 @@ impl Route {
         Ok(Self {
             name: journey.name.clone(),
             weight: journey.weight,
+            pauses: journey.pauses,
             legs: legs.collect::<Result<_, _>>()?,
             records,
             saved: names.saved.len(),
@@ -198,6 +204,14 @@ fn names(journey: &Journey) -> Names {
     Names {
         fields: fields.into_iter().cloned().collect(),
         saved: saved.into_iter().cloned().collect(),
+    }
+}
+
+/// A pause made of a think time.
+fn pause_length(think_time: Duration, pauses: Pauses, chance: &mut SmallRng) -> Duration {
+    match pauses {
+        Pauses::Exact => think_time,
+        Pauses::UpTo => think_time.mul_f64(chance.random()),
     }
 }
 
@@ -242,6 +256,8 @@ pub(crate) struct Traveller {
     begun: u64,
     saved: Vec<Option<String>>,
     draft: Draft,
+    /// Requests that it may still send; `None`: any number.
+    left: Option<u64>,
 }
 
 /// What became of a request.
@@ -275,6 +291,7 @@ impl Traveller {
         Self {
             client,
             chance: itinerary.chance(number),
+            left: itinerary.requests_per_user,
             itinerary,
             recorder,
             number,
@@ -299,7 +316,7 @@ impl Traveller {
         let mut end = JourneyEnd::Completed;
         let mut legs = route.legs.iter().peekable();
         while let Some(leg) = legs.next() {
-            if Instant::now() >= until {
+            if Instant::now() >= until || self.left == Some(0) {
                 return Onward::No;
             }
             let (ended, failed) = match self.send(leg, record, due).await {
@@ -314,7 +331,7 @@ impl Traveller {
             if failed {
                 end = JourneyEnd::Failed;
             }
-            let next = ended + leg.think_time;
+            let next = ended + pause_length(leg.think_time, route.pauses, &mut self.chance);
             if legs.peek().is_none() || (failed && leg.is_needed) {
                 self.recorder.end_journey(Source::Users, &route.name, end);
                 // A user thinks before its next journey too; an arrival has gone.
@@ -346,6 +363,7 @@ impl Traveller {
         let Some(sent) = self.recorder.send(Source::Users, due) else {
             return Sending::Refused;
         };
+        self.left = self.left.map(|left| left - 1);
         let deadline = sent.at + leg.timeout;
         let mut outcome = self.client.perform(message, deadline).await;
         for (place, value) in leg.inspect(&mut outcome, luggage, &self.draft) {

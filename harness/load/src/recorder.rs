@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::client::Outcome;
 use crate::generator::Punctuality;
+use crate::listener::{Ended, Listener};
 
 /// How many failed requests of a run are kept one by one; the others are only counted.
 pub(crate) const FAILURES_KEPT: u64 = 1000;
@@ -37,6 +38,7 @@ pub(crate) struct Recorder {
     user_micros: AtomicU64,
     pause_micros: AtomicU64,
     events: Events,
+    listener: Option<Listener>,
 }
 
 /// What one source's senders counted since the last collection.
@@ -71,7 +73,12 @@ pub(crate) struct Sent {
 
 impl Recorder {
     /// An account from `start` on, for a load planned to last `duration`.
-    pub(crate) fn begin(start: Instant, duration: Duration, events: Events) -> Arc<Self> {
+    pub(crate) fn begin(
+        start: Instant,
+        duration: Duration,
+        events: Events,
+        listener: Option<Listener>,
+    ) -> Arc<Self> {
         let whole_seconds = u32::try_from(duration.as_nanos().div_ceil(1_000_000_000));
         Arc::new(Self {
             start,
@@ -83,6 +90,7 @@ impl Recorder {
             user_micros: AtomicU64::new(0),
             pause_micros: AtomicU64::new(0),
             events,
+            listener,
         })
     }
 
@@ -142,6 +150,15 @@ impl Recorder {
         let draining = shard.phase == Phase::Draining;
         shard.tick(self, source, ended).count(&sample);
         drop(shard);
+        if let Some(listener) = &self.listener
+            && source == Source::Users
+            && !draining
+        {
+            listener.hear(&Ended {
+                request,
+                sample: &sample,
+            });
+        }
         let Some(failure) = outcome.failure else {
             return ended;
         };

@@ -21,6 +21,7 @@ use crate::dialer::Dialer;
 use crate::gate::Gate;
 use crate::generator::{Account, Watch};
 use crate::journey::Itinerary;
+use crate::listener::Listener;
 use crate::prober;
 use crate::recorder::{Collector, Recorder};
 use crate::scenario::Cast;
@@ -43,6 +44,7 @@ pub(crate) struct Load {
     pub(crate) plan: LoadPlan,
     /// Holds the load back when it is ready to send.
     pub(crate) gate: Option<Gate>,
+    pub(crate) listener: Option<Listener>,
 }
 
 /// Why a load could not be carried out.
@@ -76,7 +78,7 @@ pub(crate) async fn carry_out(
     };
 
     events.send(Event::LoadStarted);
-    let recorder = Recorder::begin(begin, plan.duration, events.clone());
+    let recorder = Recorder::begin(begin, plan.duration, events.clone(), load.listener.clone());
     let watch = Watch::begin(recorder.start).map_err(RunError::Watch)?;
     let watched = CancellationToken::new();
     let watching = tokio::spawn(watch.run(watched.clone()));

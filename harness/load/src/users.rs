@@ -62,6 +62,15 @@ pub(crate) struct Battery {
     pub(crate) begun: watch::Receiver<Option<Arc<Recorder>>>,
 }
 
+impl Battery {
+    /// Ends the load before its time when its users only have so many requests to send.
+    fn all_have_sent(&self) {
+        if self.itinerary.requests_per_user.is_some() {
+            self.cease.cancel();
+        }
+    }
+}
+
 /// Runs all users to their end. Each sends one message to `arrived` when it waits at the gate.
 pub(crate) async fn run(
     battery: Arc<Battery>,
@@ -70,6 +79,7 @@ pub(crate) async fn run(
 ) -> Result<(), GooseError> {
     if count == 0 {
         // More processes than users: Goose wants at least one.
+        battery.all_have_sent();
         return Ok(());
     }
     let host = format!("http://{}", battery.target.authority);
@@ -91,18 +101,24 @@ pub(crate) async fn run(
 fn whole_lives(battery: &Arc<Battery>, arrived: mpsc::UnboundedSender<()>) -> Scenario {
     let battery = Arc::clone(battery);
     let next_index = Arc::new(AtomicU32::new(0));
+    let working = launched(&battery.model, battery.share);
+    let working = Arc::new(AtomicU32::new(working));
     let life: TransactionFunction = Arc::new(move |goose_user| {
         // Goose then takes the transaction's end as the user's own, wished end, and comes to its
         // own end when all users have.
         goose_user.config.iterations = Some(1);
         let own = next_index.fetch_add(1, Ordering::Relaxed);
         let user = User::new(battery.share.number(own), &battery);
-        let arrived = arrived.clone();
+        let (arrived, working) = (arrived.clone(), Arc::clone(&working));
         Box::pin(async move {
-            let cut = user.battery.cut.clone();
+            let battery = Arc::clone(&user.battery);
+            let cut = battery.cut.clone();
             // Nobody waits any more when the load was abandoned before it began.
             arrived.send(()).ok();
             cut.run_until_cancelled_owned(user.live()).await;
+            if working.fetch_sub(1, Ordering::Relaxed) == 1 {
+                battery.all_have_sent();
+            }
             Ok(())
         })
     });

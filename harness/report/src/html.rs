@@ -158,7 +158,7 @@ fn reason_class(rank: usize) -> String {
 
 fn verdict_class(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Passed => "good",
+        Outcome::Passed | Outcome::Measured => "good",
         Outcome::Failed | Outcome::NotReverted => "bad",
         Outcome::Inconclusive | Outcome::Aborted | Outcome::Interrupted | Outcome::Terminated => {
             "doubtful"

@@ -86,3 +86,43 @@ pub fn json(figures: &Figures) -> String {
         .collect();
     format!("{{\n{}\n}}\n", body.join(",\n"))
 }
+
+/// One line for one answer, as `siege --verbose` prints it, without a line feed.
+#[must_use]
+pub fn request_line(status: u16, seconds: f64, bytes: u64, method: &str, url: &str) -> String {
+    format!("HTTP/1.1 {status}    {seconds:5.2} secs: {bytes:7} bytes ==> {method:<4} {url}")
+}
+
+/// The first line of siege's log, with its line feed.
+pub const LOG_HEADER: &str = "      Date & Time,  Trans,  Elap Time,  Data Trans,  Resp Time,  \
+                              Trans Rate,  Throughput,  Concurrent,    OKAY,   Failed\n";
+
+/// The row that a run adds to siege's log, with its line feed. `date_time` is
+/// `2026-11-22 20:00:00` in local time. Data and throughput are of whole mebibytes, as in siege,
+/// whose log therefore has 0 for less than one.
+#[must_use]
+pub fn log_row(figures: &Figures, date_time: &str) -> String {
+    let f = figures;
+    let mebibytes = f.data_transferred.trunc();
+    let throughput = if f.elapsed > 0.0 {
+        mebibytes / f.elapsed
+    } else {
+        0.0
+    };
+    format!(
+        "{date_time},{:7},{:11.2},{mebibytes:12},{:11.2},{:12.2},{throughput:12.2},{:12.2},{:8},{:8}\n",
+        f.transactions,
+        f.elapsed,
+        f.response_time,
+        f.transaction_rate,
+        f.concurrency,
+        f.successful,
+        f.failed,
+    )
+}
+
+/// A line of siege's log that is not about a run, with its line feed.
+#[must_use]
+pub fn log_mark(text: &str) -> String {
+    format!("**** {text} ****\n")
+}

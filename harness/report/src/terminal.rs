@@ -92,6 +92,17 @@ pub fn text(report: &Report<'_>, siege_format: SiegeFormat, colours: Colours) ->
     page.text
 }
 
+/// The verdict alone, with a line feed at the end.
+#[must_use]
+pub fn verdict(report: &Report<'_>, colours: Colours) -> String {
+    let mut page = Page {
+        text: String::new(),
+        colours,
+    };
+    page.verdict(report);
+    page.text.trim_start().to_owned()
+}
+
 struct Page {
     text: String,
     colours: Colours,
@@ -192,7 +203,7 @@ impl Page {
     fn verdict(&mut self, report: &Report<'_>) {
         let outcome = report.verdict.outcome;
         let tone = match outcome {
-            Outcome::Passed => Tone::Good,
+            Outcome::Passed | Outcome::Measured => Tone::Good,
             Outcome::Failed | Outcome::NotReverted => Tone::Bad,
             Outcome::Inconclusive
             | Outcome::Aborted

@@ -63,6 +63,7 @@ pub(crate) fn source(source: Source) -> &'static str {
 pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "PASSED",
+        Outcome::Measured => "MEASURED",
         Outcome::Failed => "FAILED",
         Outcome::Inconclusive => "INCONCLUSIVE",
         Outcome::Aborted => "ABORTED",
@@ -76,6 +77,7 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
 pub(crate) fn outcome_sentence(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "Every objective of the experiment was met.",
+        Outcome::Measured => "Nothing was asked of the service; these are its figures.",
         Outcome::Failed => "The service did not hold: an objective was missed.",
         Outcome::Inconclusive => "This run says nothing either way.",
         Outcome::Aborted => "A stop condition ended the run early.",

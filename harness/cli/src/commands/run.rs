@@ -4,22 +4,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_core::event::{Environment, RunStarted, Stamped};
-use holdfast_core::experiment::{Experiment, Target};
+use holdfast_core::experiment::{Experiment, Objective, Target};
 use holdfast_core::plan::{self, LoadPlan, Plan};
 use holdfast_core::record::Record;
+use holdfast_core::spec::threshold::{self, ThresholdError};
 use holdfast_core::spec::{self, MOST_WORKERS, SourceFile};
-use holdfast_core::{summary, verdict};
-use holdfast_engine::{Drivers, FaultDriver, LoadDriver, NoFaults, NoObserver, Observer};
+use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
 use holdfast_faults::{KubeFaults, KubeObserver};
-use holdfast_report::{Colours, Format, Report, SiegeFormat};
-use tokio::sync::mpsc::unbounded_channel;
 
-use crate::failure::{Failure, chain};
+use crate::execution::{self, Identity, Stop};
+use crate::failure::Failure;
 use crate::interrupts::Interrupts;
+use crate::judgement::{self, Judgement};
 use crate::progress::{Progress, Verbosity};
 use crate::run_folder::RunFolder;
+use crate::siege_version::SiegeVersion;
 use crate::site::{self, Layout, Site};
-use crate::{images, system, terminal, workers};
+use crate::{images, system, terminal};
 
 /// Options of `holdfast run`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     /// Set a parameter of the experiment; may be given more than once
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     settings: Vec<(String, String)>,
+    /// Ask one thing more, e.g. 'p99{phase:fault}<=2s'; may be given more than once
+    #[arg(long = "threshold", value_name = "THRESHOLD", value_parser = parse_threshold)]
+    thresholds: Vec<(String, Objective)>,
     /// The folder under which the run's folder is made, as <experiment>/<run>
     #[arg(long, value_name = "DIR", default_value = "reports")]
     out: PathBuf,
@@ -46,27 +50,31 @@ pub(crate) struct Arguments {
     siege_format: SiegeVersion,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum SiegeVersion {
-    #[value(name = "4.0")]
-    V4_0,
-    #[value(name = "4.1.7")]
-    V4_1_7,
-}
-
-impl From<SiegeVersion> for SiegeFormat {
-    fn from(version: SiegeVersion) -> Self {
-        match version {
-            SiegeVersion::V4_0 => Self::V4_0,
-            SiegeVersion::V4_1_7 => Self::V4_1_7,
-        }
-    }
-}
-
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE, e.g. --set users=20".to_owned()),
+    }
+}
+
+fn parse_threshold(text: &str) -> Result<(String, Objective), ThresholdError> {
+    Ok((text.to_owned(), threshold::parse(text)?))
+}
+
+impl Arguments {
+    /// The words that repeat the run.
+    fn command(&self) -> Vec<String> {
+        let mut words = vec!["run".to_owned(), self.experiment.display().to_string()];
+        for (name, value) in &self.settings {
+            words.extend(["--set".to_owned(), format!("{name}={value}")]);
+        }
+        for (text, _) in &self.thresholds {
+            words.extend(["--threshold".to_owned(), text.clone()]);
+        }
+        if let Some(workers) = self.workers {
+            words.extend(["--workers".to_owned(), workers.to_string()]);
+        }
+        words
     }
 }
 
@@ -82,10 +90,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     if let Some(workers) = arguments.workers {
         experiment.load.workers = workers;
     }
-    let plan = plan::plan(&experiment, seed());
-    let started_at = jiff::Timestamp::now();
-    let run_id = run_id(started_at);
-    let mut folder = RunFolder::create(&arguments.out, &experiment.name, &run_id)?;
+    for (text, asked) in &arguments.thresholds {
+        threshold::ask(&mut experiment, asked.clone())
+            .map_err(|error| Failure::input(format!("--threshold '{text}': {error}")))?;
+    }
+    let identity = Identity::new();
+    let plan = plan::plan(&experiment, identity.seed);
+    let mut folder = RunFolder::create(&arguments.out, &experiment.name, &identity.run_id)?;
 
     let place = Place::prepare(&experiment, &folder, verbosity, &interrupts).await;
     let place = match place {
@@ -107,9 +118,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
     };
     let started = RunStarted {
-        run_id,
-        started_at: started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        run_id: identity.run_id,
+        started_at: identity.started_at,
         source_file: arguments.experiment.display().to_string(),
+        command: arguments.command(),
         params: experiment.params.clone(),
         environment,
         plan,
@@ -123,7 +135,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
-    tell(&record, folder, &arguments)
+    tell(record, folder, &arguments)
 }
 
 fn read(file: &Path, settings: &[(String, String)]) -> Result<Experiment, Failure> {
@@ -139,18 +151,6 @@ fn read(file: &Path, settings: &[(String, String)]) -> Result<Experiment, Failur
         Failure::input(format!("{name} is not a valid experiment\n{errors}"))
             .hint("the format is described in harness/docs/experiment.md")
     })
-}
-
-/// `<utc>-<four hexadecimal digits>`: sorts by time, and two runs of one second differ.
-fn run_id(now: jiff::Timestamp) -> String {
-    let digits = now.subsec_nanosecond().unsigned_abs() ^ std::process::id();
-    format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), digits & 0xffff)
-}
-
-/// What is left to chance differs from run to run; the record tells the seed.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(())
 }
 
 /// Where the experiment runs.
@@ -209,13 +209,8 @@ impl Place {
 
     async fn environment(&self) -> Environment {
         let mut environment = Environment {
-            cluster: "none".to_owned(),
             namespace: self.namespace.clone(),
-            target_url: self.target_url.clone(),
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
-            holdfast: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Environment::default()
+            ..execution::environment(&self.target_url)
         };
         if let Some(site) = &self.site {
             "local".clone_into(&mut environment.cluster);
@@ -235,7 +230,8 @@ impl Place {
         plan: &LoadPlan,
         verbosity: Verbosity,
     ) -> Result<Drivers, Failure> {
-        let load = self.load_driver(plan, verbosity).await?;
+        let site = self.site.as_ref();
+        let load = execution::load_driver(plan, (&self.target_url, site), None, verbosity).await?;
         let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
             None => (Arc::new(NoFaults), Arc::new(NoObserver)),
             Some(site) => (
@@ -258,27 +254,6 @@ impl Place {
         })
     }
 
-    /// One process, or several that are ready to send.
-    async fn load_driver(
-        &self,
-        plan: &LoadPlan,
-        verbosity: Verbosity,
-    ) -> Result<Arc<dyn LoadDriver>, Failure> {
-        if plan.workers > 1 {
-            let crew =
-                workers::muster(plan, &self.target_url, self.site.as_ref(), verbosity).await?;
-            return Ok(Arc::new(crew));
-        }
-        let options = holdfast_load::Options {
-            connector: self.site.as_ref().map(Site::connector),
-            ..holdfast_load::Options::default()
-        };
-        let unusable = |error| Failure::input(chain(&error));
-        let load = holdfast_load::driver(&self.target_url, options).map_err(unusable)?;
-        load.prepare(plan).await.map_err(unusable)?;
-        Ok(Arc::new(load))
-    }
-
     async fn end(self) {
         if let Some(site) = self.site {
             site.cluster.shutdown().await;
@@ -299,22 +274,12 @@ async fn carry_out(
     interrupts
         .unless(check_faults(&started.plan, &drivers))
         .await?;
-    let (stop, stopped) = unbounded_channel();
-    let forward = tokio::spawn({
-        let interrupts = interrupts.clone();
-        async move {
-            // A run that has ended needs no stopping.
-            drop(stop.send(interrupts.wait().await));
-        }
-    });
     let mut progress = Progress::new(&started.plan, verbosity);
     let mut sink = |stamped: &Stamped| {
         folder.append(stamped);
         progress.take(stamped);
     };
-    let record = holdfast_engine::run(started, &drivers, stopped, &mut sink).await;
-    forward.abort();
-    Ok(record)
+    Ok(execution::carry_out(started, &drivers, Stop::new(), interrupts, &mut sink).await)
 }
 
 async fn check_faults(plan: &Plan, drivers: &Drivers) -> Result<(), Failure> {
@@ -331,63 +296,26 @@ async fn check_faults(plan: &Plan, drivers: &Drivers) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Judges the record, writes the run's folder and prints the result.
-fn tell(record: &Record, folder: RunFolder, arguments: &Arguments) -> Result<u8, Failure> {
-    let summary = summary::summarize(record);
-    let verdict = verdict::judge(record, &summary);
-    let report = Report {
-        record,
-        summary: &summary,
-        verdict: &verdict,
-    };
+/// Judges the record, prints the result and writes the run's folder.
+fn tell(record: Record, folder: RunFolder, arguments: &Arguments) -> Result<u8, Failure> {
+    let judgement = Judgement::of(record);
+    let report = judgement.report();
     let siege_format = arguments.siege_format.into();
-    let shown = folder.path().display().to_string();
     if arguments.json {
+        let shown = folder.path().display().to_string();
         let result = holdfast_report::result_json(&report, &shown);
-        terminal::result(&result.map_err(|error| unrendered(&error))?);
+        terminal::result(&result.map_err(|error| judgement::unrendered(&error))?);
     } else {
-        let colours = if terminal::wants_colour() {
-            Colours::Always
-        } else {
-            Colours::Never
-        };
+        let colours = judgement::colours();
         terminal::say(&holdfast_report::terminal::text(
             &report,
             siege_format,
             colours,
         ));
     }
-    let code = verdict.outcome.exit_code();
-    match write(&report, siege_format, folder) {
-        Ok(path) if arguments.json => drop(path),
-        Ok(path) => terminal::say(&format!("report: {}", path.join("report.html").display())),
-        // What could not be put back, or was interrupted, is graver than a report that is missing.
-        Err(failure) if code >= GRAVE => {
-            terminal::say(&failure.to_string());
-        }
-        Err(failure) => return Err(failure),
+    let kept = judgement.keep(folder, siege_format)?;
+    if let Some(path) = kept.filter(|_| !arguments.json) {
+        terminal::say(&format!("report: {}", path.join("report.html").display()));
     }
-    Ok(code)
-}
-
-/// The least exit code that a failure to write the report does not replace.
-const GRAVE: u8 = 5;
-
-fn write(
-    report: &Report<'_>,
-    siege_format: SiegeFormat,
-    folder: RunFolder,
-) -> Result<PathBuf, Failure> {
-    let mut files = Vec::new();
-    for format in Format::ALL {
-        let text = format
-            .render(report, siege_format)
-            .map_err(|error| unrendered(&error))?;
-        files.push((format.file_name(), text.into_bytes()));
-    }
-    folder.finish(&files)
-}
-
-fn unrendered(error: &dyn std::error::Error) -> Failure {
-    Failure::carrying_out(format!("cannot make the report: {}", chain(error)))
+    Ok(judgement.code())
 }

@@ -15,4 +15,6 @@ mod kubectl;
 mod nothing_left;
 mod scenario;
 mod siege;
+mod siege_command;
+mod web;
 mod workers;

@@ -122,35 +122,74 @@ pub(super) fn objectives_have_data(
     load: Option<&Load>,
     problems: &mut Problems,
 ) {
+    let subject = Subject {
+        has_fault: !spec.get("method").is_none_or(is_empty),
+        // What could not be read is reported where it stands.
+        has_prober: load.is_none_or(|load| load.prober.is_some()),
+    };
     for Placed { value, at } in objectives.iter().flatten() {
-        let needs_fault = value.metric == Metric::RecoveryTime
-            || value.during.iter().any(|phase| *phase != Phase::Baseline);
-        if needs_fault && spec.get("method").is_none_or(is_empty) {
-            problems.report(
-                at,
-                "the objective asks about a fault, but there is none",
-                "allowed: `during: [baseline]` or no `during`, or a step in `spec.method`",
-            );
-        }
-        let whole_run = matches!(
-            value.metric,
-            Metric::RecoveryTime | Metric::SiegeAvailability
-        );
-        if whole_run && !value.during.is_empty() {
-            problems.report(
-                at,
-                format!("`{}` is measured over the whole run", value.metric.name()),
-                "allowed: the objective without `during`",
-            );
-        }
-        if value.metric == Metric::ProberAvailability && load.is_some_and(|l| l.prober.is_none()) {
-            problems.report(
-                at,
-                "the objective asks about the prober, which is switched off",
-                "allowed: `load.prober` with a rate above 0/s",
-            );
+        for Unmeasured { message, allowed } in unmeasured(value, subject) {
+            problems.report(at, message, format!("allowed: {}", allowed.in_file));
         }
     }
+}
+
+/// What a run will have to measure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject {
+    pub(super) has_fault: bool,
+    pub(super) has_prober: bool,
+}
+
+/// Why a run will not measure what an objective asks about.
+#[derive(Debug)]
+pub(super) struct Unmeasured {
+    pub(super) message: String,
+    pub(super) allowed: Allowed,
+}
+
+/// What is allowed instead, as an experiment file has it and as a command line has it.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    pub(super) in_file: &'static str,
+    pub(super) in_threshold: &'static str,
+}
+
+/// Every reason why a run will not measure what the objective asks about.
+pub(super) fn unmeasured(objective: &Objective, subject: Subject) -> Vec<Unmeasured> {
+    let mut found = Vec::new();
+    let metric = objective.metric;
+    let needs_fault =
+        metric == Metric::RecoveryTime || objective.during.iter().any(|it| *it != Phase::Baseline);
+    if needs_fault && !subject.has_fault {
+        found.push(Unmeasured {
+            message: "the objective asks about a fault, but there is none".to_owned(),
+            allowed: Allowed {
+                in_file: "`during: [baseline]` or no `during`, or a step in `spec.method`",
+                in_threshold: "the metric without `{phase:…}`, or a run with a fault",
+            },
+        });
+    }
+    let whole_run = matches!(metric, Metric::RecoveryTime | Metric::SiegeAvailability);
+    if whole_run && !objective.during.is_empty() {
+        found.push(Unmeasured {
+            message: format!("`{}` is measured over the whole run", metric.name()),
+            allowed: Allowed {
+                in_file: "the objective without `during`",
+                in_threshold: "the metric without `{phase:…}`",
+            },
+        });
+    }
+    if metric == Metric::ProberAvailability && !subject.has_prober {
+        found.push(Unmeasured {
+            message: "the objective asks about the prober, which is switched off".to_owned(),
+            allowed: Allowed {
+                in_file: "`load.prober` with a rate above 0/s",
+                in_threshold: "another metric, or a run with a prober",
+            },
+        });
+    }
+    found
 }
 
 fn is_empty(method: &super::Node) -> bool {

@@ -13,11 +13,12 @@ use crate::duration;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// From one in a quarter of an hour to more than any network carries.
-const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
+pub(super) const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
-const RATE_FORM: &str = "allowed: a number per second, 0/s or 0.001/s to 100000/s, such as 25/s";
+pub(super) const RATE_FORM: &str =
+    "allowed: a number per second, 0/s or 0.001/s to 100000/s, such as 25/s";
 
-const DURATION_FORM: &str =
+pub(super) const DURATION_FORM: &str =
     "allowed: a number and one of us, ms, s, m, h, such as 30s or 610ms, up to 24h";
 
 /// The mistakes found so far.

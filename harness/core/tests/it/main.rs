@@ -14,4 +14,5 @@ mod spec_invalid;
 mod spec_robust;
 mod spec_valid;
 mod summary;
+mod threshold;
 mod verdict;

@@ -80,6 +80,7 @@ impl Story {
             run_id: "20261122-200000-abc".to_owned(),
             started_at: "2026-11-22T20:00:00Z".to_owned(),
             source_file: "test.yaml".to_owned(),
+            command: Vec::new(),
             params: [("users".to_owned(), "10".to_owned())].into(),
             environment: Environment::default(),
             plan,
@@ -97,6 +98,14 @@ impl Story {
         story.tell(0.0, Event::RunStarted(Box::new(started)));
         story.tell(SETUP, Event::LoadStarted);
         story
+    }
+
+    /// What the run announces.
+    pub(crate) fn run_mut(&mut self) -> &mut RunStarted {
+        match &mut self.events[0].event {
+            Event::RunStarted(run) => run,
+            other => panic!("a run begins with {other:?}"),
+        }
     }
 
     /// An event at a time since the start of the run.

@@ -16,7 +16,7 @@ pub(crate) fn text(name: &str) -> String {
     std::fs::read_to_string(folder().join(name)).unwrap()
 }
 
-fn read(name: &str, overrides: &[(&str, &str)]) -> Experiment {
+pub(crate) fn read(name: &str, overrides: &[(&str, &str)]) -> Experiment {
     let overrides: Vec<(String, String)> = overrides
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

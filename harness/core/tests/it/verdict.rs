@@ -121,6 +121,16 @@ fn nothing_asked_is_not_passed() {
 }
 
 #[test]
+fn a_measurement_need_not_ask_anything() {
+    let mut story = steady("[]", 0);
+    story.run_mut().source_file.clear();
+    let measured = verdict(&story);
+    assert_eq!(measured.outcome, Outcome::Measured);
+    assert_eq!(measured.outcome.exit_code(), 0);
+    assert_eq!(measured.reasons, ["no threshold was given"]);
+}
+
+#[test]
 fn too_few_requests_are_inconclusive_but_a_failed_objective_fails() {
     let few = "{metric: availability, min: 1, minRequests: 1000}";
     let verdict_of = |objectives: &str| verdict(&steady(objectives, 12));
@@ -261,7 +271,7 @@ fn a_lost_worker_makes_the_run_say_nothing() {
         "  steadyState: [{metric: availability, min: 99}]",
     ));
     story.minute(|_| ok(100));
-    // The time of a lost worker's users is not in the sum, though their requests are in the ticks.
+    // Who is lost has told how long its users were at work no more than its other totals.
     story.load.mean_users = 0.5;
     story.load.workers = vec![
         WorkerAccount::default(),

@@ -43,7 +43,7 @@ spec:
     Traveller::new(
         Client::new(&dialer, plan.transport.connections),
         Arc::new(itinerary),
-        Recorder::begin(Instant::now(), plan.duration, Events::new(sender)),
+        Recorder::begin(Instant::now(), plan.duration, Events::new(sender), None),
         0,
         CancellationToken::new(),
     )
@@ -81,4 +81,17 @@ fn a_request_with_numbers_is_written_in_the_memory_of_the_one_before() {
     );
     let taken = allocations(&mut traveller, JOURNEYS);
     assert!(taken < JOURNEYS / 50, "{taken}");
+}
+
+#[test]
+fn pauses_are_exact_or_anything_up_to_the_think_time() {
+    let think_time = Duration::from_secs(1);
+    let mut chance = SmallRng::seed_from_u64(7);
+    let mut draw = |pauses| pause_length(think_time, pauses, &mut chance);
+    assert_eq!(draw(Pauses::Exact), think_time);
+    let drawn: Vec<Duration> = (0..1000).map(|_| draw(Pauses::UpTo)).collect();
+    assert!(drawn.iter().all(|pause| *pause <= think_time));
+    let mean = drawn.iter().sum::<Duration>() / 1000;
+    let off = mean.abs_diff(think_time / 2);
+    assert!(off < think_time / 10, "ten standard errors off: {mean:?}");
 }

@@ -177,7 +177,12 @@ impl Sending {
         let dials_endpoints = routes.is_some();
         let (routes, followed) = watch::channel(routes.unwrap_or_default());
         let connector = dials_endpoints.then(|| Arc::new(Followed(followed)) as Arc<dyn Connector>);
-        let load = driver(&base_url, Options { connector, share });
+        let options = Options {
+            connector,
+            share,
+            ..Options::default()
+        };
+        let load = driver(&base_url, options);
         let load = load.map_err(|error| WorkerError::Unprepared(failure::words(&error)))?;
         let (gate, keeper) = gate();
         let load = load.behind(gate);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::event::{Event, LoadFinished, Tick};
 use holdfast_core::experiment::{
-    Arrivals, Body, Journey, Model, RateStage, Request, Spacing, Stage, Target, Transport,
+    Arrivals, Body, Journey, Model, Pauses, RateStage, Request, Spacing, Stage, Target, Transport,
 };
 use holdfast_core::outcome::{FailedRequest, Reason, Source};
 use holdfast_core::plan::LoadPlan;
@@ -25,10 +25,12 @@ pub(crate) fn plan(users: u32, duration: Duration) -> LoadPlan {
             duration,
         }]),
         duration,
+        requests_per_user: None,
         journeys: vec![Journey {
             name: "orders".to_owned(),
             weight: 1,
             think_time: Duration::ZERO,
+            pauses: Pauses::Exact,
             data: None,
             requests: vec![order()],
         }],
@@ -101,7 +103,7 @@ pub(crate) async fn run_until(
     told
 }
 
-/// What a load says from its beginning to its end.
+/// Runs a load of any driver to its end.
 pub(crate) async fn told_by(
     load: &dyn LoadDriver,
     plan: &LoadPlan,

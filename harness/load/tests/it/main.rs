@@ -19,6 +19,7 @@ mod ledgers;
 mod load;
 mod outcomes;
 mod redirects;
+mod repetitions;
 mod scenario;
 mod secure;
 mod server;

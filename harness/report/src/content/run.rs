@@ -1,6 +1,8 @@
 //! Who ran what, where, and how to do it again.
 
-use holdfast_core::experiment::Model;
+use std::time::Duration;
+
+use holdfast_core::experiment::{Model, Pauses};
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::record::Record;
 
@@ -55,17 +57,29 @@ fn load_line(load: &LoadPlan) -> String {
             format!("up to {}", words::rate(rates.fold(0.0, f64::max)))
         }
     };
-    let pauses = load.journeys.iter().map(|journey| journey.think_time);
+    let extent = match load.requests_per_user {
+        Some(count) => format!("with {} each", words::counted(count, "request", "requests")),
+        None => format!("for {}", words::seconds(load.duration.as_secs_f64())),
+    };
+    let longest = load.journeys.iter().max_by_key(|it| it.think_time);
+    let up_to = match longest.map_or(Pauses::Exact, |journey| journey.pauses) {
+        Pauses::Exact => "",
+        Pauses::UpTo => "up to ",
+    };
+    let think_time = longest.map_or(Duration::ZERO, |journey| journey.think_time);
     format!(
-        "{amount} for {}, think time {}, deadline {}",
-        words::seconds(load.duration.as_secs_f64()),
-        words::seconds(pauses.max().unwrap_or_default().as_secs_f64()),
+        "{amount} {extent}, think time {up_to}{}, deadline {}",
+        words::seconds(think_time.as_secs_f64()),
         words::seconds(load.timeout.as_secs_f64()),
     )
 }
 
 /// The command that repeats the run, quoted for a POSIX shell.
 pub(crate) fn command_line(record: &Record) -> String {
+    if !record.run.command.is_empty() {
+        let words = record.run.command.iter().map(|word| quoted(word));
+        return format!("holdfast {}", words.collect::<Vec<_>>().join(" "));
+    }
     let mut line = format!("holdfast run {}", quoted(&record.run.source_file));
     for (name, value) in &record.run.params {
         line.push_str(" --set ");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Surroundings, many, request};
-use crate::experiment::{Data, DataOrder, Journey, Request};
+use crate::experiment::{Data, DataOrder, Journey, Pauses, Request};
 use crate::spec::problems::{Fields, Problems};
 use crate::spec::tree::{Node, Value};
 
@@ -41,6 +41,7 @@ pub(super) fn read(
             name: ONLY.to_owned(),
             weight: 1,
             think_time: think_time?,
+            pauses: Pauses::Exact,
             data: data?,
             requests: requests?,
         }]);
@@ -97,6 +98,7 @@ fn journey(
         name: name?,
         weight: weight?,
         think_time: think_time?,
+        pauses: Pauses::Exact,
         data: data?,
         requests: requests?,
     })
