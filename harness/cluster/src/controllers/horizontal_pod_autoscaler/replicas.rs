@@ -119,7 +119,11 @@ pub(super) fn propose(
         utilization: ratio.utilization,
         average_milli: ratio.average_milli,
     };
-    let within_tolerance = |of_target: f64| (1.0 - of_target).abs() <= measured.options.tolerance;
+    // The range of Kubernetes 1.33. By the distance from 1, which 1.32 compares, a ratio of 1.1
+    // would lie outside: floating-point numbers are not exact enough.
+    let tolerance = measured.options.tolerance;
+    let within_tolerance =
+        |of_target: f64| (1.0 - tolerance..=1.0 + tolerance).contains(&of_target);
     let unready_matter = !groups.unready.is_empty() && ratio.of_target > 1.0;
     if !unready_matter && groups.missing.is_empty() {
         return Ok(proposed(if within_tolerance(ratio.of_target) {
