@@ -189,20 +189,21 @@ fn workload(store: &Store, autoscaler: &HorizontalPodAutoscaler) -> Result<Workl
 }
 
 fn selector(text: &str) -> Result<Selector, NoPods> {
-    let problem = |event, message| NoPods {
-        reason: "InvalidSelector",
-        event,
-        message,
-    };
     if text.is_empty() {
-        let message = "the HPA target's scale is missing a selector".to_owned();
-        return Err(problem("SelectorRequired", message));
+        let missing = "the HPA target's scale is missing a selector";
+        return Err(NoPods {
+            condition: ("InvalidSelector", missing.to_owned()),
+            event: ("SelectorRequired", "selector is required".to_owned()),
+        });
     }
     Selector::parse(text).map_err(|error| {
         let message = format!(
             "couldn't convert selector into a corresponding internal selector object: {error}"
         );
-        problem("InvalidSelector", message)
+        NoPods {
+            condition: ("InvalidSelector", message.clone()),
+            event: ("InvalidSelector", message),
+        }
     })
 }
 
@@ -224,13 +225,13 @@ fn pods_of(
         .filter_map(|other| Some(format!("{namespace}/{}", other.metadata.name.as_deref()?)))
         .collect();
     if rivals.len() > 1 {
+        let message = format!(
+            "pods by selector {selector} are controlled by multiple HPAs: [{}]",
+            rivals.join(" ")
+        );
         return Err(NoPods {
-            reason: "AmbiguousSelector",
-            event: "AmbiguousSelector",
-            message: format!(
-                "pods by selector {selector} are controlled by multiple HPAs: [{}]",
-                rivals.join(" ")
-            ),
+            condition: ("AmbiguousSelector", message.clone()),
+            event: ("AmbiguousSelector", message),
         });
     }
     Ok(pods)

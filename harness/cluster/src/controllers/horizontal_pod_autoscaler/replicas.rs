@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodCondition};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::AutoscalingOptions;
+use crate::clock;
 use crate::metrics::PodSample;
 use crate::quantity::Quantity;
 
@@ -257,8 +258,10 @@ fn is_settled(pod: &Pod, measured: &Measured<'_>) -> bool {
     let is_unready = ready.status == "False";
     if later(started.0, options.cpu_initialization_period) > *now {
         let sample = samples.get(name(pod));
-        let measured_since =
-            |sample: &PodSample| sample.timestamp >= later(transition, sample.window);
+        // The metrics API tells times in whole seconds.
+        let measured_since = |sample: &PodSample| {
+            clock::truncated(sample.timestamp) >= later(transition, sample.window)
+        };
         !is_unready && sample.is_some_and(measured_since)
     } else {
         !(is_unready && later(started.0, options.initial_readiness_delay) > transition)

@@ -258,6 +258,21 @@ fn a_starting_pod_counts_once_it_was_measured_while_ready() {
 }
 
 #[test]
+fn a_sample_is_as_old_as_the_metrics_api_tells() {
+    let pods = [starting("a", 60, "True", 15)];
+    let used_at = |milliseconds| {
+        let mut sample = sample(100_000_000, 0);
+        sample.timestamp = Timestamp::from_millisecond(NOW * 1000 + milliseconds).unwrap();
+        sample.window = Duration::from_millis(15_001);
+        let samples = BTreeMap::from([("a".to_owned(), sample)]);
+        proposed_for(CPU_UTILIZATION(50), &pods, &samples, 1)
+    };
+    // Its end is told in whole seconds, its length is not.
+    assert!(used_at(999).is_err());
+    assert_eq!(used_at(1000).unwrap().replicas, 2);
+}
+
+#[test]
 fn readiness_matters_to_the_processor_only() {
     let memory = Metric {
         resource: "memory",
