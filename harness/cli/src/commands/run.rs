@@ -14,6 +14,7 @@ use holdfast_faults::{KubeFaults, KubeObserver};
 use holdfast_report::{Colours, Format, Report, SiegeFormat};
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::cluster::Choices;
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::progress::{Progress, Verbosity};
@@ -173,7 +174,7 @@ impl Place {
             system: wanted,
             images: images::Choice::Needed,
             log_directory: &logs,
-            publish_services: false,
+            choices: Choices::default(),
         };
         let site = site::prepare(layout, verbosity, interrupts).await?;
         let target_url = match &experiment.load.target {
