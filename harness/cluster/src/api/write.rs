@@ -16,7 +16,7 @@ use super::versions;
 use crate::clock;
 use crate::managed_fields::{self, Applied, Writer, record_update};
 use crate::object;
-use crate::patch::{self, strategic_merge};
+use crate::patch::{self, PatchError, strategic_merge};
 use crate::store::{Resource, Store, StoreError, Stored, Subresource};
 
 /// Only built-in kinds have merge keys.
@@ -218,9 +218,12 @@ fn perform(edit: &Edit, object: &mut Value, name: &str) -> Result<(), ApiError> 
             check_shape(object)?;
             object["metadata"]["name"] = name.into();
         }
-        Edit::Json(patch) => {
-            patch::json(object, patch).map_err(|error| ApiError::JsonPatch(error.to_string()))?
-        }
+        Edit::Json(patch) => patch::json(object, patch).map_err(|error| match error {
+            PatchError::TooManyOperations(_) => ApiError::TooLarge(error.to_string()),
+            PatchError::Failed(_) | PatchError::CopiesTooMuch | PatchError::TooDeep { .. } => {
+                ApiError::JsonPatch(error.to_string())
+            }
+        })?,
         Edit::Merge(patch) => json_patch::merge(object, patch),
         Edit::Strategic(patch) => {
             patch::check(patch).map_err(|error| ApiError::BadRequest(error.to_string()))?;
