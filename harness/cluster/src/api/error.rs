@@ -79,7 +79,7 @@ fn join(causes: &[Cause]) -> String {
 }
 
 impl Resource {
-    fn kind_and_group(self) -> String {
+    fn kind_and_group(&self) -> String {
         match self.group() {
             "" => self.kind().to_owned(),
             group => format!("{}.{group}", self.kind()),
@@ -227,7 +227,7 @@ pub(crate) fn expired_status(expired: &Expired) -> Value {
 }
 
 /// The answer to a successful deletion of one object.
-pub(crate) fn deletion_status(resource: Resource, name: &str, uid: &str) -> Value {
+pub(crate) fn deletion_status(resource: &Resource, name: &str, uid: &str) -> Value {
     json!({
         "kind": "Status",
         "apiVersion": "v1",

@@ -69,7 +69,7 @@ impl EventLifetime {
         };
         let deleted = self
             .store
-            .delete(key.resource, &key.namespace, &key.name, &options);
+            .delete(key.resource.clone(), &key.namespace, &key.name, &options);
         match deleted {
             Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -91,7 +91,9 @@ impl Controller for EventLifetime {
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let found = self.store.get(key.resource, &key.namespace, &key.name);
+        let found = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name);
         self.note(key, found.as_deref());
         self.make_room()?;
         let Some(event) = found else {

@@ -133,7 +133,9 @@ impl Controller for Autoscalers {
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let found = self.store.get(key.resource, &key.namespace, &key.name);
+        let found = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name);
         let autoscaler = found.and_then(|found| found.typed::<HorizontalPodAutoscaler>());
         let Some(autoscaler) = autoscaler else {
             self.known.remove(key);
@@ -174,9 +176,15 @@ fn workload(store: &Store, autoscaler: &HorizontalPodAutoscaler) -> Result<Workl
     }
     let namespace = autoscaler.metadata.namespace.as_deref().unwrap_or_default();
     let object = store
-        .get(resource, namespace, &name)
-        .ok_or_else(|| StoreError::NotFound { resource, name }.to_string())?;
-    let scale = scale::of(resource, &object);
+        .get(resource.clone(), namespace, &name)
+        .ok_or_else(|| {
+            StoreError::NotFound {
+                resource: resource.clone(),
+                name,
+            }
+            .to_string()
+        })?;
+    let scale = scale::of(&resource, &object);
     let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64);
     Ok(Workload {
         resource,
@@ -256,10 +264,10 @@ fn set_replicas(store: &Store, workload: &Workload, replicas: i32) -> Result<(),
         resource, object, ..
     } = workload;
     let (namespace, name) = (object::namespace(object), object::name(object));
-    let changed = store.try_update(*resource, namespace, name, |workload| {
-        let mut wanted = scale::of(*resource, workload);
+    let changed = store.try_update(resource.clone(), namespace, name, |workload| {
+        let mut wanted = scale::of(resource, workload);
         wanted["spec"]["replicas"] = replicas.into();
-        scale::set(*resource, workload, &wanted)
+        scale::set(resource, workload, &wanted)
     });
     changed.map(drop).map_err(|error| error.to_string())
 }
