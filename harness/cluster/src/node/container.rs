@@ -65,11 +65,16 @@ impl ContainerTask {
     /// succeeded.
     pub(crate) async fn run(mut self) -> bool {
         let mut back_off = BackOff::default();
+        let mut previous_exit = None;
         loop {
             let ControlFlow::Continue((launch, log)) = self.prepare().await else {
                 return false;
             };
-            let Left { ended, exited } = self.run_once(&launch, log).await;
+            let Left {
+                ended,
+                exited,
+                killed_for_probe,
+            } = self.run_once(&launch, log).await;
             let exit_code = ended.exit_code;
             self.view.started = false;
             self.view.ready = false;
@@ -79,7 +84,16 @@ impl ContainerTask {
                 return exit_code == 0;
             }
             self.view.last = Some(ended);
-            if self.hold_back(&mut back_off, exited).await.is_break() {
+            // The kubelet ends what has failed its probe and starts it anew in one go. It knows then
+            // of no later exit than the one before.
+            let known_exit = if killed_for_probe {
+                previous_exit
+            } else {
+                Some(exited)
+            };
+            previous_exit = Some(exited);
+            let held_back = self.hold_back(&mut back_off, known_exit, exited);
+            if held_back.await.is_break() {
                 return false;
             }
             self.view.restarts += 1;
@@ -182,11 +196,20 @@ impl ContainerTask {
         }
     }
 
-    /// Waits until the container may be started again.
-    async fn hold_back(&mut self, back_off: &mut BackOff, exited: Instant) -> ControlFlow<()> {
-        while let Err(delay) = back_off.restart(exited, Instant::now()) {
+    /// Waits until the container may be started again. `known` is the exit to begin with.
+    async fn hold_back(
+        &mut self,
+        back_off: &mut BackOff,
+        known: Option<Instant>,
+        exited: Instant,
+    ) -> ControlFlow<()> {
+        let Some(mut exit) = known else {
+            return ControlFlow::Continue(());
+        };
+        while let Err(delay) = back_off.restart(exit, Instant::now()) {
             self.tell_back_off(delay);
             self.unless_stopped(sleep_until(exited + delay)).await?;
+            exit = exited;
         }
         ControlFlow::Continue(())
     }

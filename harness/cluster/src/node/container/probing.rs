@@ -134,6 +134,7 @@ impl Run<'_> {
             "Container {} failed {probe} probe{fate}",
             self.task.spec.name
         );
+        self.killed_for_probe = true;
         self.end(grace, &message);
     }
 }

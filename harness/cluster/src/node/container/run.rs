@@ -36,6 +36,7 @@ pub(super) struct Run<'a> {
     pub(super) started_at: Timestamp,
     pub(super) probes: Probes,
     pub(super) ending: Option<Ending>,
+    pub(super) killed_for_probe: bool,
     /// Tells what the container does that no pod may do here.
     accusation: oneshot::Receiver<Offence>,
     offence: Option<Offence>,
@@ -47,6 +48,8 @@ pub(super) struct Run<'a> {
 pub(super) struct Left {
     pub(super) ended: Ended,
     pub(super) exited: Instant,
+    /// The node ended it, because it had failed a probe.
+    pub(super) killed_for_probe: bool,
 }
 
 impl ContainerTask {
@@ -88,6 +91,7 @@ impl ContainerTask {
             started_at,
             probes: Probes::default(),
             ending: None,
+            killed_for_probe: false,
             accusation,
             _registration: registration,
             control: Arc::new(control),
@@ -113,6 +117,7 @@ impl ContainerTask {
                 finished_at: now,
             },
             exited: Instant::now(),
+            killed_for_probe: false,
         }
     }
 }
@@ -187,6 +192,7 @@ impl Run<'_> {
             }
         }
         Left {
+            killed_for_probe: self.killed_for_probe,
             ended: self.ended(exit_code, finished_at),
             exited,
         }
