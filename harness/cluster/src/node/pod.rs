@@ -19,8 +19,8 @@ use crate::events::Severity;
 use crate::store::{DeleteOptions, Resource, StoreError, Stored};
 use crate::{clock, object};
 
-/// What a pod that was deleted by force gets before SIGKILL.
-const GRACE_AFTER_FORCE: Duration = Duration::from_secs(2);
+/// What a pod gets that is ended, if it does not ask for more.
+const SHORTEST_GRACE: Duration = Duration::from_secs(1);
 
 /// What the API wants of a pod that is on the node.
 #[derive(Clone, Copy, Debug)]
@@ -105,13 +105,15 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
     let containers = live(Arc::clone(&pod), stopped, views);
     tokio::pin!(containers);
     let deadline = active_deadline(&pod);
+    let mut ends = Vec::new();
     let vanished = loop {
         let wish = *wishes.borrow_and_update();
         stop.send_replace(match wish {
             Wish::Run if !view.past_deadline => Stop::No,
-            Wish::Run => Stop::Within(pod.grace_period()),
-            Wish::End(grace) => Stop::Within(grace),
-            Wish::Gone => Stop::Within(GRACE_AFTER_FORCE),
+            // Also a pod that was deleted by force ends as it would like to: all that its node hears
+            // is that it is no longer there.
+            Wish::Run | Wish::Gone => Stop::Within(pod.grace_period().max(SHORTEST_GRACE)),
+            Wish::End(grace) => Stop::Within(grace.max(SHORTEST_GRACE)),
             Wish::Vanish => Stop::AtOnce,
         });
         tokio::select! {
@@ -119,10 +121,17 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
             Some(first) = changes.recv() => {
                 // What happened meanwhile goes into the same write.
                 let all = iter::once(first).chain(iter::from_fn(|| changes.try_recv().ok()));
-                all.for_each(|change| take(&mut view, change));
-                view.address = pod.sandbox.get().map(|sandbox| sandbox.address);
-                write_status(&pod, &view);
-                pod.synced.send_replace(());
+                // The kubelet is busy with ending a pod until all its containers have ended.
+                let ending = !matches!(*stop.borrow(), Stop::No);
+                let unnoticed = |change: &Change| ending && change.1.has_ended();
+                let (later, now): (Vec<_>, Vec<_>) = all.partition(unnoticed);
+                ends.extend(later);
+                if !now.is_empty() {
+                    now.into_iter().for_each(|change| take(&mut view, change));
+                    view.address = pod.sandbox.get().map(|sandbox| sandbox.address);
+                    write_status(&pod, &view);
+                    pod.synced.send_replace(());
+                }
             }
             Ok(()) = wishes.changed() => {}
             // What others write there may count, as readiness gates do, or has to be undone.
@@ -133,7 +142,10 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
             }
         }
     };
-    iter::from_fn(|| changes.try_recv().ok()).for_each(|change| take(&mut view, change));
+    let last = iter::from_fn(|| changes.try_recv().ok());
+    for change in ends.into_iter().chain(last) {
+        take(&mut view, change);
+    }
     if !vanished {
         conclude(&pod, &mut view, &mut wishes).await;
     }

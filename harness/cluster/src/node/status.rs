@@ -113,6 +113,11 @@ impl ContainerView {
         }
     }
 
+    /// No run is going on, and whether there will be another is open.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Terminated(_))
+    }
+
     fn succeeded(&self) -> bool {
         matches!(&self.state, State::Terminated(ended) if ended.exit_code == 0)
     }
@@ -175,7 +180,7 @@ impl PodView {
             }
         }
         for view in &mut self.containers {
-            if initialized && !matches!(view.state, State::Terminated(_)) {
+            if initialized && !view.has_ended() {
                 view.state = State::Terminated(Ended::lost(view.restarts, now));
             }
         }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ending::Ending;
-use super::hook::{Hook, HookPlace};
+use super::hook::{Hook, HookPlace, NO_LIMIT};
 use super::probing::Probes;
 use super::{ContainerTask, Stop};
 use crate::clock;
@@ -24,9 +24,6 @@ use crate::node::status::{Ended, State};
 
 /// The exit code of a program that could not be started, as containerd reports it.
 const START_ERROR: i32 = 128;
-
-/// Kubernetes sets no limit of its own.
-const POST_START_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A container's process while it lives.
 pub(super) struct Run<'a> {
@@ -217,7 +214,7 @@ impl Run<'_> {
     /// The `postStart` hook at work.
     fn after_start(&self) -> Option<HookRun> {
         let handler = self.task.spec.lifecycle.as_ref()?.post_start.as_ref()?;
-        Some(Box::pin(self.hook(handler)?.run(POST_START_LIMIT)))
+        Some(Box::pin(self.hook(handler)?.run(NO_LIMIT)))
     }
 
     fn hook(&self, handler: &LifecycleHandler) -> Option<Hook> {
