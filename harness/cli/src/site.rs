@@ -52,8 +52,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) choices: cluster::Choices,
 }
 
-/// Builds what the pods need, starts a cluster, applies the system and waits until it is
-/// ready. An interruption at any point ends everything begun and is an error.
+/// Builds what the pods need, starts a cluster, applies the system, if there is one, and waits
+/// until it is ready. An interruption at any point ends everything begun and is an error.
 pub(crate) async fn prepare(
     layout: Layout<'_>,
     verbosity: Verbosity,
@@ -71,7 +71,12 @@ pub(crate) async fn prepare(
     let cluster = cluster::start(images, layout.log_directory, layout.choices).await?;
     let bring_up = async {
         let client = cluster::client(&cluster.kubeconfig()).await?;
-        let step = Step::begin(verbosity, "applying the system under test");
+        let words = if objects.is_empty() {
+            "preparing an empty cluster"
+        } else {
+            "applying the manifests"
+        };
+        let step = Step::begin(verbosity, words);
         system::apply(&client, &wanted.namespace, &objects).await?;
         let deployments = manifests::names(&objects, "Deployment");
         let progress = |name: &str| step.update(format!("waiting until {name} is ready"));
