@@ -215,8 +215,12 @@ async fn look_for_listeners(node: Arc<NodeContext>) {
     loop {
         sleep(BETWEEN_LOOKS_FOR_LISTENERS).await;
         let listeners = node.listeners.clone();
-        if let Err(error) = spawn_blocking(move || listeners.look()).await {
-            tracing::error!(%error, "looking for listeners failed");
+        match spawn_blocking(move || listeners.look()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "containers may listen where they should not, unnoticed");
+            }
+            Err(error) => tracing::error!(%error, "looking for listeners failed"),
         }
     }
 }

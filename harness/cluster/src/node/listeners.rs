@@ -5,25 +5,18 @@
 //! serves all containers.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::pod_shim;
 
-/// The state `TCP_LISTEN` in `/proc/net/tcp`.
-const LISTEN: &str = "0A";
+mod sockets;
 
-/// A listening socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Listener {
-    address: IpAddr,
-    port: u16,
-    inode: u64,
-}
+use sockets::{Listener, listeners};
 
 /// What a container did that no pod may do here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,13 +85,13 @@ impl Listeners {
         (registration, receiver)
     }
 
-    /// Looks once. Reads `/proc`.
-    pub(crate) fn look(&self) {
+    /// Looks once. Reads `/proc` if there is a new listener.
+    pub(crate) fn look(&self) -> io::Result<()> {
         let mut registry = self.lock();
         if registry.containers.is_empty() {
-            return;
+            return Ok(());
         }
-        let present = listeners();
+        let present = listeners()?;
         let inodes: HashSet<u64> = present.iter().map(|listener| listener.inode).collect();
         registry.known.retain(|inode, _| inodes.contains(inode));
         let new: Vec<Listener> = present
@@ -106,7 +99,7 @@ impl Listeners {
             .filter(|listener| !registry.known.contains_key(&listener.inode))
             .collect();
         if new.is_empty() {
-            return;
+            return Ok(());
         }
         let owners = registry.owners();
         for listener in new {
@@ -116,6 +109,7 @@ impl Listeners {
             }
             registry.known.insert(listener.inode, (listener, owner));
         }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -187,53 +181,6 @@ impl Registry {
                 "container {name} listens on {address}:{port} together with another pod, and would get a part of its connections: {advice}"
             ),
         })
-    }
-}
-
-fn listeners() -> Vec<Listener> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|path| File::open(path).ok())
-        .flat_map(|file| {
-            let lines = BufReader::new(file).lines().map_while(Result::ok);
-            // The kernel lists the listeners first, and there may be very many connections.
-            let listening = lines.skip(1).map_while(|line| listener(&line));
-            listening.collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// A line of `/proc/net/tcp` or `tcp6`, if it is a listener.
-fn listener(line: &str) -> Option<Listener> {
-    let mut fields = line.split_whitespace().skip(1);
-    let local = fields.next()?;
-    let state = fields.nth(1)?;
-    if state != LISTEN {
-        return None;
-    }
-    let (address, port) = local.split_once(':')?;
-    Some(Listener {
-        address: ip_address(address)?,
-        port: u16::from_str_radix(port, 16).ok()?,
-        inode: fields.nth(5)?.parse().ok()?,
-    })
-}
-
-/// An address as the kernel prints it: words of 32 bits, each in the machine's byte order.
-fn ip_address(text: &str) -> Option<IpAddr> {
-    let mut octets = Vec::with_capacity(16);
-    for word in text.as_bytes().chunks(8) {
-        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
-        octets.extend(word.to_ne_bytes());
-    }
-    match octets.len() {
-        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into()),
-        16 => {
-            let address = Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?);
-            // `::ffff:0.0.0.0` is the IPv4 wildcard in disguise.
-            Some(IpAddr::V6(address).to_canonical())
-        }
-        _ => None,
     }
 }
 
