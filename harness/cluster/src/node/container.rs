@@ -80,17 +80,17 @@ impl ContainerTask {
             self.view.ready = false;
             self.view.state = State::Terminated(ended.clone());
             self.publish();
-            if self.stopping() || !self.restart_policy.restarts_after(exit_code) {
+            // The kubelet ends what has failed its probe and starts it anew in one go. It knows then
+            // of no exit code, and of no later exit than the one before.
+            let (is_restarted, known_exit) = if killed_for_probe {
+                (self.restart_policy.restarts_at_all(), previous_exit)
+            } else {
+                (self.restart_policy.restarts_after(exit_code), Some(exited))
+            };
+            if self.stopping() || !is_restarted {
                 return exit_code == 0;
             }
             self.view.last = Some(ended);
-            // The kubelet ends what has failed its probe and starts it anew in one go. It knows then
-            // of no later exit than the one before.
-            let known_exit = if killed_for_probe {
-                previous_exit
-            } else {
-                Some(exited)
-            };
             previous_exit = Some(exited);
             let held_back = self.hold_back(&mut back_off, known_exit, exited);
             if held_back.await.is_break() {

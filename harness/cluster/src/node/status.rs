@@ -26,6 +26,14 @@ impl RestartPolicy {
         }
     }
 
+    /// Whether there is an exit code after which it does.
+    pub(crate) fn restarts_at_all(self) -> bool {
+        match self {
+            Self::Always | Self::OnFailure => true,
+            Self::Never => false,
+        }
+    }
+
     pub(crate) fn restarts_after(self, exit_code: i32) -> bool {
         match self {
             Self::Always => true,

@@ -11,7 +11,6 @@ use super::run::Run;
 use crate::events::Severity;
 use crate::node::probe::check::Check;
 use crate::node::probe::{ProbeKind, Report, Schedule, Worker};
-use crate::node::status::RestartPolicy;
 
 impl Run<'_> {
     pub(super) fn begin_probing(&mut self) {
@@ -126,9 +125,10 @@ impl Run<'_> {
         let of_pod = self.task.pod.grace_period();
         let grace = of_probe.map_or(of_pod, Duration::from_secs);
         let probe = kind.name().to_lowercase();
-        let fate = match self.task.restart_policy {
-            RestartPolicy::Always | RestartPolicy::OnFailure => ", will be restarted",
-            RestartPolicy::Never => "",
+        let fate = if self.task.restart_policy.restarts_at_all() {
+            ", will be restarted"
+        } else {
+            ""
         };
         let message = format!(
             "Container {} failed {probe} probe{fate}",

@@ -56,7 +56,9 @@ async fn a_container_that_fails_its_probe_waits_only_if_it_did_so_shortly_before
         "timeoutSeconds": 60,
     });
     let failing = json!({"env": env(&[("ON_SIGTERM", "exit")]), "livenessProbe": probe});
-    stage.create::<Pod>(pod("app", &failing, &json!({}))).await;
+    // That it then exits with 0 does not matter.
+    let spec = json!({"restartPolicy": "OnFailure"});
+    stage.create::<Pod>(pod("app", &failing, &spec)).await;
     let looping = stage
         .until("app", |pod: Option<&Pod>| {
             pod.and_then(container)
