@@ -79,15 +79,19 @@ impl ContainerTask {
             self.view.started = false;
             self.view.ready = false;
             self.view.state = State::Terminated(ended.clone());
-            self.publish();
             // The kubelet ends what has failed its probe and starts it anew in one go. It knows then
-            // of no exit code, and of no later exit than the one before.
+            // of no exit code, and of no later exit than the one before; and it says nothing about
+            // the pod before it is done.
             let (is_restarted, known_exit) = if killed_for_probe {
                 (self.restart_policy.restarts_at_all(), previous_exit)
             } else {
                 (self.restart_policy.restarts_after(exit_code), Some(exited))
             };
-            if self.stopping() || !is_restarted {
+            let is_over = self.stopping() || !is_restarted;
+            if is_over || !killed_for_probe {
+                self.publish();
+            }
+            if is_over {
                 return exit_code == 0;
             }
             self.view.last = Some(ended);
