@@ -167,9 +167,13 @@ fn workload(store: &Store, autoscaler: &HorizontalPodAutoscaler) -> Result<Workl
     } = spec
         .map(|spec| spec.scale_target_ref.clone())
         .unwrap_or_default();
+    // A real one asks for the version that the server prefers, whichever is written here.
     let api_version = api_version.unwrap_or_default();
-    let resource = Resource::of_kind(&store.served(), &api_version, &kind)
-        .ok_or_else(|| format!("no matches for kind \"{kind}\" in version \"{api_version}\""))?;
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let mut served = store.served().into_iter();
+    let resource = served
+        .find(|resource| (resource.group(), resource.kind()) == (group, kind.as_str()))
+        .ok_or_else(|| format!("no matches for kind \"{kind}\" in group \"{group}\""))?;
     let subresources = resource.description().subresources;
     if !resource.namespaced() || !subresources.contains(&Subresource::Scale) {
         return Err(format!("{} cannot be scaled", resource.qualified_name()));
