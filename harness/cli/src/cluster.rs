@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use holdfast_cluster::pod_shim::Isolation;
 use holdfast_cluster::{ImageMap, LocalCluster, Options, Program};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -30,17 +31,35 @@ pub(crate) fn victim() -> Result<Program, Failure> {
     })
 }
 
+/// What users may choose of the local cluster.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Choices {
+    /// Whether the ports of Services are at 127.0.0.1, too.
+    pub(crate) publish_services: bool,
+    /// How pods are kept apart. `None`: in PID namespaces where that is permitted.
+    pub(crate) isolation: Option<Isolation>,
+}
+
+/// Understands an isolation on the command line.
+pub(crate) fn isolation(text: &str) -> Result<Isolation, String> {
+    Isolation::parse(text).ok_or_else(|| {
+        let names = Isolation::ALL.map(Isolation::name);
+        format!("the isolations are {}", names.join(", "))
+    })
+}
+
 /// Starts a local cluster whose node has `images`; pods log into `log_directory`.
 pub(crate) async fn start(
     images: ImageMap,
     log_directory: &Path,
-    publish_services: bool,
+    choices: Choices,
 ) -> Result<LocalCluster, Failure> {
     LocalCluster::start(Options {
         images,
         pod_shim: pod_shim()?,
         log_directory: log_directory.to_owned(),
-        publish_services,
+        publish_services: choices.publish_services,
+        isolation: choices.isolation,
         ..Options::default()
     })
     .await

@@ -91,12 +91,11 @@ pub(crate) struct Layout<'a> {
     pub(crate) system: &'a System,
     pub(crate) images: images::Choice,
     pub(crate) log_directory: &'a Path,
-    /// Whether the ports of Services are at 127.0.0.1, too.
-    pub(crate) publish_services: bool,
+    pub(crate) choices: cluster::Choices,
 }
 
-/// Builds what the pods need, starts a cluster, applies the system and waits until it is
-/// ready. An interruption at any point ends everything begun and is an error.
+/// Builds what the pods need, starts a cluster, applies the system, if there is one, and waits
+/// until it is ready. An interruption at any point ends everything begun and is an error.
 pub(crate) async fn prepare(
     layout: Layout<'_>,
     verbosity: Verbosity,
@@ -111,10 +110,15 @@ pub(crate) async fn prepare(
     let needed = manifests::images(&objects);
     let resolve = images::resolve(&needed, &wanted.manifests, &layout.images);
     let images = interrupts.unless(resolve).await?;
-    let cluster = cluster::start(images, layout.log_directory, layout.publish_services).await?;
+    let cluster = cluster::start(images, layout.log_directory, layout.choices).await?;
     let bring_up = async {
         let client = cluster::client(&cluster.kubeconfig()).await?;
-        let step = Step::begin(verbosity, "applying the system under test");
+        let words = if objects.is_empty() {
+            "preparing an empty cluster"
+        } else {
+            "applying the manifests"
+        };
+        let step = Step::begin(verbosity, words);
         system::apply(&client, &wanted.namespace, &objects).await?;
         let deployments = manifests::names(&objects, "Deployment");
         let progress = |name: &str| step.update(format!("waiting until {name} is ready"));

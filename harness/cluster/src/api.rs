@@ -327,7 +327,7 @@ fn objects(api: &Parts, call: Call) -> Result<Response, ApiError> {
     {
         return Err(not_allowed(&call.method, &call.target));
     }
-    if measured::is_measured(call.target.resource) {
+    if measured::is_measured(&call.target.resource) {
         return measured::answer(&api.store, &api.metrics, &call);
     }
     match (call.target.name.is_some(), call.target.subresource) {
@@ -381,7 +381,7 @@ fn collection(api: &Parts, call: Call) -> Result<Response, ApiError> {
             let request = delete::parse(&parameters, &headers, &body)?;
             let store = store_for(api, request.dry_run);
             let answer = document(&delete::many(&store, &target, &parameters, &request)?);
-            let warnings = request.warnings(target.resource);
+            let warnings = request.warnings(&target.resource);
             Ok(with_warnings(answer, &warnings))
         }
         method => Err(not_allowed(&method, &target)),
@@ -413,7 +413,7 @@ fn object(api: &Parts, call: &Call) -> Result<Response, ApiError> {
             let request = delete::parse(&call.parameters, &call.headers, &call.body)?;
             let store = store_for(api, request.dry_run);
             let answer = document(&delete::one(&store, &call.target, &request)?);
-            let warnings = request.warnings(call.target.resource);
+            let warnings = request.warnings(&call.target.resource);
             Ok(with_warnings(answer, &warnings))
         }
         _ => Err(not_allowed(&call.method, &call.target)),
@@ -427,7 +427,7 @@ fn subresource(api: &Parts, call: &Call, part: Subresource) -> Result<Response, 
         _ => return Err(not_allowed(&call.method, &call.target)),
     };
     Ok(match part {
-        Subresource::Scale => document(&scale::of(call.target.resource, &object)),
+        Subresource::Scale => document(&scale::of(&call.target.resource, &object)),
         Subresource::Status | Subresource::Log | Subresource::Eviction => document(
             &read::rendered(&call.target, &object, call.view, &call.parameters),
         ),

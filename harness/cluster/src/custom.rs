@@ -10,37 +10,36 @@ mod schema;
 mod version;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::hash::{Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionSpec;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
+};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::object::text;
-use crate::store::{Description, Subresource, VERBS};
+use crate::store::{Description, Names, Subresource, VERBS};
 pub(crate) use columns::{CellType, Column};
 pub(crate) use schema::{ListKind, Schema};
 pub(crate) use version::{Scale, Version};
 
 /// A kind which a definition makes known. Its identity is its group and plural:
 /// what a changed definition says about the kind applies to the same objects.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct CustomResource(&'static Kind);
+#[derive(Clone, Debug)]
+pub(crate) struct CustomResource(Arc<Kind>);
 
 /// What a definition says about its kind.
 #[derive(Debug)]
 struct Kind {
-    description: Description,
+    group: String,
+    names: CustomResourceDefinitionNames,
+    namespaced: bool,
+    subresources: Vec<Subresource>,
+    version_name: String,
     version: Version,
 }
-
-/// All definitions this process has seen, by their text. They are never freed,
-/// so that kinds can be copied and described without a lock or a count, as the
-/// built-in ones are. A text seen before, in whichever cluster, costs nothing.
-static KNOWN: Mutex<BTreeMap<String, &'static Kind>> = Mutex::new(BTreeMap::new());
 
 impl CustomResource {
     /// The kind which a definition defines, once its names are accepted.
@@ -48,68 +47,62 @@ impl CustomResource {
         if !condition_is_true(definition, "Established") {
             return None;
         }
-        let spec = &definition["spec"];
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.entry(spec.to_string()) {
-            Entry::Occupied(found) => Some(Self(found.get())),
-            Entry::Vacant(place) => {
-                let kind = Box::leak(Box::new(Kind::of(spec)?));
-                Some(Self(place.insert(kind)))
-            }
+        let spec = CustomResourceDefinitionSpec::deserialize(&definition["spec"]).ok()?;
+        Some(Self(Arc::new(Kind::of(spec)?)))
+    }
+
+    pub(crate) fn description(&self) -> Description<'_> {
+        let Kind { group, names, .. } = &*self.0;
+        Description {
+            group,
+            version: &self.0.version_name,
+            other_versions: &[],
+            kind: &names.kind,
+            plural: &names.plural,
+            singular: names.singular.as_deref().unwrap_or_default(),
+            short_names: Names::Custom(names.short_names.as_deref().unwrap_or_default()),
+            categories: Names::Custom(names.categories.as_deref().unwrap_or_default()),
+            verbs: VERBS,
+            subresources: &self.0.subresources,
+            namespaced: self.0.namespaced,
+            has_generation: true,
         }
     }
 
-    pub(crate) const fn description(self) -> &'static Description {
-        &self.0.description
-    }
-
     /// What objects of this kind look like and how they are shown.
-    pub(crate) const fn version(self) -> &'static Version {
+    pub(crate) fn version(&self) -> &Version {
         &self.0.version
     }
 
-    fn identity(self) -> (&'static str, &'static str) {
-        (self.0.description.group, self.0.description.plural)
+    /// Whether nobody else holds what the definition says.
+    #[cfg(test)]
+    pub(crate) fn is_held_by_nobody_else(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    fn identity(&self) -> (&str, &str) {
+        (&self.0.group, &self.0.names.plural)
     }
 }
 
 impl Kind {
     /// Reads the spec of a definition, which has been checked and has one version.
-    fn of(spec: &Value) -> Option<Self> {
-        let spec = CustomResourceDefinitionSpec::deserialize(spec).ok()?;
-        let (names, version) = (&spec.names, spec.versions.first()?);
+    fn of(spec: CustomResourceDefinitionSpec) -> Option<Self> {
+        let version = spec.versions.first()?;
         let parts = version.subresources.as_ref();
         let status = parts.is_some_and(|parts| parts.status.is_some());
         let scale = parts.is_some_and(|parts| parts.scale.is_some());
         let subresources = [(status, Subresource::Status), (scale, Subresource::Scale)];
         let present = subresources.into_iter().filter(|(present, _)| *present);
         Some(Self {
-            description: Description {
-                group: leaked(&spec.group),
-                version: leaked(&version.name),
-                other_versions: &[],
-                kind: leaked(&names.kind),
-                plural: leaked(&names.plural),
-                singular: leaked(names.singular.as_deref().unwrap_or_default()),
-                short_names: all_leaked(names.short_names.as_ref()),
-                categories: all_leaked(names.categories.as_ref()),
-                verbs: VERBS,
-                subresources: present.map(|(_, part)| part).collect::<Vec<_>>().leak(),
-                namespaced: spec.scope == "Namespaced",
-                has_generation: true,
-            },
+            subresources: present.map(|(_, part)| part).collect(),
+            version_name: version.name.clone(),
             version: version::read(version, "", &mut Vec::new()),
+            group: spec.group,
+            names: spec.names,
+            namespaced: spec.scope == "Namespaced",
         })
     }
-}
-
-fn all_leaked(texts: Option<&Vec<String>>) -> &'static [&'static str] {
-    let texts = texts.into_iter().flatten();
-    texts.map(|text| leaked(text)).collect::<Vec<_>>().leak()
-}
-
-fn leaked(text: &str) -> &'static str {
-    text.to_owned().leak()
 }
 
 fn condition_is_true(definition: &Value, wanted: &str) -> bool {

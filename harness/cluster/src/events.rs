@@ -1,11 +1,17 @@
 //! Telling users what the controllers and the node did: Event objects.
+//!
+//! As on a real cluster, similar events are combined, and about one object no
+//! component says more than an allowance: see `correlator`.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+mod correlator;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
 use crate::store::{Resource, Store, StoreError};
 use crate::{clock, object};
+use correlator::{Correlator, Observation, Telling};
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Severity {
@@ -13,17 +19,32 @@ pub(crate) enum Severity {
     Warning,
 }
 
-/// Writes events in the name of one component.
+impl Severity {
+    /// As in an event's `type`.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// Writes events in the name of one component. Clones are the same component.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     store: Store,
     component: &'static str,
+    correlator: Arc<Mutex<Correlator>>,
 }
 
 impl Recorder {
     /// `component` is the reporting controller, such as `kubelet`.
     pub(crate) fn new(store: Store, component: &'static str) -> Self {
-        Self { store, component }
+        Self {
+            store,
+            component,
+            correlator: Arc::new(Mutex::new(Correlator::new(component))),
+        }
     }
 
     /// Records something about an object (which must carry its `kind` and
@@ -41,14 +62,26 @@ impl Recorder {
         reason: &str,
         message: &str,
     ) {
-        let name = self.event_name(about, field_path, reason, message);
-        let outcome = match self.repeat(about, &name) {
+        let observation = Observation {
+            uid: object::uid(about),
+            field_path,
+            severity: severity.name(),
+            reason,
+            message,
+        };
+        let mut correlator = self
+            .correlator
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(telling) = correlator.correlate(&observation, clock::now()) else {
+            return;
+        };
+        drop(correlator);
+        // Found by its name without a search.
+        let name = format!("{}.{:016x}", object::name(about), telling.id);
+        let outcome = match self.repeat(about, &name, &telling) {
             Err(StoreError::NotFound { .. }) => {
-                let mut event = self.first(about, severity, reason, message);
-                event["metadata"]["name"] = name.into();
-                if !field_path.is_empty() {
-                    event["involvedObject"]["fieldPath"] = field_path.into();
-                }
+                let event = self.first(about, &observation, &name, &telling);
                 self.store.create(Resource::Events, event).map(drop)
             }
             other => other,
@@ -58,28 +91,28 @@ impl Recorder {
         }
     }
 
-    /// The same for repetitions, so that the event is found without a search.
-    fn event_name(&self, about: &Value, part: &str, reason: &str, message: &str) -> String {
-        let mut hasher = DefaultHasher::new();
-        (object::uid(about), part, self.component, reason, message).hash(&mut hasher);
-        format!("{}.{:016x}", object::name(about), hasher.finish())
-    }
-
-    fn repeat(&self, about: &Value, name: &str) -> Result<(), StoreError> {
+    fn repeat(&self, about: &Value, name: &str, telling: &Telling) -> Result<(), StoreError> {
         let update = self
             .store
             .update(Resource::Events, event_namespace(about), name, |event| {
                 let count = event["count"].as_u64().unwrap_or(1);
-                event["count"] = (count + 1).into();
+                event["count"] = (count + telling.times).into();
+                event["message"] = telling.message.as_str().into();
                 event["lastTimestamp"] = clock::rfc3339(clock::now()).into();
             });
         update.map(drop)
     }
 
-    fn first(&self, about: &Value, severity: Severity, reason: &str, message: &str) -> Value {
+    fn first(
+        &self,
+        about: &Value,
+        observation: &Observation<'_>,
+        name: &str,
+        telling: &Telling,
+    ) -> Value {
         let now = clock::rfc3339(clock::now());
-        json!({
-            "metadata": {"namespace": event_namespace(about)},
+        let mut event = json!({
+            "metadata": {"namespace": event_namespace(about), "name": name},
             "involvedObject": {
                 "apiVersion": about["apiVersion"],
                 "kind": about["kind"],
@@ -88,19 +121,20 @@ impl Recorder {
                 "uid": object::uid(about),
                 "resourceVersion": object::text(about, "/metadata/resourceVersion"),
             },
-            "type": match severity {
-                Severity::Normal => "Normal",
-                Severity::Warning => "Warning",
-            },
-            "reason": reason,
-            "message": message,
+            "type": observation.severity,
+            "reason": observation.reason,
+            "message": telling.message,
             "source": {"component": self.component},
             "reportingComponent": self.component,
             "reportingInstance": "",
             "firstTimestamp": now,
             "lastTimestamp": now,
-            "count": 1,
-        })
+            "count": telling.times,
+        });
+        if !observation.field_path.is_empty() {
+            event["involvedObject"]["fieldPath"] = observation.field_path.into();
+        }
+        event
     }
 }
 
@@ -132,5 +166,25 @@ mod tests {
             .collect();
         counts.sort_unstable();
         assert_eq!(counts, [1, 2]);
+    }
+
+    #[test]
+    fn an_object_about_which_very_much_is_said_has_few_events() {
+        let store = Store::new();
+        let recorder = Recorder::new(store.clone(), "replicaset-controller");
+        let set = json!({
+            "kind": "ReplicaSet",
+            "metadata": {"name": "s", "namespace": "default", "uid": "u"},
+        });
+        for number in 0..1000 {
+            let message = format!("Created pod: {number}");
+            recorder.record(&set, Severity::Normal, "SuccessfulCreate", &message);
+        }
+        let (events, _) = store.list(Resource::Events, Some("default"));
+        assert_eq!(events.len(), 10);
+        let combined = events.iter().find(|event| event["count"] != 1).unwrap();
+        assert_eq!(combined["count"], 16);
+        let message = "(combined from similar events): Created pod: 24";
+        assert_eq!(combined["message"], message, "the latest");
     }
 }

@@ -30,3 +30,4 @@ pub use images::{ImageMap, Program, ProgramError};
 pub use local_cluster::{LocalCluster, Options, StartError};
 pub use patch::strategic_merge;
 pub use proxy::{Backend, ServiceRoutes};
+pub use store::Holdings;

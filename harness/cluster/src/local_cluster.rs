@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::node::{self, NodeError, NodeHandle, NodeOptions, RELIST_PERIOD};
 use crate::pod_shim::Isolation;
 use crate::proxy::{self, ProxyHandle, ProxyOptions, ServiceRoutes};
-use crate::store::Store;
+use crate::store::{Holdings, Store};
 use crate::subnet::{API_PORT, Subnet};
 
 /// What a cluster is made of.
@@ -73,6 +73,7 @@ impl From<NodeError> for StartError {
 pub struct LocalCluster {
     address: SocketAddr,
     token: String,
+    store: Store,
     node: Option<NodeHandle>,
     proxy: ProxyHandle,
     tasks: TaskTracker,
@@ -122,7 +123,7 @@ impl LocalCluster {
         let logs = node.as_ref().map(|node| node.logs().clone());
         let addresses = ServiceAddresses::new(subnet, options.publish_services, proxy.listeners());
         let api = Api::new(
-            store,
+            store.clone(),
             addresses,
             token.clone(),
             logs,
@@ -133,6 +134,7 @@ impl LocalCluster {
         Ok(Self {
             address,
             token,
+            store,
             node,
             proxy,
             tasks,
@@ -203,6 +205,11 @@ current-context: holdfast
             emulations.push(format!("autoscaling is set up differently: {deviations}"));
         }
         emulations
+    }
+
+    /// How much the cluster keeps in memory, in numbers.
+    pub fn holdings(&self) -> Holdings {
+        self.store.holdings()
     }
 
     /// Where connections to Services go, for a client that dials pods itself.

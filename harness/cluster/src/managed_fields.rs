@@ -77,7 +77,7 @@ pub(crate) struct Writer<'a> {
     /// Whether the status has a path of its own, so that writers of the object
     /// itself have no part in it.
     status_apart: bool,
-    root: Place<'static>,
+    root: Place<'a>,
     /// The time of the write, in RFC 3339.
     now: String,
 }
@@ -86,7 +86,7 @@ impl<'a> Writer<'a> {
     /// A writer of an object of this kind or, unless its name is empty, of one
     /// of its subresources.
     pub(crate) fn new(
-        resource: Resource,
+        resource: &'a Resource,
         subresource: &'a str,
         manager: &'a str,
         now: Timestamp,

@@ -12,21 +12,20 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::events::{Recorder, Severity};
+use crate::events::Recorder;
 use crate::images::ImageMap;
 use crate::metrics::Metrics;
 use crate::object;
@@ -45,29 +44,32 @@ mod pod;
 mod probe;
 mod process;
 mod registration;
+mod relist;
+mod sandbox;
 mod schedule;
 pub(crate) mod status;
+mod ticks;
 mod vacated;
 
 use addresses::Addresses;
 use folder::Folder;
 use listeners::Listeners;
-use logs::{LogOwner, Logs};
-use pod::Wish;
+use logs::Logs;
+use pod::{PodContext, Wish};
 use process::{Shim, StartError};
+pub(crate) use relist::RELIST_PERIOD;
+use relist::Relist;
 
 /// The name of the node, as in `spec.nodeName`.
 pub(crate) const NODE_NAME: &str = "local";
 
-/// How often the kubelet looks at its containers: starts and exits are noticed then.
-pub(crate) const RELIST_PERIOD: Duration = Duration::from_secs(1);
+/// After how long the node tries again what did not work for a pod. The kubelet adds up to half of
+/// it by chance, so that pods do not all try at once.
+pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(10);
 
 const BETWEEN_LOOKS_FOR_LISTENERS: Duration = Duration::from_secs(1);
 
-/// Tokio's timers are no finer.
-const SHORTEST_RELIST_PERIOD: Duration = Duration::from_millis(1);
-
-const DEFAULT_GRACE_SECONDS: u64 = 30;
+const DEFAULT_GRACE_PERIOD: Duration = Duration::from_secs(30);
 
 /// What the node is made of.
 #[derive(Debug)]
@@ -111,51 +113,6 @@ pub(crate) struct NodeContext {
     directory: PathBuf,
 }
 
-/// What every container of a pod shares.
-#[derive(Debug)]
-pub(crate) struct PodContext {
-    pub(crate) node: Arc<NodeContext>,
-    /// The pod as it came to the node: its spec does not change.
-    pub(crate) object: Arc<Stored>,
-    pub(crate) pod: Pod,
-    pub(crate) owner: LogOwner,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) directory: PathBuf,
-    pub(crate) added: Instant,
-    /// Changes whenever the node has looked at the pod anew.
-    pub(crate) synced: watch::Sender<()>,
-    /// Told when somebody has changed the pod's object.
-    pub(crate) object_changed: Notify,
-}
-
-impl PodContext {
-    /// Records an event about the pod, or about a part of it.
-    pub(crate) fn note(&self, field_path: &str, severity: Severity, reason: &str, message: &str) {
-        self.node
-            .recorder
-            .record_part(&self.object, field_path, severity, reason, message);
-    }
-
-    /// The grace period of the pod itself, in seconds.
-    pub(crate) fn grace_seconds(&self) -> u64 {
-        let spec = self.pod.spec.as_ref();
-        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds);
-        seconds
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .unwrap_or(DEFAULT_GRACE_SECONDS)
-    }
-
-    /// The ports which the containers declare.
-    fn ports(&self) -> Vec<u16> {
-        let spec = self.pod.spec.iter();
-        let containers = spec.flat_map(|spec| &spec.containers);
-        let ports = containers.flat_map(|container| container.ports.iter().flatten());
-        ports
-            .filter_map(|port| u16::try_from(port.container_port).ok())
-            .collect()
-    }
-}
-
 impl NodeContext {
     pub(crate) fn services_of(&self, namespace: &str) -> Vec<Arc<Service>> {
         self.typed(Resource::Services, namespace)
@@ -175,23 +132,6 @@ impl NodeContext {
     }
 }
 
-/// The kubelet's look at its containers, once in a period.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Relist {
-    origin: Instant,
-    period: Duration,
-}
-
-impl Relist {
-    /// Waits for the next look.
-    pub(crate) async fn next(self) {
-        let period = self.period.max(SHORTEST_RELIST_PERIOD);
-        let periods = self.origin.elapsed().as_nanos() / period.as_nanos();
-        let next = u32::try_from(periods + 1).unwrap_or(u32::MAX);
-        sleep_until(self.origin + period * next).await;
-    }
-}
-
 /// The running node.
 #[derive(Debug)]
 pub(crate) struct NodeHandle {
@@ -208,7 +148,7 @@ impl NodeHandle {
 
     /// How often the containers are looked at.
     pub(crate) fn relist_period(&self) -> Duration {
-        self.context.relist.period
+        self.context.relist.period()
     }
 
     /// The containers' logs.
@@ -237,10 +177,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
         shim,
         logs: Logs::new(options.log_directory),
         metrics: options.metrics,
-        relist: Relist {
-            origin: Instant::now(),
-            period: options.relist_period,
-        },
+        relist: Relist::starting_now(options.relist_period),
         listeners: Listeners::default(),
         addresses: Addresses::new(options.subnet),
         aftermaths: TaskTracker::new(),
@@ -278,8 +215,12 @@ async fn look_for_listeners(node: Arc<NodeContext>) {
     loop {
         sleep(BETWEEN_LOOKS_FOR_LISTENERS).await;
         let listeners = node.listeners.clone();
-        if let Err(error) = spawn_blocking(move || listeners.look()).await {
-            tracing::error!(%error, "looking for listeners failed");
+        match spawn_blocking(move || listeners.look()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "containers may listen where they should not, unnoticed");
+            }
+            Err(error) => tracing::error!(%error, "looking for listeners failed"),
         }
     }
 }
@@ -355,19 +296,11 @@ impl Node {
     }
 
     fn start(&mut self, object: &Arc<Stored>) {
-        let uid = object::uid(object).to_owned();
-        let context = match self.pod_context(object) {
-            Ok(context) => Arc::new(context),
-            Err(reason) => {
-                self.context.recorder.record(
-                    object,
-                    Severity::Warning,
-                    "FailedCreatePodSandBox",
-                    &reason,
-                );
-                return;
-            }
+        let Some(context) = PodContext::new(&self.context, object) else {
+            return;
         };
+        let context = Arc::new(context);
+        let uid = context.owner.uid.clone();
         let first = if object::is_deleting(object) {
             Wish::End(deletion_grace(object))
         } else {
@@ -381,38 +314,6 @@ impl Node {
             clean_up(context);
             uid
         });
-    }
-
-    fn pod_context(&self, object: &Arc<Stored>) -> Result<PodContext, String> {
-        let node = Arc::clone(&self.context);
-        let value: &Value = object;
-        let pod: Pod = serde::Deserialize::deserialize(value)
-            .map_err(|error: serde_json::Error| format!("the pod cannot be read: {error}"))?;
-        let uid = object::uid(object).to_owned();
-        let directory = node.directory.join(&uid);
-        std::fs::create_dir_all(&directory)
-            .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
-        let address = node
-            .addresses
-            .take()
-            .ok_or_else(|| "every pod address is in use".to_owned())?;
-        let owner = LogOwner {
-            namespace: object::namespace(object).to_owned(),
-            pod: object::name(object).to_owned(),
-            uid,
-        };
-        let added = Instant::now();
-        Ok(PodContext {
-            node,
-            object: Arc::clone(object),
-            pod,
-            owner,
-            address,
-            directory,
-            added,
-            synced: watch::Sender::new(()),
-            object_changed: Notify::new(),
-        })
     }
 
     fn forget(&mut self, ended: Result<String, tokio::task::JoinError>) {
@@ -448,18 +349,19 @@ fn deletion_grace(pod: &Value) -> Duration {
     let seconds = pod
         .pointer("/metadata/deletionGracePeriodSeconds")
         .and_then(Value::as_u64);
-    Duration::from_secs(seconds.unwrap_or(DEFAULT_GRACE_SECONDS))
+    seconds.map_or(DEFAULT_GRACE_PERIOD, Duration::from_secs)
 }
 
 fn clean_up(pod: Arc<PodContext>) {
-    if let Err(error) = std::fs::remove_dir_all(&pod.directory) {
-        tracing::warn!(%error, directory = %pod.directory.display(), "a pod's folder is left behind");
-    }
     pod.node.logs.forget(&pod.owner);
+    let Some(sandbox) = pod.sandbox.get().map(Arc::clone) else {
+        return;
+    };
+    sandbox.remove_directory();
     let node = Arc::clone(&pod.node);
-    let losing = vacated::lose_packets(pod.address, pod.ports(), node.ending.clone());
+    let losing = vacated::lose_packets(sandbox.address, pod.ports(), node.ending.clone());
     node.aftermaths.spawn(async move {
         losing.await;
-        pod.node.addresses.release(pod.address);
+        pod.node.addresses.release(sandbox.address);
     });
 }

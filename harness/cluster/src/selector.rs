@@ -209,6 +209,8 @@ fn split_requirement(text: &str) -> Option<(&str, Operator)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn matches(selector: &str, labels: &[(&str, &str)]) -> bool {
@@ -263,5 +265,25 @@ mod tests {
     fn a_selector_is_written_as_it_is_parsed() {
         let text = "a=b,c!=d,e in (f,g),h notin (i,j),k,!l";
         assert_eq!(Selector::parse(text).unwrap().to_string(), text);
+    }
+
+    proptest! {
+        /// What is understood is understood the same when it is written again.
+        #[test]
+        fn whatever_is_parsed_is_written_as_it_is_meant(
+            text in r"([a-z./!=<>(), 0-9-]|in|notin){0,30}", labels: Labels,
+        ) {
+            if let Ok(selector) = Selector::parse(&text) {
+                let again = Selector::parse(&selector.to_string());
+                prop_assert!(again.is_ok(), "{selector}");
+                prop_assert_eq!(again.unwrap().matches(&labels), selector.matches(&labels));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            drop(Selector::parse(&text));
+            drop(field::FieldSelector::parse(&crate::store::Resource::Pods, &text));
+        }
     }
 }

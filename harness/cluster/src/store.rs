@@ -10,6 +10,7 @@
 //! and `deletion`; `State::commit` carries it out.
 
 mod deletion;
+mod holdings;
 mod index;
 mod key;
 mod names;
@@ -21,7 +22,7 @@ mod watch;
 pub(crate) mod work;
 mod write;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -33,11 +34,13 @@ use crate::selector::Selector;
 pub(crate) use deletion::{
     DeleteOptions, Deletion, FOREGROUND_FINALIZER, ORPHAN_FINALIZER, Propagation,
 };
+pub use holdings::Holdings;
 pub(crate) use key::Key;
 pub(crate) use names::random_uid;
-pub(crate) use resource::{Description, Resource, Subresource, VERBS, api_version};
-use state::State;
+pub(crate) use resource::{Description, Names, Resource, Subresource, VERBS, api_version};
+use state::{Place, State};
 pub(crate) use stored::Stored;
+use watch::Initial;
 pub(crate) use watch::{Event, EventKind, Expired, Kinds, Watch};
 use write::Decision;
 
@@ -89,6 +92,10 @@ pub(crate) enum StoreError {
     DefinitionTerminating { resource: Resource },
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "who asks names a kind, nearly always a constant"
+)]
 impl Store {
     /// An empty store, with the namespaces every cluster has.
     pub(crate) fn new() -> Self {
@@ -134,6 +141,11 @@ impl Store {
         }
     }
 
+    /// How much is kept.
+    pub(crate) fn holdings(&self) -> Holdings {
+        self.lock().holdings()
+    }
+
     /// The kinds served at present: the built-in ones, then the custom ones.
     pub(crate) fn served(&self) -> Vec<Resource> {
         self.lock().served()
@@ -159,7 +171,7 @@ impl Store {
         namespace: Option<&str>,
     ) -> (Vec<Arc<Stored>>, u64) {
         let state = self.lock();
-        (state.list(resource, namespace), state.revision)
+        (state.list(&resource, namespace), state.revision)
     }
 
     /// All objects of a kind as they were at `revision`, if its history reaches
@@ -170,7 +182,7 @@ impl Store {
         namespace: Option<&str>,
         revision: u64,
     ) -> Result<Vec<Arc<Stored>>, Expired> {
-        self.lock().list_at(resource, namespace, revision)
+        self.lock().list_at(&resource, namespace, revision)
     }
 
     /// The revision of the latest change.
@@ -186,7 +198,7 @@ impl Store {
         namespace: &str,
         selector: &Selector,
     ) -> Vec<Arc<Stored>> {
-        self.lock().select(resource, namespace, selector)
+        self.lock().select(&resource, namespace, selector)
     }
 
     /// The objects of a kind in a namespace whose `spec.selector` may match these
@@ -197,7 +209,7 @@ impl Store {
         namespace: &str,
         labels: &BTreeMap<String, String>,
     ) -> Vec<Arc<Stored>> {
-        self.lock().selecting(resource, namespace, labels)
+        self.lock().selecting(&resource, namespace, labels)
     }
 
     /// The objects of any kind with an owner reference to this uid.
@@ -221,8 +233,8 @@ impl Store {
         resource: Resource,
         mut object: Value,
     ) -> Result<Arc<Stored>, StoreError> {
-        self.record(resource, &Value::Null, &mut object);
-        let (created, _) = self.write(|state| write::create(state, resource, object))?;
+        self.record(&resource, &Value::Null, &mut object);
+        let (created, _) = self.write(|state| write::create(state, &resource, object))?;
         Ok(created)
     }
 
@@ -250,12 +262,12 @@ impl Store {
         name: &str,
         change: impl FnOnce(&mut Value) -> Result<(), E>,
     ) -> Result<Arc<Stored>, E> {
-        let key = Key::new(resource, namespace, name);
+        let key = Key::new(resource.clone(), namespace, name);
         let recorded = |object: &mut Value| {
             let before = self.component.map(|_| object.clone());
             change(object)?;
             if let Some(before) = before.filter(|before| before != object) {
-                self.record(resource, &before, object);
+                self.record(&resource, &before, object);
             }
             Ok::<_, E>(())
         };
@@ -265,7 +277,7 @@ impl Store {
 
     /// Notes what this handle's component changed. A write which changes the
     /// status is one of the status, as components do it.
-    fn record(&self, resource: Resource, before: &Value, after: &mut Value) {
+    fn record(&self, resource: &Resource, before: &Value, after: &mut Value) {
         let Some(component) = self.component else {
             return;
         };
@@ -305,12 +317,12 @@ impl Store {
         let mut state = self.lock();
         let (initial, position) = match from {
             Some(from) => {
-                state.check_reachable(resource, from)?;
-                (VecDeque::new(), from)
+                state.check_reachable(&resource, from)?;
+                (None, from)
             }
-            None => (state.as_added(resource), state.revision),
+            None => (Some(Initial::default()), state.revision),
         };
-        let changed = state.changed(resource);
+        let changed = state.changed(&resource);
         drop(state);
         Ok(Watch::new(
             self.clone(),
@@ -328,9 +340,19 @@ impl Store {
         self.lock().subscribe(kinds)
     }
 
+    fn page_at(
+        &self,
+        resource: &Resource,
+        after: Option<&Place>,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Stored>>, Expired> {
+        self.lock().page_at(resource, after, revision, limit)
+    }
+
     fn event_after(
         &self,
-        resource: Resource,
+        resource: &Resource,
         position: u64,
     ) -> Result<(Option<Event>, u64), Expired> {
         self.lock().event_after(resource, position)

@@ -12,6 +12,7 @@ use holdfast_core::spec::{self, MOST_WORKERS, SourceFile};
 use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
 use holdfast_faults::{KubeFaults, KubeObserver};
 
+use crate::cluster::Choices;
 use crate::execution::{self, Identity, Stop};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
@@ -185,7 +186,7 @@ impl Place {
             system: wanted,
             images: images::Choice::Needed,
             log_directory: &logs,
-            publish_services: false,
+            choices: Choices::default(),
         };
         let site = site::prepare(layout, verbosity, interrupts).await?;
         let target_url = match &experiment.load.target {

@@ -181,6 +181,7 @@ fn kubectl_runs_any_image_of_the_map_in_an_empty_cluster() {
     let mut child = command.spawn().unwrap();
     let said = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut said = said.map_while(Result::ok);
+    assert_eq!(said.next().unwrap(), "preparing an empty cluster");
     assert!(said.any(|line| line.starts_with("Ctrl-C")));
 
     let run = |name: &str, image: &str| {

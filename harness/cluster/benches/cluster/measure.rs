@@ -1,10 +1,11 @@
 //! Processor time, memory and the middle of several runs.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use tokio::time::sleep;
 
 /// Processor time of this process so far, all threads.
 pub(crate) fn own_processor_time() -> Duration {
@@ -16,6 +17,34 @@ fn duration(time: TimeVal) -> Duration {
     let seconds = u64::try_from(time.tv_sec()).unwrap();
     let microseconds = u64::try_from(time.tv_usec()).unwrap();
     Duration::from_secs(seconds) + Duration::from_micros(microseconds)
+}
+
+/// Long enough for what has been set off by the last change to end.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// The processor time of this process while nothing is asked of it.
+pub(crate) struct Idle {
+    pub(crate) used: Duration,
+    elapsed: Duration,
+}
+
+impl Idle {
+    /// Looks on for a while, once everything has come to rest.
+    pub(crate) async fn look(length: Duration) -> Self {
+        sleep(SETTLE).await;
+        let (start, before) = (Instant::now(), own_processor_time());
+        sleep(length).await;
+        Self {
+            used: own_processor_time() - before,
+            elapsed: start.elapsed(),
+        }
+    }
+
+    /// Of one core.
+    pub(crate) fn percent(&self) -> String {
+        let share = self.used.as_secs_f64() / self.elapsed.as_secs_f64();
+        format!("{:.2}", 100.0 * share)
+    }
 }
 
 /// Memory a process holds alone, and memory it holds in all, in KiB.
@@ -37,24 +66,26 @@ pub(crate) fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// All processes below `parent`, at any depth.
-pub(crate) fn descendants(parent: u32) -> Vec<u32> {
-    let children = fs::read_dir(format!("/proc/{parent}/task"))
-        .into_iter()
-        .flatten()
-        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
+/// The processes which this one has started: of a cluster, the pod shims.
+pub(crate) fn children() -> Vec<u32> {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let children = threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
         .collect::<String>();
-    let children: Vec<u32> = children
+    children
         .split_whitespace()
         .filter_map(|child| child.parse().ok())
-        .collect();
-    let below: Vec<u32> = children.iter().copied().flat_map(descendants).collect();
-    children.into_iter().chain(below).collect()
+        .collect()
 }
 
 pub(crate) fn median(mut values: Vec<Duration>) -> Duration {
     values.sort_unstable();
-    values[values.len() / 2]
+    quantile(&values, 0.5)
+}
+
+/// The value below which this share of the sorted values lies.
+pub(crate) fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> String {
@@ -63,4 +94,8 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
 
 pub(crate) fn microseconds(duration: Duration) -> String {
     format!("{:.0}", duration.as_secs_f64() * 1_000_000.0)
+}
+
+pub(crate) fn megabytes(kibibytes: u64) -> String {
+    format!("{:.1}", kibibytes as f64 / 1024.0)
 }

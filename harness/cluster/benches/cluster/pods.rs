@@ -7,16 +7,18 @@ use kube::Api;
 use kube::api::PostParams;
 use kube::runtime::wait::await_condition;
 use serde_json::{from_value, json};
-use tokio::time::sleep;
 
-use crate::measure::{descendants, memory, open_files, own_processor_time};
+use crate::measure::{Idle, children, megabytes, memory, open_files, own_processor_time};
 use crate::site::{DEADLINE, Site, sleeping_pod};
 
-/// How long an idle cluster is looked at.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long an idle cluster is looked at: two measurements of what pods use are in it.
+const LOOK: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run() {
-    println!("\n## Pods that sleep\n");
+    println!(
+        "\n## Pods that sleep (idle CPU: over {} s)\n",
+        LOOK.as_secs()
+    );
     println!(
         "| pods | all ready, s | own CPU until then, s | idle CPU, % of a core | own memory, MB | of it private, MB | shims: private memory each, KB | own files open per pod |\n|---|---|---|---|---|---|---|---|"
     );
@@ -31,18 +33,15 @@ async fn row(count: i32) -> String {
     let (start, worked) = (Instant::now(), own_processor_time());
     create(&site, count).await;
     let (ready, worked) = (start.elapsed(), own_processor_time() - worked);
-    let before = own_processor_time();
-    sleep(IDLE).await;
-    let idle = own_processor_time() - before;
+    let idle = Idle::look(LOOK).await;
     let (private, resident) = memory(std::process::id());
-    let below = descendants(std::process::id());
-    let shims: u64 = below.iter().map(|process| memory(*process).0).sum();
+    let shims: u64 = children().into_iter().map(|shim| memory(shim).0).sum();
     let pods = u64::from(count.unsigned_abs());
     let row = format!(
-        "| {count} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} | {} | {:.1} |",
+        "| {count} | {:.2} | {:.2} | {} | {} | {} | {} | {:.1} |",
         ready.as_secs_f64(),
         worked.as_secs_f64(),
-        100.0 * idle.as_secs_f64() / IDLE.as_secs_f64(),
+        idle.percent(),
         megabytes(resident),
         megabytes(private),
         shims / pods,
@@ -75,8 +74,4 @@ async fn create(site: &Site, count: i32) {
         .await
         .unwrap()
         .unwrap();
-}
-
-fn megabytes(kibibytes: u64) -> f64 {
-    kibibytes as f64 / 1024.0
 }

@@ -26,15 +26,21 @@ impl Site {
 
     /// The same with a node that looks at its containers at another interval than the kubelet.
     pub(crate) async fn with_relist_period(relist_period: Option<Duration>) -> Self {
+        let sleep = Program {
+            path: "/bin/sleep".into(),
+            arguments: vec!["1000".into()],
+        };
+        let images = ImageMap::from_iter([("sleep".to_owned(), sleep)]);
+        Self::with(images, relist_period).await
+    }
+
+    /// A cluster whose pods can run these images.
+    pub(crate) async fn with_images(images: ImageMap) -> Self {
+        Self::with(images, None).await
+    }
+
+    async fn with(images: ImageMap, relist_period: Option<Duration>) -> Self {
         let logs = tempfile::tempdir().unwrap();
-        let mut images = ImageMap::default();
-        images.insert(
-            "sleep",
-            Program {
-                path: "/bin/sleep".into(),
-                arguments: vec!["1000".into()],
-            },
-        );
         let cluster = LocalCluster::start(Options {
             images,
             pod_shim: vec![env!("CARGO_BIN_EXE_holdfast-cluster-pod-shim").into()],

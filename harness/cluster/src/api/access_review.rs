@@ -59,7 +59,7 @@ pub(super) fn rules(served: &[Resource], review: Value) -> Result<Value, ApiErro
     };
     let resource_rules = served.iter().flat_map(|resource| {
         let known = resource.description();
-        let parts = known.subresources.iter().map(|part| {
+        let parts = known.subresources.iter().map(move |part| {
             let name = format!("{}/{}", known.plural, part.name());
             rule(known.group, name, discovery::subresource_verbs(*part))
         });

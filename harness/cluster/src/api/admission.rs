@@ -26,7 +26,7 @@ const MAX_NAME_LENGTH: usize = 253;
 const MAX_LABEL_LENGTH: usize = 63;
 
 /// Prepares a new object: resets what clients do not set.
-pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
+pub(super) fn prepare_new(resource: &Resource, new: &mut Value) {
     let initial_status = match resource {
         Resource::Pods => {
             let class = quality_of_service::class_of(&new["spec"]);
@@ -63,11 +63,11 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
     if let Some(metadata) = new["metadata"].as_object_mut() {
         metadata.remove("uid");
     }
-    if resource == Resource::Jobs {
+    if *resource == Resource::Jobs {
         object::map_at(new, "metadata")["uid"] = random_uid().into();
         job::generate_selector(new);
     }
-    if resource == Resource::Namespaces {
+    if *resource == Resource::Namespaces {
         let name = object::name(new).to_owned();
         let labels = object::map_at(object::map_at(new, "metadata"), "labels");
         labels["kubernetes.io/metadata.name"] = name.into();
@@ -76,7 +76,7 @@ pub(super) fn prepare_new(resource: Resource, new: &mut Value) {
 }
 
 /// Checks a new object, or with `old` a change. All problems are reported.
-pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+pub(super) fn check(resource: &Resource, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let mut causes = Vec::new();
     check_name(resource, new, &mut causes);
     match resource {
@@ -108,13 +108,13 @@ pub(super) fn check(resource: Resource, new: &Value, old: Option<&Value>) -> Res
         return Ok(());
     }
     Err(ApiError::Invalid {
-        resource,
+        resource: resource.clone(),
         name: object::name(new).to_owned(),
         causes,
     })
 }
 
-fn check_name(resource: Resource, new: &Value, causes: &mut Vec<Cause>) {
+fn check_name(resource: &Resource, new: &Value, causes: &mut Vec<Cause>) {
     let name = object::name(new);
     let generated = object::text(new, "/metadata/generateName");
     if name.is_empty() && generated.is_empty() {
@@ -138,8 +138,8 @@ fn check_name(resource: Resource, new: &Value, causes: &mut Vec<Cause>) {
         && name.chars().all(allowed)
         && name.starts_with(at_ends)
         && name.ends_with(at_ends)
-        && !(resource == Resource::Services && name.starts_with(|c: char| c.is_ascii_digit()));
-    if !name.is_empty() && !valid && resource != Resource::Events {
+        && !(*resource == Resource::Services && name.starts_with(|c: char| c.is_ascii_digit()));
+    if !name.is_empty() && !valid && *resource != Resource::Events {
         let message = format!(
             "{name:?}: a name consists of at most {longest} lower case letters, digits and '-'{}, and begins and ends with a letter or digit",
             if label_only { "" } else { " or '.'" },

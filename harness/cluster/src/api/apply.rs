@@ -65,7 +65,7 @@ pub(super) fn check_parameters(
 /// Checks an applied object, as far as that is possible without the live one.
 pub(super) fn check(target: &Target, config: &Value) -> Result<(), ApiError> {
     let name = target.name.as_deref().unwrap_or_default();
-    let expected = api_version_of(target.resource.group(), target.version);
+    let expected = api_version_of(target.resource.group(), &target.version);
     let refused = |message: String| Err(ApiError::BadRequest(message));
     let (api_version, kind) = (text(config, "/apiVersion"), text(config, "/kind"));
     if api_version != expected {
@@ -91,11 +91,11 @@ pub(super) fn check(target: &Target, config: &Value) -> Result<(), ApiError> {
             object::namespace(config)
         ))
     };
-    let unknown = decode(target.resource, target.version, config.clone())?.unknown_fields;
+    let unknown = decode(&target.resource, &target.version, config.clone())?.unknown_fields;
     if let Some(field) = unknown.first() {
         return untyped(format!(".{field}: field not declared in schema"));
     }
-    match managed_fields::malformed_list(target.resource, config) {
+    match managed_fields::malformed_list(&target.resource, config) {
         Some(problem) => untyped(problem),
         None => Ok(()),
     }

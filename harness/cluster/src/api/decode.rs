@@ -26,7 +26,7 @@ pub(super) struct Decoded {
 
 /// Checks that an object has the types of its kind in this version and drops the rest.
 pub(super) fn decode(
-    resource: Resource,
+    resource: &Resource,
     version: &str,
     object: Value,
 ) -> Result<Decoded, ApiError> {
@@ -63,7 +63,7 @@ pub(super) fn decode(
     })
 }
 
-fn check_kind(resource: Resource, version: &str, object: &Value) -> Result<(), ApiError> {
+fn check_kind(resource: &Resource, version: &str, object: &Value) -> Result<(), ApiError> {
     let kind = crate::object::text(object, "/kind");
     let api_version = crate::object::text(object, "/apiVersion");
     let expected = (api_version_of(resource.group(), version), resource.kind());
@@ -117,7 +117,7 @@ fn whole_numbers(value: &mut Value) {
 }
 
 /// A custom object: its metadata are typed, the rest is as its schema says.
-fn custom_object(custom: CustomResource, mut object: Value) -> Result<Decoded, serde_json::Error> {
+fn custom_object(custom: &CustomResource, mut object: Value) -> Result<Decoded, serde_json::Error> {
     let dropped = custom.version().schema.prune(&mut object);
     let mut decoded = with_typed_metadata(object)?;
     decoded.unknown_fields.extend(dropped);
@@ -200,7 +200,7 @@ mod tests {
             "selector": {},
             "template": {"spec": {"containers": [{"name": "c", "imag": "x", "resources": {"limits": {"cpu": 1}}}]}},
         }});
-        let decoded = decode(Resource::Deployments, "v1", object).unwrap();
+        let decoded = decode(&Resource::Deployments, "v1", object).unwrap();
         assert_eq!(
             decoded.unknown_fields,
             ["spec.replcas", "spec.template.spec.containers[0].imag"]
@@ -212,10 +212,10 @@ mod tests {
 
     #[test]
     fn another_kind_or_type_is_refused() {
-        assert!(decode(Resource::Pods, "v1", json!({"kind": "Service"})).is_err());
+        assert!(decode(&Resource::Pods, "v1", json!({"kind": "Service"})).is_err());
         assert!(
             decode(
-                Resource::Deployments,
+                &Resource::Deployments,
                 "v1",
                 json!({"spec": {"replicas": "two"}})
             )

@@ -102,7 +102,7 @@ pub(super) fn of_options(parameters: &Parameters, options: Value) -> Result<Requ
 }
 
 impl Request {
-    fn options_for(&self, resource: Resource) -> DeleteOptions {
+    fn options_for(&self, resource: &Resource) -> DeleteOptions {
         let mut options = self.options.clone();
         if self.orphans_pods(resource) {
             options.propagation = Propagation::Orphan;
@@ -111,15 +111,15 @@ impl Request {
     }
 
     /// What a client should know about the deletion of an object of this kind.
-    pub(super) fn warnings(&self, resource: Resource) -> BTreeSet<String> {
+    pub(super) fn warnings(&self, resource: &Resource) -> BTreeSet<String> {
         let warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
         let warning = self.orphans_pods(resource).then(|| warning.to_owned());
         warning.into_iter().collect()
     }
 
     /// Of all kinds Jobs alone leave their dependents behind unless told otherwise.
-    fn orphans_pods(&self, resource: Resource) -> bool {
-        resource == Resource::Jobs && !self.propagation_given
+    fn orphans_pods(&self, resource: &Resource) -> bool {
+        *resource == Resource::Jobs && !self.propagation_given
     }
 }
 
@@ -130,15 +130,15 @@ pub(super) fn one(store: &Store, target: &Target, request: &Request) -> Result<V
     let name = target.name.as_deref().unwrap_or_default();
     if target.resource == Resource::Namespaces && PROTECTED_NAMESPACES.contains(&name) {
         return Err(ApiError::Forbidden {
-            resource: target.resource,
+            resource: target.resource.clone(),
             name: name.to_owned(),
             reason: "this namespace may not be deleted",
         });
     }
-    let options = request.options_for(target.resource);
-    let answer = match store.delete(target.resource, namespace, name, &options)? {
+    let options = request.options_for(&target.resource);
+    let answer = match store.delete(target.resource.clone(), namespace, name, &options)? {
         Deletion::Pending(object) => versions::to_served(target, &object).into_owned(),
-        Deletion::Removed(object) => deletion_status(target.resource, name, object::uid(&object)),
+        Deletion::Removed(object) => deletion_status(&target.resource, name, object::uid(&object)),
     };
     Ok(answer)
 }
@@ -151,12 +151,12 @@ pub(super) fn many(
     request: &Request,
 ) -> Result<Value, ApiError> {
     let filter = parameters.filter(target)?;
-    let (objects, revision) = store.list(target.resource, target.namespace.as_deref());
-    let options = request.options_for(target.resource);
+    let (objects, revision) = store.list(target.resource.clone(), target.namespace.as_deref());
+    let options = request.options_for(&target.resource);
     let mut deleted: Vec<Arc<Stored>> = Vec::new();
     for object in objects.into_iter().filter(|object| filter.matches(object)) {
         let (namespace, name) = (object::namespace(&object), object::name(&object));
-        match store.delete(target.resource, namespace, name, &options) {
+        match store.delete(target.resource.clone(), namespace, name, &options) {
             Ok(Deletion::Pending(object) | Deletion::Removed(object)) => deleted.push(object),
             // Someone else was faster.
             Err(StoreError::NotFound { .. }) => {}

@@ -31,7 +31,7 @@ pub(super) fn version() -> Value {
 }
 
 /// The groups (without the core) with their versions, the preferred one first.
-fn groups(served: &[Resource]) -> BTreeMap<&'static str, Vec<&'static str>> {
+fn groups(served: &[Resource]) -> BTreeMap<&str, Vec<&str>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for known in served.iter().map(|resource| resource.description()) {
         let versions = groups.entry(known.group).or_default();
@@ -45,11 +45,11 @@ fn groups(served: &[Resource]) -> BTreeMap<&'static str, Vec<&'static str>> {
     groups
 }
 
-fn descriptions(
-    served: &[Resource],
-    group: &str,
-    version: &str,
-) -> impl Iterator<Item = &'static Description> {
+fn descriptions<'a>(
+    served: &'a [Resource],
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = Description<'a>> {
     served
         .iter()
         .map(|resource| resource.description())
@@ -116,7 +116,7 @@ pub(super) fn resources(served: &[Resource], group: &str, version: &str) -> Opti
         return None;
     }
     let of_kind = |known| api_resources(known, version);
-    let resources: Vec<_> = known.into_iter().flat_map(of_kind).collect();
+    let resources: Vec<_> = known.iter().flat_map(of_kind).collect();
     Some(json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -125,7 +125,7 @@ pub(super) fn resources(served: &[Resource], group: &str, version: &str) -> Opti
     }))
 }
 
-fn api_resources(known: &'static Description, version: &str) -> Vec<Value> {
+fn api_resources(known: &Description<'_>, version: &str) -> Vec<Value> {
     let main = json!({
         "name": known.plural,
         "singularName": known.singular,
@@ -151,10 +151,10 @@ fn api_resources(known: &'static Description, version: &str) -> Vec<Value> {
 }
 
 fn response_kind<'a>(
-    known: &'static Description,
+    known: &Description<'a>,
     version: &'a str,
     part: Subresource,
-) -> (&'static str, &'a str, &'static str) {
+) -> (&'a str, &'a str, &'a str) {
     match part {
         Subresource::Status | Subresource::Log => (known.group, version, known.kind),
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
@@ -170,13 +170,13 @@ pub(super) fn subresource_verbs(part: Subresource) -> &'static [&'static str] {
     }
 }
 
-fn aggregated(
-    served: &[Resource],
-    groups: impl IntoIterator<Item = (&'static str, Vec<&'static str>)>,
+fn aggregated<'a>(
+    served: &'a [Resource],
+    groups: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
 ) -> Value {
     let in_version = |group, version| {
         let resources: Vec<_> = descriptions(served, group, version)
-            .map(|known| aggregated_resource(known, version))
+            .map(|known| aggregated_resource(&known, version))
             .collect();
         json!({"version": version, "resources": resources, "freshness": "Current"})
     };
@@ -201,7 +201,7 @@ fn aggregated(
     })
 }
 
-fn aggregated_resource(known: &'static Description, version: &str) -> Value {
+fn aggregated_resource(known: &Description<'_>, version: &str) -> Value {
     let response =
         |(group, version, kind)| json!({"group": group, "version": version, "kind": kind});
     let subresources: Vec<_> = known
@@ -261,7 +261,7 @@ pub(super) fn openapi(served: &[Resource], group: &str, version: &str) -> Option
     let paths: serde_json::Map<_, _> = known
         .into_iter()
         .filter(|known| known.verbs.contains(&"patch"))
-        .map(|known| openapi_path(known, version))
+        .map(|known| openapi_path(&known, version))
         .collect();
     Some(json!({
         "openapi": "3.0.0",

@@ -44,7 +44,7 @@ pub(super) async fn whole_body(request: Request, next: Next) -> Result<Response,
     let announced = head.headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > BODY_LIMIT) {
-        return Err(ApiError::TooLarge { limit: BODY_LIMIT });
+        return Err(too_large());
     }
     let read = Limited::new(body, BODY_LIMIT).collect();
     let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read).await else {
@@ -52,13 +52,17 @@ pub(super) async fn whole_body(request: Request, next: Next) -> Result<Response,
     };
     let body = read.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            ApiError::TooLarge { limit: BODY_LIMIT }
+            too_large()
         } else {
             ApiError::BadRequest(format!("the body cannot be read: {error}"))
         }
     })?;
     let request = Request::from_parts(head, Body::from(body.to_bytes()));
     Ok(next.run(request).await)
+}
+
+fn too_large() -> ApiError {
+    ApiError::TooLarge(format!("limit is {BODY_LIMIT}"))
 }
 
 #[cfg(test)]

@@ -54,8 +54,8 @@ pub(crate) enum ApiError {
         "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
     )]
     SeveralBudgets,
-    #[error("Request entity too large: limit is {limit} bytes")]
-    TooLarge { limit: usize },
+    #[error("Request entity too large: {0}")]
+    TooLarge(String),
     #[error("the body of the request did not come within {} s", .0.as_secs())]
     SlowBody(Duration),
     #[error(transparent)]
@@ -79,7 +79,7 @@ fn join(causes: &[Cause]) -> String {
 }
 
 impl Resource {
-    fn kind_and_group(self) -> String {
+    fn kind_and_group(&self) -> String {
         match self.group() {
             "" => self.kind().to_owned(),
             group => format!("{}.{group}", self.kind()),
@@ -107,7 +107,7 @@ impl ApiError {
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
             }
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, "Timeout"),
             Self::ApplyConflict { .. } | Self::Store(StoreError::Conflict { .. }) => {
                 (StatusCode::CONFLICT, "Conflict")
@@ -181,7 +181,7 @@ impl ApiError {
             | Self::UnsupportedMediaType(_)
             | Self::SeveralBudgets
             | Self::JsonPatch(_)
-            | Self::TooLarge { .. }
+            | Self::TooLarge(_)
             | Self::SlowBody(_)
             | Self::Expired(_)
             | Self::ContinueExpired(_) => json!({}),
@@ -227,7 +227,7 @@ pub(crate) fn expired_status(expired: &Expired) -> Value {
 }
 
 /// The answer to a successful deletion of one object.
-pub(crate) fn deletion_status(resource: Resource, name: &str, uid: &str) -> Value {
+pub(crate) fn deletion_status(resource: &Resource, name: &str, uid: &str) -> Value {
     json!({
         "kind": "Status",
         "apiVersion": "v1",

@@ -14,7 +14,7 @@ use crate::metrics::{Metrics, Usage};
 use crate::store::{Resource, Store, StoreError, Stored};
 use crate::{clock, object};
 
-pub(super) fn is_measured(resource: Resource) -> bool {
+pub(super) fn is_measured(resource: &Resource) -> bool {
     matches!(resource, Resource::PodMetrics | Resource::NodeMetrics)
 }
 
@@ -22,7 +22,12 @@ pub(super) fn is_measured(resource: Resource) -> bool {
 pub(super) fn answer(store: &Store, metrics: &Metrics, call: &Call) -> Result<Response, ApiError> {
     let target = &call.target;
     let filter = call.parameters.filter(target)?;
-    let mut found = measured(store, metrics, target.resource, target.namespace.as_deref());
+    let mut found = measured(
+        store,
+        metrics,
+        &target.resource,
+        target.namespace.as_deref(),
+    );
     let Some(name) = target.name.as_deref() else {
         found.retain(|object| filter.matches(object));
         let list = read::rendered_list(target, &found, &json!({}), call.view, &call.parameters);
@@ -30,7 +35,7 @@ pub(super) fn answer(store: &Store, metrics: &Metrics, call: &Call) -> Result<Re
     };
     let named = found.iter().find(|object| object::name(object) == name);
     let object = named.ok_or_else(|| StoreError::NotFound {
-        resource: target.resource,
+        resource: target.resource.clone(),
         name: name.to_owned(),
     })?;
     let answer = read::rendered(target, object, call.view, &call.parameters);
@@ -41,7 +46,7 @@ pub(super) fn answer(store: &Store, metrics: &Metrics, call: &Call) -> Result<Re
 fn measured(
     store: &Store,
     metrics: &Metrics,
-    resource: Resource,
+    resource: &Resource,
     namespace: Option<&str>,
 ) -> Vec<Arc<Stored>> {
     let described = match resource {
@@ -65,19 +70,24 @@ fn pod_metrics(pod: &Value, metrics: &Metrics) -> Option<Value> {
         .iter()
         .map(|(name, used)| json!({"name": name, "usage": usage(*used)}))
         .collect();
-    let mut object = described(Resource::PodMetrics, pod, sample.timestamp, sample.window);
+    let mut object = described(&Resource::PodMetrics, pod, sample.timestamp, sample.window);
     object["containers"] = containers.into();
     Some(object)
 }
 
 fn node_metrics(node: &Value, metrics: &Metrics) -> Option<Value> {
     let sample = metrics.machine()?;
-    let mut object = described(Resource::NodeMetrics, node, sample.timestamp, sample.window);
+    let mut object = described(
+        &Resource::NodeMetrics,
+        node,
+        sample.timestamp,
+        sample.window,
+    );
     object["usage"] = usage(sample.usage);
     Some(object)
 }
 
-fn described(resource: Resource, object: &Value, timestamp: Timestamp, window: Duration) -> Value {
+fn described(resource: &Resource, object: &Value, timestamp: Timestamp, window: Duration) -> Value {
     let mut metadata = json!({
         "name": object["metadata"]["name"],
         "creationTimestamp": clock::rfc3339(clock::now()),

@@ -297,4 +297,4 @@ fn bytes<'a>(field: &Field, value: WireValue<'a>) -> Result<&'a [u8], ProtobufEr
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -51,10 +51,10 @@ pub(super) fn json_response(document: &Value) -> Response {
 pub(super) fn existing(store: &Store, target: &Target) -> Result<Arc<Stored>, ApiError> {
     let name = target.name.as_deref().unwrap_or_default();
     let namespace = target.namespace.as_deref().unwrap_or_default();
-    let resource = target.resource;
-    store.get(resource, namespace, name).ok_or_else(|| {
+    let resource = &target.resource;
+    store.get(resource.clone(), namespace, name).ok_or_else(|| {
         StoreError::NotFound {
-            resource,
+            resource: resource.clone(),
             name: name.to_owned(),
         }
         .into()
@@ -68,7 +68,7 @@ pub(super) fn list(
     view: View,
 ) -> Result<Value, ApiError> {
     let filter = parameters.filter(target)?;
-    let page = page(store, target.resource, &filter, parameters)?;
+    let page = page(store, &target.resource, &filter, parameters)?;
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let Some(next) = page.next {
         metadata["continue"] = next.to_string().into();
@@ -127,7 +127,7 @@ struct Page {
 
 fn page(
     store: &Store,
-    resource: Resource,
+    resource: &Resource,
     filter: &Filter,
     parameters: &Parameters,
 ) -> Result<Page, ApiError> {
@@ -161,12 +161,12 @@ fn page(
 /// The objects in the state which a list asks for, and its revision.
 fn as_of(
     store: &Store,
-    resource: Resource,
+    resource: &Resource,
     filter: &Filter,
     from: &ListFrom,
 ) -> Result<(Vec<Arc<Stored>>, u64), ApiError> {
     let namespace = filter.namespace.as_deref();
-    let (objects, current) = store.list(resource, namespace);
+    let (objects, current) = store.list(resource.clone(), namespace);
     let asked = match from {
         ListFrom::Present(revision) | ListFrom::Exactly(revision) => *revision,
         ListFrom::Continued(place) => place.revision,
@@ -177,11 +177,11 @@ fn as_of(
     match from {
         ListFrom::Present(_) => Ok((objects, current)),
         ListFrom::Exactly(revision) => {
-            let past = store.list_at(resource, namespace, *revision);
+            let past = store.list_at(resource.clone(), namespace, *revision);
             Ok((past.map_err(ApiError::Expired)?, *revision))
         }
         ListFrom::Continued(Place { revision, .. }) => {
-            let past = store.list_at(resource, namespace, *revision);
+            let past = store.list_at(resource.clone(), namespace, *revision);
             Ok((past.map_err(ApiError::ContinueExpired)?, *revision))
         }
     }

@@ -14,7 +14,7 @@ use crate::store::{Resource, Subresource, api_version};
 pub(crate) struct Target {
     pub(crate) resource: Resource,
     /// The version in which the client speaks of it.
-    pub(crate) version: &'static str,
+    pub(crate) version: String,
     /// `None` for all namespaces, and for kinds without namespaces.
     pub(crate) namespace: Option<String>,
     pub(crate) name: Option<String>,
@@ -37,7 +37,7 @@ impl Target {
         let find = |plural| Resource::find(served, group, version, plural);
         let (namespace, plural, rest) = match segments.as_slice() {
             ["namespaces", namespace, plural, rest @ ..]
-                if find(plural).is_some_and(Resource::namespaced) =>
+                if find(plural).is_some_and(|found| found.namespaced()) =>
             {
                 (Some((*namespace).to_owned()), *plural, rest)
             }
@@ -45,16 +45,15 @@ impl Target {
             [] => return Err(ApiError::NoSuchPath),
         };
         let resource = find(plural).ok_or(ApiError::NoSuchPath)?;
-        let mut versions = resource.description().versions();
-        let version = versions
-            .find(|known| *known == version)
-            .ok_or(ApiError::NoSuchPath)?;
+        if !resource.description().serves(version) {
+            return Err(ApiError::NoSuchPath);
+        }
         let (name, subresource) = match rest {
             [] => (None, None),
             [name] => (Some((*name).to_owned()), None),
             [name, part] => (
                 Some((*name).to_owned()),
-                Some(find_subresource(resource, part)?),
+                Some(find_subresource(&resource, part)?),
             ),
             _ => return Err(ApiError::NoSuchPath),
         };
@@ -63,7 +62,7 @@ impl Target {
         }
         Ok(Self {
             resource,
-            version,
+            version: version.to_owned(),
             namespace,
             name,
             subresource,
@@ -85,7 +84,7 @@ const UNSUPPORTED_SUBRESOURCES: [(&str, &str); 10] = [
     ("namespaces", "finalize"),
 ];
 
-fn find_subresource(resource: Resource, name: &str) -> Result<Subresource, ApiError> {
+fn find_subresource(resource: &Resource, name: &str) -> Result<Subresource, ApiError> {
     let known = resource.description().subresources;
     let found = known.iter().copied().find(|known| known.name() == name);
     found.ok_or_else(|| {
@@ -104,14 +103,14 @@ impl Target {
     /// The same in the version in which the objects are stored.
     pub(crate) fn as_stored(&self) -> Self {
         Self {
-            version: self.resource.version(),
+            version: self.resource.version().to_owned(),
             ..self.clone()
         }
     }
 
     /// The `apiVersion` of an object in the client's version.
     pub(crate) fn api_version(&self) -> String {
-        api_version(self.resource.group(), self.version)
+        api_version(self.resource.group(), &self.version)
     }
 }
 
@@ -227,7 +226,7 @@ impl Parameters {
             namespace: target.namespace.clone(),
             labels: Selector::parse(&self.label_selector)
                 .map_err(|error| bad_request(error.to_string()))?,
-            fields: FieldSelector::parse(target.resource, &self.field_selector)
+            fields: FieldSelector::parse(&target.resource, &self.field_selector)
                 .map_err(|error| bad_request(error.to_string()))?,
         })
     }
@@ -314,7 +313,7 @@ mod tests {
             let (namespace, name) = (namespace.map(str::to_owned), name.map(str::to_owned));
             Some(Target {
                 resource,
-                version: "v1",
+                version: "v1".to_owned(),
                 namespace,
                 name,
                 subresource,

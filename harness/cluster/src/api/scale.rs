@@ -12,19 +12,19 @@ const KIND: &str = "Scale";
 const API_VERSION: &str = "autoscaling/v1";
 
 /// The field of a workload which says how many replicas it shall have, as a JSON pointer.
-fn replicas_of(resource: Resource) -> &'static str {
+fn replicas_of(resource: &Resource) -> &str {
     match custom_scale(resource) {
         Some(scale) => &scale.replicas,
         None => "/spec/replicas",
     }
 }
 
-fn replicas_in(resource: Resource, workload: &mut Value) -> &mut Value {
+fn replicas_in<'a>(resource: &Resource, workload: &'a mut Value) -> &'a mut Value {
     let path = replicas_of(resource).split('/').skip(1);
     path.fold(workload, |value, name| &mut object::map_of(value)[name])
 }
 
-fn custom_scale(resource: Resource) -> Option<&'static Scale> {
+fn custom_scale(resource: &Resource) -> Option<&Scale> {
     match resource {
         Resource::Custom(custom) => custom.version().scale.as_ref(),
         _ => None,
@@ -32,7 +32,7 @@ fn custom_scale(resource: Resource) -> Option<&'static Scale> {
 }
 
 /// The pods of a workload, as the text of a label selector.
-fn selector_of(resource: Resource, workload: &Value) -> String {
+fn selector_of(resource: &Resource, workload: &Value) -> String {
     if let Some(scale) = custom_scale(resource) {
         let selector = scale.selector.as_deref();
         return selector.map_or_else(String::new, |place| {
@@ -45,7 +45,7 @@ fn selector_of(resource: Resource, workload: &Value) -> String {
 }
 
 /// The `Scale` of a workload.
-pub(crate) fn of(resource: Resource, workload: &Value) -> Value {
+pub(crate) fn of(resource: &Resource, workload: &Value) -> Value {
     let metadata = &workload["metadata"];
     let present = custom_scale(resource).map_or("/status/replicas", |scale| &scale.status_replicas);
     let count = |place| workload.pointer(place).and_then(Value::as_i64);
@@ -69,7 +69,7 @@ pub(crate) fn of(resource: Resource, workload: &Value) -> Value {
 
 /// An applied `Scale` as an apply to its workload.
 pub(super) fn as_workload(
-    resource: Resource,
+    resource: &Resource,
     workload: &Value,
     scale: &Value,
 ) -> Result<Value, ApiError> {
@@ -84,7 +84,7 @@ pub(super) fn as_workload(
     if scale["spec"]["replicas"].is_null() {
         let message = "an applied scale must have it";
         return Err(ApiError::Invalid {
-            resource,
+            resource: resource.clone(),
             name: object::name(workload).to_owned(),
             causes: vec![Cause::new(CauseReason::Required, "spec.replicas", message)],
         });
@@ -99,7 +99,11 @@ pub(super) fn as_workload(
 }
 
 /// Gives a workload the number of replicas which a `Scale` asks for.
-pub(crate) fn set(resource: Resource, workload: &mut Value, scale: &Value) -> Result<(), ApiError> {
+pub(crate) fn set(
+    resource: &Resource,
+    workload: &mut Value,
+    scale: &Value,
+) -> Result<(), ApiError> {
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => Some(0),
         replicas => replicas
@@ -117,7 +121,7 @@ pub(crate) fn set(resource: Resource, workload: &mut Value, scale: &Value) -> Re
                 scale["spec"]["replicas"]
             );
             Err(ApiError::Invalid {
-                resource,
+                resource: resource.clone(),
                 name: object::name(workload).to_owned(),
                 causes: vec![Cause::new(CauseReason::Invalid, "spec.replicas", message)],
             })

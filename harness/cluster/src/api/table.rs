@@ -13,15 +13,15 @@ use crate::custom::{CellType, CustomResource};
 use crate::store::{Resource, Stored};
 
 /// A column of texts; those with a priority are shown with `-o wide` only.
-struct Column {
-    name: &'static str,
+struct Column<'a> {
+    name: &'a str,
     cell_type: CellType,
-    format: &'static str,
-    description: &'static str,
+    format: &'a str,
+    description: &'a str,
     priority: i32,
 }
 
-const fn shown(name: &'static str) -> Column {
+const fn shown(name: &str) -> Column<'_> {
     Column {
         name,
         cell_type: CellType::Text,
@@ -31,26 +31,27 @@ const fn shown(name: &'static str) -> Column {
     }
 }
 
-const fn wide(name: &'static str) -> Column {
+const fn wide(name: &str) -> Column<'_> {
     Column {
         priority: 1,
         ..shown(name)
     }
 }
 
-const NODE_DETAILS: [Column; 5] = [
+const NODE_DETAILS: [Column<'_>; 5] = [
     wide("Internal-IP"),
     wide("External-IP"),
     wide("OS-Image"),
     wide("Kernel-Version"),
     wide("Container-Runtime"),
 ];
-const WORKLOAD_DETAILS: [Column; 3] = [wide("Containers"), wide("Images"), wide("Selector")];
+const WORKLOAD_DETAILS: [Column<'_>; 3] = [wide("Containers"), wide("Images"), wide("Selector")];
 
-fn columns(resource: Resource) -> Vec<Column> {
-    let with = |names: &[&'static str], rest: Vec<Column>| -> Vec<Column> {
-        names.iter().map(|name| shown(name)).chain(rest).collect()
-    };
+fn with<'a>(names: &[&'static str], rest: Vec<Column<'a>>) -> Vec<Column<'a>> {
+    names.iter().map(|name| shown(name)).chain(rest).collect()
+}
+
+fn columns(resource: &Resource) -> Vec<Column<'_>> {
     match resource {
         Resource::Pods => with(
             &["Name", "Ready", "Status", "Restarts", "Age"],
@@ -136,7 +137,7 @@ fn columns(resource: Resource) -> Vec<Column> {
     }
 }
 
-fn custom_columns(custom: CustomResource) -> Vec<Column> {
+fn custom_columns(custom: &CustomResource) -> Vec<Column<'_>> {
     let columns = custom.version().columns.iter();
     columns
         .map(|column| Column {
@@ -150,7 +151,7 @@ fn custom_columns(custom: CustomResource) -> Vec<Column> {
 }
 
 /// A cell as its column's type wants it; what does not fit is left out.
-fn cell(column: &Column, text: String) -> Value {
+fn cell(column: &Column<'_>, text: String) -> Value {
     match column.cell_type {
         CellType::Text | CellType::Date => Value::String(text),
         CellType::Integer | CellType::Number | CellType::Boolean => {
@@ -168,7 +169,7 @@ pub(super) fn table(
     include_object: &str,
     now: Timestamp,
 ) -> Value {
-    let columns = columns(target.resource);
+    let columns = columns(&target.resource);
     let definitions: Vec<_> = columns
         .iter()
         .map(|column| {
@@ -189,7 +190,7 @@ pub(super) fn table(
                 "Object" => versions::to_served(target, object).into_owned(),
                 _ => partial_metadata(object),
             };
-            let texts = cells::cells(target.resource, object, now);
+            let texts = cells::cells(&target.resource, object, now);
             let cells = columns.iter().zip(texts);
             let cells: Vec<_> = cells.map(|(column, text)| cell(column, text)).collect();
             json!({"cells": cells, "object": embedded})
@@ -222,8 +223,8 @@ mod tests {
         let empty = Arc::new(Stored::new(json!({"metadata": {"name": "x"}})));
         for resource in Resource::ALL {
             let target = Target {
-                resource,
-                version: resource.version(),
+                version: resource.version().to_owned(),
+                resource: resource.clone(),
                 namespace: None,
                 name: None,
                 subresource: None,

@@ -16,7 +16,7 @@ use crate::subnet::Subnet;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-fn api(store: &Store) -> Api {
+pub(in crate::api) fn api(store: &Store) -> Api {
     let subnet = Subnet::all_from_random().next().unwrap();
     let addresses = ServiceAddresses::new(subnet, false, OwnListeners::default());
     Api::new(

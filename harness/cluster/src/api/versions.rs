@@ -15,7 +15,7 @@ use crate::store::Resource;
 pub(super) fn to_served<'a>(target: &Target, stored: &'a Value) -> Cow<'a, Value> {
     match conversion(target) {
         Some(Resource::HorizontalPodAutoscalers) => Cow::Owned(autoscaling_v1::from_v2(stored)),
-        Some(_) | None => with_defaults(target.resource, stored),
+        Some(_) | None => with_defaults(&target.resource, stored),
     }
 }
 
@@ -25,7 +25,7 @@ pub(super) fn shows_as_stored(target: &Target) -> bool {
 }
 
 /// A custom object may be older than the defaults of its schema.
-fn with_defaults(resource: Resource, stored: &Value) -> Cow<'_, Value> {
+fn with_defaults<'a>(resource: &Resource, stored: &'a Value) -> Cow<'a, Value> {
     match resource {
         Resource::Custom(custom) => {
             let mut whole = stored.clone();
@@ -45,6 +45,6 @@ pub(super) fn to_stored(target: &Target, served: Value) -> Result<Value, ApiErro
 }
 
 /// The kind, if the request is for another version than the stored one.
-fn conversion(target: &Target) -> Option<Resource> {
-    (target.version != target.resource.version()).then_some(target.resource)
+fn conversion(target: &Target) -> Option<&Resource> {
+    (target.version != target.resource.version()).then_some(&target.resource)
 }

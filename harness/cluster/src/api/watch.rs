@@ -39,10 +39,13 @@ pub(super) fn watch(
         WatchFrom::Revision(revision) => Some(revision),
         WatchFrom::Now => Some(store.revision()),
     };
-    let body = match store.watch(target.resource, from) {
+    let body = match store.watch(target.resource.clone(), from) {
         Ok(watch) => {
             let definitions = match target.resource {
-                Resource::Custom(_) => store.watch(Resource::CustomResourceDefinitions, None).ok(),
+                Resource::Custom(_) => {
+                    let now = Some(store.revision());
+                    store.watch(Resource::CustomResourceDefinitions, now).ok()
+                }
                 _ => None,
             };
             let target = target.clone();
@@ -115,18 +118,21 @@ impl Lines {
 
     async fn next(&mut self) -> Option<Bytes> {
         while !self.ended {
-            if self.initial_bookmark_due && !self.watch.is_initial() {
+            let is_initial = self.watch.is_initial();
+            if self.initial_bookmark_due && !is_initial {
                 self.initial_bookmark_due = false;
                 return Some(self.bookmark(true));
             }
+            // Who is told only a part of the objects cannot go on from there.
+            let bookmarks = self.parameters.allow_watch_bookmarks() && !is_initial;
             let event = tokio::select! {
                 // The last objects of a definition are told of before its end.
                 biased;
                 () = self.shutdown.cancelled() => return None,
                 () = sleep_until(self.end) => return None,
                 event = self.watch.next() => event,
-                () = withdrawn(&mut self.definitions, self.target.resource) => return None,
-                _ = self.bookmarks.tick(), if self.parameters.allow_watch_bookmarks() => {
+                () = withdrawn(&mut self.definitions, &self.target.resource) => return None,
+                _ = self.bookmarks.tick(), if bookmarks => {
                     return Some(self.bookmark(false));
                 }
             };
@@ -175,7 +181,7 @@ impl Lines {
 
 /// Returns when the definition of a custom kind is gone: there is nothing left
 /// to watch, and the kind may come back as another one.
-async fn withdrawn(definitions: &mut Option<Watch>, resource: Resource) {
+async fn withdrawn(definitions: &mut Option<Watch>, resource: &Resource) {
     let name = resource.qualified_name();
     while let Some(watch) = definitions {
         match watch.next().await {
@@ -242,14 +248,14 @@ mod tests {
     fn lines(store: &Store) -> Lines {
         let target = Target {
             resource: Resource::ConfigMaps,
-            version: Resource::ConfigMaps.version(),
+            version: Resource::ConfigMaps.version().to_owned(),
             namespace: None,
             name: None,
             subresource: None,
         };
         let parameters = Parameters::default();
         let filter = parameters.filter(&target).unwrap();
-        let watch = store.watch(target.resource, None).unwrap();
+        let watch = store.watch(target.resource.clone(), None).unwrap();
         let shutdown = CancellationToken::new();
         Lines::new(
             watch,

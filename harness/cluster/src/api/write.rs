@@ -16,7 +16,7 @@ use super::versions;
 use crate::clock;
 use crate::managed_fields::{self, Applied, Writer, record_update};
 use crate::object;
-use crate::patch::{self, strategic_merge};
+use crate::patch::{self, PatchError, strategic_merge};
 use crate::store::{Resource, Store, StoreError, Stored, Subresource};
 
 /// Only built-in kinds have merge keys.
@@ -63,7 +63,7 @@ pub(super) fn create(
     parameters: &Parameters,
     origin: Origin,
 ) -> Result<Written, ApiError> {
-    let resource = target.resource;
+    let resource = &target.resource;
     let (mut object, applied) = match origin {
         Origin::Sent(object) => (object, None),
         Origin::Applied(applied) => (applied.object.clone(), Some(applied)),
@@ -82,7 +82,7 @@ pub(super) fn create(
     }
     let object = match resource {
         Resource::Services => addresses.create(store, object)?,
-        _ => store.create(resource, object)?,
+        _ => store.create(resource.clone(), object)?,
     };
     Ok(Written { object, warnings })
 }
@@ -95,7 +95,7 @@ pub(super) fn change(
     parameters: &Parameters,
     change: &Change,
 ) -> Result<Written, ApiError> {
-    let resource = target.resource;
+    let resource = &target.resource;
     if let (Resource::Custom(_), Change::Edit(Edit::Strategic(_))) = (resource, change) {
         return Err(ApiError::UnsupportedMediaType(CUSTOM_PATCH_TYPES));
     }
@@ -103,8 +103,8 @@ pub(super) fn change(
     let name = target.name.as_deref().unwrap_or_default();
     let mut warnings = BTreeSet::new();
     // Looked up beforehand: the store cannot be asked during an update.
-    let ports = (resource == Resource::Services).then(|| addresses.port_check(store));
-    let object = store.try_update(resource, namespace, name, |object| {
+    let ports = (*resource == Resource::Services).then(|| addresses.port_check(store));
+    let object = store.try_update(resource.clone(), namespace, name, |object| {
         if target.subresource == Some(Subresource::Scale) {
             return change_scale(resource, object, change, parameters);
         }
@@ -143,7 +143,7 @@ pub(super) fn change(
 }
 
 fn change_scale(
-    resource: Resource,
+    resource: &Resource,
     object: &mut Value,
     change: &Change,
     parameters: &Parameters,
@@ -180,7 +180,7 @@ pub(super) fn created_by_apply(
     config: &Value,
     parameters: &Parameters,
 ) -> Result<Origin, ApiError> {
-    let resource = target.resource;
+    let resource = &target.resource;
     let name = target.name.as_deref().unwrap_or_default();
     for field in ["uid", "resourceVersion"] {
         if !object::text(&config["metadata"], &format!("/{field}")).is_empty() {
@@ -195,9 +195,9 @@ pub(super) fn created_by_apply(
 }
 
 /// The managers which a client sends must be such.
-fn check_managers(resource: Resource, object: &Value) -> Result<(), ApiError> {
+fn check_managers(resource: &Resource, object: &Value) -> Result<(), ApiError> {
     managed_fields::check(object).map_err(|invalid| ApiError::Invalid {
-        resource,
+        resource: resource.clone(),
         name: object::name(object).to_owned(),
         causes: vec![Cause::new(
             CauseReason::Invalid,
@@ -218,9 +218,12 @@ fn perform(edit: &Edit, object: &mut Value, name: &str) -> Result<(), ApiError> 
             check_shape(object)?;
             object["metadata"]["name"] = name.into();
         }
-        Edit::Json(patch) => {
-            patch::json(object, patch).map_err(|error| ApiError::JsonPatch(error.to_string()))?
-        }
+        Edit::Json(patch) => patch::json(object, patch).map_err(|error| match error {
+            PatchError::TooManyOperations(_) => ApiError::TooLarge(error.to_string()),
+            PatchError::Failed(_) | PatchError::CopiesTooMuch | PatchError::TooDeep { .. } => {
+                ApiError::JsonPatch(error.to_string())
+            }
+        })?,
         Edit::Merge(patch) => json_patch::merge(object, patch),
         Edit::Strategic(patch) => {
             patch::check(patch).map_err(|error| ApiError::BadRequest(error.to_string()))?;
@@ -266,8 +269,8 @@ fn typed(
     parameters: &Parameters,
     warnings: &mut BTreeSet<String>,
 ) -> Result<Value, ApiError> {
-    let (kind, version) = (target.resource.kind(), target.version);
-    let decoded = decode(target.resource, version, object)?;
+    let (kind, version) = (target.resource.kind(), &target.version);
+    let decoded = decode(&target.resource, version, object)?;
     let unknown: Vec<_> = decoded
         .unknown_fields
         .iter()
@@ -286,7 +289,7 @@ fn typed(
     versions::to_stored(target, decoded.object)
 }
 
-fn check_identity(resource: Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
+fn check_identity(resource: &Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
     check_version(resource, before, wanted)?;
     check_same_name(object::name(before), object::name(wanted))?;
     let uid = object::uid(wanted);
@@ -307,7 +310,7 @@ fn check_same_name(name: &str, given: &str) -> Result<(), ApiError> {
     )))
 }
 
-fn check_version(resource: Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
+fn check_version(resource: &Resource, before: &Value, wanted: &Value) -> Result<(), ApiError> {
     let version = object::text(wanted, "/metadata/resourceVersion");
     if version.is_empty() || version == object::text(before, "/metadata/resourceVersion") {
         return Ok(());
@@ -316,9 +319,9 @@ fn check_version(resource: Resource, before: &Value, wanted: &Value) -> Result<(
     Err(conflict(resource, before, reason.to_owned()))
 }
 
-fn conflict(resource: Resource, object: &Value, reason: String) -> ApiError {
+fn conflict(resource: &Resource, object: &Value, reason: String) -> ApiError {
     StoreError::Conflict {
-        resource,
+        resource: resource.clone(),
         name: object::name(object).to_owned(),
         reason,
     }
@@ -327,7 +330,7 @@ fn conflict(resource: Resource, object: &Value, reason: String) -> ApiError {
 
 /// The main path: everything but the status changes.
 fn with_desired_state_of(
-    resource: Resource,
+    resource: &Resource,
     before: &Value,
     mut wanted: Value,
     ports: Option<&PortCheck>,
@@ -336,7 +339,7 @@ fn with_desired_state_of(
         copy_field(before, &mut wanted, "status");
     }
     wanted["metadata"]["generation"] = before["metadata"]["generation"].clone();
-    if resource == Resource::Services {
+    if *resource == Resource::Services {
         service_address::keep(before, &mut wanted);
     }
     admission::set_defaults(resource, &mut wanted);
@@ -347,7 +350,7 @@ fn with_desired_state_of(
     }
     // Of all kinds Deployments alone count a change of annotations.
     let annotations = |object: &Value| object::string_map(object, "/metadata/annotations");
-    if resource == Resource::Deployments
+    if *resource == Resource::Deployments
         && annotations(before) != annotations(&decided)
         && before["spec"] == decided["spec"]
     {
@@ -361,7 +364,7 @@ fn with_desired_state_of(
 
 /// The status path: the status changes and, but for custom kinds, annotations
 /// and finalizers may.
-fn with_status_of(resource: Resource, before: &Value, wanted: &Value) -> Result<Value, ApiError> {
+fn with_status_of(resource: &Resource, before: &Value, wanted: &Value) -> Result<Value, ApiError> {
     let mut decided = before.clone();
     copy_field(wanted, &mut decided, "status");
     if let Resource::Custom(_) = resource {

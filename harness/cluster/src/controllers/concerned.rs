@@ -7,11 +7,11 @@ use crate::store::{Event, Key, Resource, Store};
 
 /// The changed object itself.
 pub(super) fn itself(event: &Event) -> Key {
-    Key::of(event.resource, &event.object)
+    Key::of(event.resource.clone(), &event.object)
 }
 
 /// The objects of a kind which control the changed one, or did.
-pub(super) fn controllers(event: &Event, resource: Resource) -> Vec<Key> {
+pub(super) fn controllers(event: &Event, resource: &Resource) -> Vec<Key> {
     let mut keys: Vec<_> = both(event)
         .filter_map(|object| controller(object, resource))
         .collect();
@@ -20,7 +20,7 @@ pub(super) fn controllers(event: &Event, resource: Resource) -> Vec<Key> {
 }
 
 /// The object of a kind which controls another.
-pub(super) fn controller(object: &Value, resource: Resource) -> Option<Key> {
+pub(super) fn controller(object: &Value, resource: &Resource) -> Option<Key> {
     let namespace = if resource.namespaced() {
         object::namespace(object)
     } else {
@@ -30,16 +30,26 @@ pub(super) fn controller(object: &Value, resource: Resource) -> Option<Key> {
     let reference = object::owners(object).find(is_controller)?;
     let is_kind = object::text(reference, "/kind") == resource.kind()
         && object::text(reference, "/apiVersion") == resource.api_version();
-    is_kind.then(|| Key::new(resource, namespace, object::text(reference, "/name")))
+    is_kind.then(|| {
+        Key::new(
+            resource.clone(),
+            namespace,
+            object::text(reference, "/name"),
+        )
+    })
 }
 
 /// The objects of a kind whose selector may match the changed one, or did.
-pub(super) fn selecting(store: &Store, event: &Event, resource: Resource) -> Vec<Key> {
+pub(super) fn selecting(store: &Store, event: &Event, resource: &Resource) -> Vec<Key> {
     let mut keys: Vec<_> = both(event)
         .flat_map(|object| {
-            store.selecting(resource, object::namespace(object), &object::labels(object))
+            store.selecting(
+                resource.clone(),
+                object::namespace(object),
+                &object::labels(object),
+            )
         })
-        .map(|object| Key::of(resource, &object))
+        .map(|object| Key::of(resource.clone(), &object))
         .collect();
     keys.sort();
     keys.dedup();
@@ -47,7 +57,7 @@ pub(super) fn selecting(store: &Store, event: &Event, resource: Resource) -> Vec
 }
 
 /// The would-be controllers of a changed object which has none.
-pub(super) fn adopting(store: &Store, event: &Event, resource: Resource) -> Vec<Key> {
+pub(super) fn adopting(store: &Store, event: &Event, resource: &Resource) -> Vec<Key> {
     let has_controller =
         object::owners(&event.object).any(|owner| owner["controller"].as_bool() == Some(true));
     if has_controller {

@@ -100,26 +100,32 @@ impl Controller for Deployments {
         match event.resource {
             Resource::Deployments => vec![concerned::itself(event)],
             Resource::ReplicaSets => {
-                let mut keys = concerned::controllers(event, Resource::Deployments);
+                let mut keys = concerned::controllers(event, &Resource::Deployments);
                 keys.extend(concerned::adopting(
                     &self.store,
                     event,
-                    Resource::Deployments,
+                    &Resource::Deployments,
                 ));
                 keys
             }
             // Recreate waits for the end of the last pod.
-            _ if has_ended(event) => concerned::controllers(event, Resource::ReplicaSets)
+            _ if has_ended(event) => concerned::controllers(event, &Resource::ReplicaSets)
                 .iter()
-                .filter_map(|set| self.store.get(set.resource, &set.namespace, &set.name))
-                .filter_map(|set| concerned::controller(&set, Resource::Deployments))
+                .filter_map(|set| {
+                    self.store
+                        .get(set.resource.clone(), &set.namespace, &set.name)
+                })
+                .filter_map(|set| concerned::controller(&set, &Resource::Deployments))
                 .collect(),
             _ => Vec::new(),
         }
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let Some(about) = self.store.get(key.resource, &key.namespace, &key.name) else {
+        let Some(about) = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name)
+        else {
             return Ok(None);
         };
         let Some((deployment, sets)) = with_sets(&self.store, &about) else {
@@ -374,7 +380,7 @@ fn act(
     };
     match action {
         Action::Adopt(name) => {
-            let reference = controller_reference(Resource::Deployments, &deployment.metadata);
+            let reference = controller_reference(&Resource::Deployments, &deployment.metadata);
             update(name, &|set| adopt(set, reference.clone()))
         }
         Action::Release(name) => update(name, &|set| release(set, object::uid(about))),

@@ -66,14 +66,17 @@ impl Controller for Disruptions {
     fn concerned(&self, event: &Event) -> Vec<Key> {
         match event.resource {
             Resource::Pods => {
-                concerned::selecting(&self.store, event, Resource::PodDisruptionBudgets)
+                concerned::selecting(&self.store, event, &Resource::PodDisruptionBudgets)
             }
             _ => vec![concerned::itself(event)],
         }
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let Some(about) = self.store.get(key.resource, &key.namespace, &key.name) else {
+        let Some(about) = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name)
+        else {
             return Ok(None);
         };
         let Some(budget) = about.typed::<PodDisruptionBudget>() else {
@@ -90,7 +93,7 @@ impl Controller for Disruptions {
         self.tell(&about, &pods, &plan);
         let status = json!(plan.status);
         self.store
-            .update(key.resource, &key.namespace, &key.name, |object| {
+            .update(key.resource.clone(), &key.namespace, &key.name, |object| {
                 // An eviction that came in between is not undone: it leads here again.
                 if object["metadata"]["resourceVersion"] == about["metadata"]["resourceVersion"] {
                     object["status"] = status;

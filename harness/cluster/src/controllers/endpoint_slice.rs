@@ -47,7 +47,7 @@ impl Controller for EndpointSlices {
     fn concerned(&self, event: &Event) -> Vec<Key> {
         match event.resource {
             Resource::Services => vec![concerned::itself(event)],
-            Resource::Pods => concerned::selecting(&self.store, event, Resource::Services),
+            Resource::Pods => concerned::selecting(&self.store, event, &Resource::Services),
             _ => {
                 let labels = object::labels(&event.object);
                 let service = labels.get(SERVICE_NAME).into_iter();
@@ -60,7 +60,9 @@ impl Controller for EndpointSlices {
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let found = self.store.get(key.resource, &key.namespace, &key.name);
+        let found = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name);
         if let Some(service) = found.and_then(|service| service.typed()) {
             sync(&self.store, key, &service)?;
         }
@@ -211,7 +213,7 @@ fn slice(service: &Service, spec: &ServiceSpec, group: &Group) -> Value {
             "generateName": format!("{name}-"),
             "namespace": service.metadata.namespace,
             "labels": labels,
-            "ownerReferences": [controller_reference(Resource::Services, &service.metadata)],
+            "ownerReferences": [controller_reference(&Resource::Services, &service.metadata)],
         },
         "addressType": "IPv4",
         "ports": group.ports,

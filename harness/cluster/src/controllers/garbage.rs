@@ -44,7 +44,7 @@ impl Controller for GarbageCollector {
         let going = object::is_deleting(after) && waits_for_dependents(after);
         let mut keys = Vec::new();
         if going || (owners_changed && !gone && object::owners(after).next().is_some()) {
-            keys.push(Key::of(event.resource, after));
+            keys.push(Key::of(event.resource.clone(), after));
         }
         if gone || owners_changed {
             keys.extend(
@@ -61,7 +61,10 @@ impl Controller for GarbageCollector {
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        if let Some(object) = self.store.get(key.resource, &key.namespace, &key.name) {
+        if let Some(object) = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name)
+        {
             if object::is_deleting(&object) {
                 finish_deletion(&self.store, key, &object)?;
             } else {
@@ -105,7 +108,7 @@ fn standing(store: &Store, object: &Value, reference: &Value) -> Owner {
     let Some(key) = owner_key(store, object, reference) else {
         return Owner::Present;
     };
-    let found = store.get(key.resource, &key.namespace, &key.name);
+    let found = store.get(key.resource.clone(), &key.namespace, &key.name);
     let uid = object::text(reference, "/uid");
     match found.filter(|owner| object::uid(owner) == uid) {
         None => Owner::Absent,
@@ -132,7 +135,7 @@ fn judge(store: &Store, key: &Key, object: &Value) -> Result<(), StoreError> {
             .filter(|(_, owner)| *owner != Owner::Present)
             .map(|(reference, _)| object::text(reference, "/uid"))
             .collect();
-        let update = store.update(key.resource, &key.namespace, &key.name, |object| {
+        let update = store.update(key.resource.clone(), &key.namespace, &key.name, |object| {
             for uid in leaving {
                 release(object, uid);
             }
@@ -153,7 +156,7 @@ fn judge(store: &Store, key: &Key, object: &Value) -> Result<(), StoreError> {
         ..DeleteOptions::default()
     };
     store
-        .delete(key.resource, &key.namespace, &key.name, &options)
+        .delete(key.resource.clone(), &key.namespace, &key.name, &options)
         .map(drop)
 }
 
@@ -170,9 +173,12 @@ fn finish_deletion(store: &Store, key: &Key, owner: &Value) -> Result<(), StoreE
     let uid = object::uid(owner);
     if has(owner, ORPHAN_FINALIZER) {
         for (key, _) in store.dependents(uid) {
-            store.update(key.resource, &key.namespace, &key.name, |dependent| {
-                release(dependent, uid)
-            })?;
+            store.update(
+                key.resource.clone(),
+                &key.namespace,
+                &key.name,
+                |dependent| release(dependent, uid),
+            )?;
         }
         return remove_finalizer(store, key, ORPHAN_FINALIZER);
     }
@@ -190,7 +196,7 @@ fn finish_deletion(store: &Store, key: &Key, owner: &Value) -> Result<(), StoreE
 }
 
 fn remove_finalizer(store: &Store, key: &Key, finalizer: &str) -> Result<(), StoreError> {
-    let update = store.update(key.resource, &key.namespace, &key.name, |object| {
+    let update = store.update(key.resource.clone(), &key.namespace, &key.name, |object| {
         if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
             finalizers.retain(|present| present != finalizer);
         }
@@ -254,7 +260,7 @@ mod tests {
 
         fn left(&self) -> Vec<Resource> {
             let exists =
-                |resource: &Resource| self.store.get(*resource, "default", "web").is_some();
+                |resource: &Resource| self.store.get(resource.clone(), "default", "web").is_some();
             CHAIN.into_iter().filter(exists).collect()
         }
     }

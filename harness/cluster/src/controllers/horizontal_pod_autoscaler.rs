@@ -133,7 +133,9 @@ impl Controller for Autoscalers {
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let found = self.store.get(key.resource, &key.namespace, &key.name);
+        let found = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name);
         let autoscaler = found.and_then(|found| found.typed::<HorizontalPodAutoscaler>());
         let Some(autoscaler) = autoscaler else {
             self.known.remove(key);
@@ -165,18 +167,28 @@ fn workload(store: &Store, autoscaler: &HorizontalPodAutoscaler) -> Result<Workl
     } = spec
         .map(|spec| spec.scale_target_ref.clone())
         .unwrap_or_default();
+    // A real one asks for the version that the server prefers, whichever is written here.
     let api_version = api_version.unwrap_or_default();
-    let resource = Resource::of_kind(&store.served(), &api_version, &kind)
-        .ok_or_else(|| format!("no matches for kind \"{kind}\" in version \"{api_version}\""))?;
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let mut served = store.served().into_iter();
+    let resource = served
+        .find(|resource| (resource.group(), resource.kind()) == (group, kind.as_str()))
+        .ok_or_else(|| format!("no matches for kind \"{kind}\" in group \"{group}\""))?;
     let subresources = resource.description().subresources;
     if !resource.namespaced() || !subresources.contains(&Subresource::Scale) {
         return Err(format!("{} cannot be scaled", resource.qualified_name()));
     }
     let namespace = autoscaler.metadata.namespace.as_deref().unwrap_or_default();
     let object = store
-        .get(resource, namespace, &name)
-        .ok_or_else(|| StoreError::NotFound { resource, name }.to_string())?;
-    let scale = scale::of(resource, &object);
+        .get(resource.clone(), namespace, &name)
+        .ok_or_else(|| {
+            StoreError::NotFound {
+                resource: resource.clone(),
+                name,
+            }
+            .to_string()
+        })?;
+    let scale = scale::of(&resource, &object);
     let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64);
     Ok(Workload {
         resource,
@@ -189,20 +201,21 @@ fn workload(store: &Store, autoscaler: &HorizontalPodAutoscaler) -> Result<Workl
 }
 
 fn selector(text: &str) -> Result<Selector, NoPods> {
-    let problem = |event, message| NoPods {
-        reason: "InvalidSelector",
-        event,
-        message,
-    };
     if text.is_empty() {
-        let message = "the HPA target's scale is missing a selector".to_owned();
-        return Err(problem("SelectorRequired", message));
+        let missing = "the HPA target's scale is missing a selector";
+        return Err(NoPods {
+            condition: ("InvalidSelector", missing.to_owned()),
+            event: ("SelectorRequired", "selector is required".to_owned()),
+        });
     }
     Selector::parse(text).map_err(|error| {
         let message = format!(
             "couldn't convert selector into a corresponding internal selector object: {error}"
         );
-        problem("InvalidSelector", message)
+        NoPods {
+            condition: ("InvalidSelector", message.clone()),
+            event: ("InvalidSelector", message),
+        }
     })
 }
 
@@ -224,13 +237,13 @@ fn pods_of(
         .filter_map(|other| Some(format!("{namespace}/{}", other.metadata.name.as_deref()?)))
         .collect();
     if rivals.len() > 1 {
+        let message = format!(
+            "pods by selector {selector} are controlled by multiple HPAs: [{}]",
+            rivals.join(" ")
+        );
         return Err(NoPods {
-            reason: "AmbiguousSelector",
-            event: "AmbiguousSelector",
-            message: format!(
-                "pods by selector {selector} are controlled by multiple HPAs: [{}]",
-                rivals.join(" ")
-            ),
+            condition: ("AmbiguousSelector", message.clone()),
+            event: ("AmbiguousSelector", message),
         });
     }
     Ok(pods)
@@ -255,10 +268,10 @@ fn set_replicas(store: &Store, workload: &Workload, replicas: i32) -> Result<(),
         resource, object, ..
     } = workload;
     let (namespace, name) = (object::namespace(object), object::name(object));
-    let changed = store.try_update(*resource, namespace, name, |workload| {
-        let mut wanted = scale::of(*resource, workload);
+    let changed = store.try_update(resource.clone(), namespace, name, |workload| {
+        let mut wanted = scale::of(resource, workload);
         wanted["spec"]["replicas"] = replicas.into();
-        scale::set(*resource, workload, &wanted)
+        scale::set(resource, workload, &wanted)
     });
     changed.map(drop).map_err(|error| error.to_string())
 }

@@ -83,8 +83,8 @@ impl Controller for Jobs {
     /// Jobs, and pods which are kept for a Job that is not there any more.
     fn concerned(&self, event: &Event) -> Vec<Key> {
         if event.resource == Resource::Pods {
-            let mut keys = concerned::controllers(event, Resource::Jobs);
-            keys.extend(concerned::adopting(&self.store, event, Resource::Jobs));
+            let mut keys = concerned::controllers(event, &Resource::Jobs);
+            keys.extend(concerned::adopting(&self.store, event, &Resource::Jobs));
             if is_orphan(&self.store, &event.object) {
                 keys.push(concerned::itself(event));
             }
@@ -99,7 +99,10 @@ impl Controller for Jobs {
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let Some(found) = self.store.get(key.resource, &key.namespace, &key.name) else {
+        let Some(found) = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name)
+        else {
             self.memory.remove(key);
             return Ok(None);
         };
@@ -120,8 +123,8 @@ impl Controller for Jobs {
 
 /// Whether a pod is kept for a Job which does not exist any more, or lost it.
 fn is_orphan(store: &Store, pod: &Value) -> bool {
-    let job = concerned::controller(pod, Resource::Jobs)
-        .and_then(|key| store.get(key.resource, &key.namespace, &key.name));
+    let job = concerned::controller(pod, &Resource::Jobs)
+        .and_then(|key| store.get(key.resource.clone(), &key.namespace, &key.name));
     let controls = |job: &Value| {
         object::owners(pod).any(|owner| object::text(owner, "/uid") == object::uid(job))
     };
@@ -158,7 +161,7 @@ fn claim_pods<'a>(
         match claim(&job.metadata, &selector, &pod.metadata) {
             Claim::Owned => own.push(&**pod),
             Claim::Adoptable => change_pod(store, namespace, &PodRef::to(pod), |pod| {
-                adopt(pod, controller_reference(Resource::Jobs, &job.metadata));
+                adopt(pod, controller_reference(&Resource::Jobs, &job.metadata));
                 track(pod);
             })?,
             Claim::Released => change_pod(store, namespace, &PodRef::to(pod), |pod| {
@@ -322,7 +325,7 @@ fn new_pod(job: &Job, shape: &Shape, index: Option<u32>) -> Value {
             "labels": metadata.labels.unwrap_or_default(),
             "annotations": metadata.annotations.unwrap_or_default(),
             "finalizers": metadata.finalizers.unwrap_or_default(),
-            "ownerReferences": [controller_reference(Resource::Jobs, &job.metadata)],
+            "ownerReferences": [controller_reference(&Resource::Jobs, &job.metadata)],
         },
         "spec": spec,
         "status": {"phase": "Pending", "qosClass": quality_of_service::class_of(&spec)},

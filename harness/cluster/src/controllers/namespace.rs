@@ -65,7 +65,7 @@ impl Controller for Namespaces {
 
 fn delete(store: &Store, key: &Key) -> Result<(), StoreError> {
     let options = DeleteOptions::default();
-    match store.delete(key.resource, &key.namespace, &key.name, &options) {
+    match store.delete(key.resource.clone(), &key.namespace, &key.name, &options) {
         Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }

@@ -43,7 +43,7 @@ pub(super) fn controller_of(metadata: &ObjectMeta) -> Option<&OwnerReference> {
 }
 
 /// An owner reference by which `owner` controls an object.
-pub(super) fn controller_reference(resource: Resource, owner: &ObjectMeta) -> Value {
+pub(super) fn controller_reference(resource: &Resource, owner: &ObjectMeta) -> Value {
     json!({
         "apiVersion": resource.api_version(),
         "kind": resource.kind(),

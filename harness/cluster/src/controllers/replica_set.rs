@@ -65,17 +65,20 @@ impl Controller for ReplicaSets {
         if event.resource == Resource::ReplicaSets {
             return vec![concerned::itself(event)];
         }
-        let mut keys = concerned::controllers(event, Resource::ReplicaSets);
+        let mut keys = concerned::controllers(event, &Resource::ReplicaSets);
         keys.extend(concerned::adopting(
             &self.store,
             event,
-            Resource::ReplicaSets,
+            &Resource::ReplicaSets,
         ));
         keys
     }
 
     fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let Some(about) = self.store.get(key.resource, &key.namespace, &key.name) else {
+        let Some(about) = self
+            .store
+            .get(key.resource.clone(), &key.namespace, &key.name)
+        else {
             return Ok(None);
         };
         let Some((set, pods)) = with_pods(&self.store, &about) else {
@@ -216,7 +219,7 @@ fn carry_out(
     let (namespace, name) = (object::namespace(about), object::name(about));
     let uid = object::uid(about);
     for pod in &plan.adopt {
-        let reference = controller_reference(Resource::ReplicaSets, &set.metadata);
+        let reference = controller_reference(&Resource::ReplicaSets, &set.metadata);
         store.update(Resource::Pods, namespace, pod, |pod| adopt(pod, reference))?;
     }
     for pod in &plan.release {
@@ -331,7 +334,7 @@ fn new_pod(set: &ReplicaSet) -> Value {
             "namespace": set.metadata.namespace,
             "labels": metadata.labels.unwrap_or_default(),
             "annotations": metadata.annotations.unwrap_or_default(),
-            "ownerReferences": [controller_reference(Resource::ReplicaSets, &set.metadata)],
+            "ownerReferences": [controller_reference(&Resource::ReplicaSets, &set.metadata)],
         },
         "spec": spec,
         "status": {"phase": "Pending", "qosClass": quality_of_service::class_of(&spec)},

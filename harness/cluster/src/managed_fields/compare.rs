@@ -109,7 +109,7 @@ fn fields_at(place: Place<'_>, value: &Value) -> FieldSet {
 
 /// What keeps the elements of a list in an applied object from being told
 /// apart: keys which are there twice, or not at all.
-pub(crate) fn malformed_list(resource: Resource, object: &Value) -> Option<String> {
+pub(crate) fn malformed_list(resource: &Resource, object: &Value) -> Option<String> {
     malformed_at(Place::root(resource), object, &mut String::new())
 }
 

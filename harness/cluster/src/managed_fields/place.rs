@@ -18,24 +18,24 @@ pub(crate) enum Place<'a> {
     /// of a list are at the place of their list.
     BuiltIn { parent: &'a str, field: &'a str },
     /// The root of a custom resource; its metadata are like all others.
-    CustomRoot(&'static Schema),
+    CustomRoot(&'a Schema),
     /// In a custom resource, with the schema of the value if there is one.
-    Custom(Option<&'static Schema>),
+    Custom(Option<&'a Schema>),
 }
 
 /// The keys which tell the elements of a list apart, each with the value it has
 /// when it is left out.
-type Keys = Vec<(&'static str, Value)>;
+type Keys<'a> = Vec<(&'a str, Value)>;
 
 /// How the value at a place is merged.
 #[derive(Debug)]
-pub(crate) enum Shape {
+pub(crate) enum Shape<'a> {
     /// As one.
     Atomic,
     /// Field by field.
     Map,
     /// Element by element, known by their keys.
-    List(Keys),
+    List(Keys<'a>),
     /// Element by element, known by their values.
     Set,
 }
@@ -48,7 +48,7 @@ impl<'a> Place<'a> {
     };
 
     /// The root of an object of this kind.
-    pub(crate) const fn root(resource: Resource) -> Self {
+    pub(crate) fn root(resource: &'a Resource) -> Self {
         match resource {
             Resource::Custom(custom) => Self::CustomRoot(&custom.version().schema),
             _ => Self::ROOT,
@@ -78,7 +78,7 @@ impl<'a> Place<'a> {
     }
 
     /// How two values are merged here, of which one may be absent.
-    pub(crate) fn shape(self, one: Option<&Value>, other: Option<&Value>) -> Shape {
+    pub(crate) fn shape(self, one: Option<&Value>, other: Option<&Value>) -> Shape<'a> {
         let kinds = [one, other].map(|value| value.filter(|value| !value.is_null()));
         match kinds {
             [Some(Value::Object(_)), Some(Value::Object(_)) | None]
@@ -104,7 +104,7 @@ impl<'a> Place<'a> {
     }
 
     /// Only a list of objects can have keys, whatever the table says.
-    fn list_shape(self, lists: &[&Vec<Value>]) -> Shape {
+    fn list_shape(self, lists: &[&Vec<Value>]) -> Shape<'a> {
         let shape = match self {
             Self::BuiltIn { parent, field } => built_in_list(parent, field),
             Self::Custom(Some(schema)) => custom_list(schema),
@@ -122,7 +122,7 @@ impl<'a> Place<'a> {
 }
 
 /// A list as its schema says.
-fn custom_list(schema: &'static Schema) -> Shape {
+fn custom_list(schema: &Schema) -> Shape<'_> {
     match schema.list_kind() {
         ListKind::Atomic => Shape::Atomic,
         ListKind::Set => Shape::Set,
@@ -144,7 +144,7 @@ fn custom_list(schema: &'static Schema) -> Shape {
 }
 
 /// The step to an element of a list with keys.
-pub(crate) fn step_of(element: &Value, keys: &Keys) -> Step {
+pub(crate) fn step_of(element: &Value, keys: &Keys<'_>) -> Step {
     let values: BTreeMap<&str, &Value> = keys
         .iter()
         .map(|(key, default)| (*key, element.get(key).unwrap_or(default)))
@@ -176,7 +176,7 @@ fn is_atomic_map(parent: &str, field: &str) -> bool {
         && parent != "annotations"
 }
 
-fn built_in_list(parent: &str, field: &str) -> Shape {
+fn built_in_list(parent: &str, field: &str) -> Shape<'static> {
     const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
     let by = |key: &'static str| Shape::List(vec![(key, Value::Null)]);
     let port =

@@ -10,7 +10,7 @@ fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn writer(resource: Resource, manager: &'static str, second: i64) -> Writer<'static> {
+fn writer<'a>(resource: &'a Resource, manager: &'a str, second: i64) -> Writer<'a> {
     Writer::new(resource, "", manager, time(second))
 }
 
@@ -21,7 +21,7 @@ fn applied_by(
     manager: &'static str,
     conflicts: Conflicts,
 ) -> Result<Value, Vec<Conflict>> {
-    let writer = writer(Resource::Deployments, manager, 0);
+    let writer = writer(&Resource::Deployments, manager, 0);
     let applied = apply(live, config, &writer, conflicts)?;
     let mut object = applied.object.clone();
     applied.record(live, &mut object, &writer);
@@ -49,7 +49,7 @@ fn updated_by(manager: &'static str, before: &Value, change: impl Fn(&mut Value)
     record_update(
         before,
         &mut after,
-        &writer(Resource::Deployments, manager, 1),
+        &writer(&Resource::Deployments, manager, 1),
     );
     after
 }
@@ -261,7 +261,7 @@ fn applied_elements_come_in_their_order_among_the_others() {
 fn the_time_changes_with_the_fields_only() {
     let config = map(&json!({"a": "1"}));
     let apply_at = |live: &Value, second| {
-        let writer = writer(Resource::ConfigMaps, ONE, second);
+        let writer = writer(&Resource::ConfigMaps, ONE, second);
         let applied = apply(live, &config, &writer, Conflicts::Refuse).unwrap();
         let mut object = applied.object.clone();
         applied.record(live, &mut object, &writer);
@@ -318,13 +318,13 @@ fn of_too_many_updaters_the_oldest_become_one() {
     record_update(
         &Value::Null,
         &mut live,
-        &writer(Resource::ConfigMaps, ONE, 0),
+        &writer(&Resource::ConfigMaps, ONE, 0),
     );
     for number in 1..30_i64 {
         let manager = format!("m{number}");
         let mut after = live.clone();
         after["data"][&manager] = "1".into();
-        let writer = Writer::new(Resource::ConfigMaps, "", &manager, time(number));
+        let writer = Writer::new(&Resource::ConfigMaps, "", &manager, time(number));
         record_update(&live, &mut after, &writer);
         live = after;
     }
@@ -339,7 +339,7 @@ fn of_too_many_updaters_the_oldest_become_one() {
 #[test]
 fn lists_whose_elements_cannot_be_told_apart_are_found() {
     let malformed =
-        |containers: &Value| malformed_list(Resource::Deployments, &pod_template(containers));
+        |containers: &Value| malformed_list(&Resource::Deployments, &pod_template(containers));
     assert_eq!(malformed(&json!([{"name": "a"}, {"name": "b"}])), None);
     assert_eq!(
         malformed(&json!([{"name": "a"}, {"name": "a"}])).unwrap(),
@@ -434,7 +434,7 @@ fn without_managers(mut object: Value) -> Value {
 
 /// Whether all managed fields are there.
 fn managed_fields_exist(object: &Value) -> bool {
-    let root = Place::root(Resource::Deployments);
+    let root = Place::root(&Resource::Deployments);
     let present = compare(root, &Value::Null, object).added;
     let managed = entries(&object["metadata"]["managedFields"]).unwrap();
     managed
@@ -501,7 +501,7 @@ proptest! {
 
     #[test]
     fn no_json_is_too_strange(before in any_json(), after in any_json(), config in any_json()) {
-        for resource in [Resource::Pods, Resource::Deployments] {
+        for resource in &[Resource::Pods, Resource::Deployments] {
             let writer = writer(resource, ONE, 0);
             malformed_list(resource, &config);
             let changes = compare(Place::root(resource), &before, &after);

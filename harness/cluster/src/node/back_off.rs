@@ -1,38 +1,45 @@
-//! How long a container that ended waits before it is started again.
+//! How long what failed waits before it is tried again.
 
 use std::time::Duration;
 
-const FIRST_DELAY: Duration = Duration::from_secs(10);
+use tokio::time::Instant;
+
+pub(crate) const FIRST_DELAY: Duration = Duration::from_secs(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// A container that ran for longer than this starts with a clean slate.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 
-/// The first restart is immediate, then the delay doubles with each one. It counts from the exit.
+/// The delay after one that was not enough.
+pub(crate) fn longer(delay: Duration) -> Duration {
+    (delay * 2).min(LONGEST_DELAY)
+}
+
+/// When a container may be started again. The first restart is immediate, then each makes the next
+/// one wait for longer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct BackOff {
-    next: Duration,
+pub(crate) struct BackOff(Option<Restart>);
+
+#[derive(Clone, Copy, Debug)]
+struct Restart {
+    at: Instant,
+    /// From the next exit to the next restart.
+    delay: Duration,
 }
 
 impl BackOff {
-    /// For what is not tried again at once: pulling an image.
-    pub(crate) fn without_free_attempt() -> Self {
-        Self { next: FIRST_DELAY }
-    }
-
-    /// The delay after something failed.
-    pub(crate) fn after_failure(&mut self) -> Duration {
-        self.after_exit(Duration::ZERO)
-    }
-
-    /// The delay after an exit, given how long the container had run.
-    pub(crate) fn after_exit(&mut self, ran_for: Duration) -> Duration {
-        let delay = if ran_for > FORGIVEN_AFTER {
-            Duration::ZERO
-        } else {
-            self.next
+    /// Asks for a restart at `now` after the exit that is known. What is refused may be asked for
+    /// again when this time has passed since the exit.
+    pub(crate) fn restart(&mut self, exit: Instant, now: Instant) -> Result<(), Duration> {
+        let recent = self
+            .0
+            .filter(|restart| exit.saturating_duration_since(restart.at) <= FORGIVEN_AFTER);
+        let delay = match recent {
+            None => FIRST_DELAY,
+            Some(Restart { delay, .. }) if now < exit + delay => return Err(delay),
+            Some(Restart { delay, .. }) => longer(delay),
         };
-        self.next = (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
-        delay
+        self.0 = Some(Restart { at: now, delay });
+        Ok(())
     }
 }
 
@@ -40,35 +47,48 @@ impl BackOff {
 mod tests {
     use super::*;
 
-    #[test]
-    fn doubles_from_ten_seconds_up_to_five_minutes() {
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// How long a container that ends `ran_for` after each start waits for its restarts.
+    fn delays(ran_for: &[u64]) -> Vec<u64> {
         let mut back_off = BackOff::default();
-        let delays: Vec<u64> = (0..8)
-            .map(|_| back_off.after_exit(Duration::from_secs(1)).as_secs())
-            .collect();
-        assert_eq!(delays, [0, 10, 20, 40, 80, 160, 300, 300]);
+        let mut now = Instant::now();
+        let restart = |ran_for: &u64| {
+            let exit = now + seconds(*ran_for);
+            let delay = back_off.restart(exit, exit).err().unwrap_or_default();
+            now = exit + delay;
+            if !delay.is_zero() {
+                assert_eq!(back_off.restart(exit, now), Ok(()), "the delay is over");
+            }
+            delay.as_secs()
+        };
+        ran_for.iter().map(restart).collect()
     }
 
     #[test]
-    fn an_image_is_not_pulled_again_at_once() {
-        let mut back_off = BackOff::without_free_attempt();
-        let delays = [(); 3].map(|()| back_off.after_failure().as_secs());
-        assert_eq!(delays, [10, 20, 40]);
+    fn delays_double_from_ten_seconds_up_to_five_minutes() {
+        assert_eq!(delays(&[1; 8]), [0, 10, 20, 40, 80, 160, 300, 300]);
     }
 
     #[test]
     fn a_long_run_is_forgiven() {
+        assert_eq!(delays(&[1, 1, 1, 600, 601, 1]), [0, 10, 20, 40, 0, 10]);
+    }
+
+    #[test]
+    fn what_is_asked_for_late_need_not_wait() {
         let mut back_off = BackOff::default();
-        for _ in 0..4 {
-            back_off.after_exit(Duration::from_secs(1));
-        }
+        let exit = Instant::now();
+        assert_eq!(back_off.restart(exit, exit), Ok(()));
+        assert_eq!(back_off.restart(exit, exit + seconds(9)), Err(seconds(10)));
+        assert_eq!(back_off.restart(exit, exit + seconds(30)), Ok(()));
         assert_eq!(
-            back_off.after_exit(Duration::from_secs(601)),
-            Duration::ZERO
+            back_off.restart(exit, exit + seconds(30)),
+            Ok(()),
+            "20 s are over"
         );
-        assert_eq!(
-            back_off.after_exit(Duration::from_secs(1)),
-            Duration::from_secs(10)
-        );
+        assert_eq!(back_off.restart(exit, exit + seconds(30)), Err(seconds(40)));
     }
 }

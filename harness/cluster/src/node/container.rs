@@ -1,24 +1,31 @@
 //! One container over its whole life: prepared, run, and started again for as long as its pod wants.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::PodContext;
-use super::back_off::BackOff;
-use super::environment::{Surroundings, command_line};
+use super::RETRY_PERIOD;
+use super::back_off::{self, BackOff};
+use super::environment::{ConfigurationError, Surroundings, command_line};
+use super::logs::Log;
+use super::pod::PodContext;
 use super::process::Launch;
-use super::status::{ContainerView, Ended, RestartPolicy, State};
+use super::sandbox::Sandbox;
+use super::status::{ContainerView, RestartPolicy, State};
 use crate::events::Severity;
 use crate::images::{ImageMap, Program};
 
 mod ending;
 mod hook;
+mod probing;
 mod run;
+
+use run::Left;
 
 /// Whether, and how, a pod's containers are to end.
 #[derive(Clone, Copy, Debug)]
@@ -37,15 +44,19 @@ pub(crate) enum Slot {
     Main(usize),
 }
 
+/// What a container is from now on.
+pub(crate) type Change = (Slot, ContainerView);
+
 /// A container and what it needs to tell and be told.
 #[derive(Debug)]
 pub(crate) struct ContainerTask {
     pub(crate) pod: Arc<PodContext>,
+    pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) spec: Container,
     pub(crate) slot: Slot,
     pub(crate) restart_policy: RestartPolicy,
     pub(crate) stop: watch::Receiver<Stop>,
-    pub(crate) views: mpsc::UnboundedSender<(Slot, ContainerView)>,
+    pub(crate) views: mpsc::UnboundedSender<Change>,
     pub(crate) view: ContainerView,
 }
 
@@ -54,23 +65,39 @@ impl ContainerTask {
     /// succeeded.
     pub(crate) async fn run(mut self) -> bool {
         let mut back_off = BackOff::default();
+        let mut previous_exit = None;
         loop {
-            let ControlFlow::Continue(launch) = self.prepare().await else {
+            let ControlFlow::Continue((launch, log)) = self.prepare().await else {
                 return false;
             };
-            let started = Instant::now();
-            let (ended, exited) = self.run_once(&launch).await;
+            let Left {
+                ended,
+                exited,
+                killed_for_probe,
+            } = self.run_once(&launch, log).await;
             let exit_code = ended.exit_code;
             self.view.started = false;
             self.view.ready = false;
             self.view.state = State::Terminated(ended.clone());
-            self.publish();
-            if self.stopping() || !self.restart_policy.restarts_after(exit_code) {
+            // The kubelet ends what has failed its probe and starts it anew in one go. It knows then
+            // of no exit code, and of no later exit than the one before; and it says nothing about
+            // the pod before it is done.
+            let (is_restarted, known_exit) = if killed_for_probe {
+                (self.restart_policy.restarts_at_all(), previous_exit)
+            } else {
+                (self.restart_policy.restarts_after(exit_code), Some(exited))
+            };
+            let is_over = self.stopping() || !is_restarted;
+            if is_over || !killed_for_probe {
+                self.publish();
+            }
+            if is_over {
                 return exit_code == 0;
             }
             self.view.last = Some(ended);
-            let delay = back_off.after_exit(exited - started);
-            if self.wait_before_restart(delay, exited).await.is_break() {
+            previous_exit = Some(exited);
+            let held_back = self.hold_back(&mut back_off, known_exit, exited);
+            if held_back.await.is_break() {
                 return false;
             }
             self.view.restarts += 1;
@@ -78,7 +105,7 @@ impl ContainerTask {
     }
 
     /// Finds out what to start; waits while that is impossible. Breaks when the pod is stopped.
-    async fn prepare(&mut self) -> ControlFlow<(), Launch> {
+    async fn prepare(&mut self) -> ControlFlow<(), (Launch, Arc<Log>)> {
         let pod = Arc::clone(&self.pod);
         let image = self.spec.image.clone().unwrap_or_default();
         let program = self.pull(&pod.node.images, &image).await?;
@@ -91,34 +118,43 @@ impl ContainerTask {
             if self.stopping() {
                 return ControlFlow::Break(());
             }
-            let namespace = &pod.owner.namespace;
-            let surroundings = Surroundings {
-                pod: &pod.pod,
-                address: pod.address,
-                node_name: &pod.node.name,
-                directory: &pod.directory,
-                services: &pod.node.services_of(namespace),
-                config_maps: &pod.node.config_maps_of(namespace),
-            };
-            match surroundings.variables(&self.spec) {
-                Ok(variables) => {
-                    let (program, arguments) = command_line(&self.spec, program, &variables);
-                    let directory = pod.directory.clone();
-                    return ControlFlow::Continue(Launch {
-                        program,
-                        arguments,
-                        environment: variables,
-                        directory,
-                    });
-                }
+            match self.set_up(program) {
+                Ok(ready) => return ControlFlow::Continue(ready),
                 Err(error) => {
                     let message = error.to_string();
                     self.note(Severity::Warning, "Failed", &format!("Error: {message}"));
                     self.wait_as("CreateContainerConfigError", Some(message));
                 }
             }
-            self.unless_stopped(pod.node.relist.next()).await?;
+            self.unless_stopped(sleep(RETRY_PERIOD)).await?;
         }
+    }
+
+    /// What to start, and where its output goes.
+    fn set_up(&self, program: &Program) -> Result<(Launch, Arc<Log>), SetupError> {
+        let pod = &self.pod;
+        let namespace = &pod.owner.namespace;
+        let surroundings = Surroundings {
+            pod: &pod.pod,
+            address: self.sandbox.address,
+            node_name: &pod.node.name,
+            directory: &self.sandbox.directory,
+            services: &pod.node.services_of(namespace),
+            config_maps: &pod.node.config_maps_of(namespace),
+        };
+        let environment = surroundings.variables(&self.spec)?;
+        let (program, arguments) = command_line(&self.spec, program, &environment);
+        let logs = &pod.node.logs;
+        let log = logs
+            .begin(&pod.owner, &self.spec.name, self.view.restarts)
+            .map_err(SetupError::Log)?;
+        let launch = Launch {
+            program,
+            arguments,
+            environment,
+            directory: self.sandbox.directory.clone(),
+        };
+        Ok((launch, log))
     }
 
     /// Finds the program that an image stands for; goes on trying while there is none.
@@ -127,7 +163,7 @@ impl ContainerTask {
         images: &'a ImageMap,
         image: &str,
     ) -> ControlFlow<(), &'a Program> {
-        let mut back_off = BackOff::without_free_attempt();
+        let mut delay = back_off::FIRST_DELAY;
         loop {
             if self.stopping() {
                 return ControlFlow::Break(());
@@ -159,15 +195,30 @@ impl ContainerTask {
             self.note(Severity::Warning, "Failed", "Error: ImagePullBackOff");
             let message = format!("Back-off pulling image \"{image}\": {explanation}");
             self.wait_as("ImagePullBackOff", Some(message));
-            self.unless_stopped(sleep_until(failed + back_off.after_failure()))
-                .await?;
+            self.unless_stopped(sleep_until(failed + delay)).await?;
+            delay = back_off::longer(delay);
         }
     }
 
-    async fn wait_before_restart(&mut self, delay: Duration, exited: Instant) -> ControlFlow<()> {
-        if delay.is_zero() {
+    /// Waits until the container may be started again. `known` is the exit to begin with.
+    async fn hold_back(
+        &mut self,
+        back_off: &mut BackOff,
+        known: Option<Instant>,
+        exited: Instant,
+    ) -> ControlFlow<()> {
+        let Some(mut exit) = known else {
             return ControlFlow::Continue(());
+        };
+        while let Err(delay) = back_off.restart(exit, Instant::now()) {
+            self.tell_back_off(delay);
+            self.unless_stopped(sleep_until(exited + delay)).await?;
+            exit = exited;
         }
+        ControlFlow::Continue(())
+    }
+
+    fn tell_back_off(&mut self, delay: Duration) {
         let owner = &self.pod.owner;
         let container = &self.spec.name;
         let message = format!(
@@ -183,7 +234,6 @@ impl ContainerTask {
         );
         self.note(Severity::Warning, "BackOff", &event);
         self.wait_as("CrashLoopBackOff", Some(message));
-        self.unless_stopped(sleep_until(exited + delay)).await
     }
 
     fn wait_as(&mut self, reason: &'static str, message: Option<String>) {
@@ -221,21 +271,16 @@ impl ContainerTask {
     fn note(&self, severity: Severity, reason: &str, message: &str) {
         self.pod.note(&self.field_path(), severity, reason, message);
     }
+}
 
-    /// The end of a run that could not begin.
-    fn not_started(&self, reason: &'static str, message: String) -> (Ended, Instant) {
-        self.note(Severity::Warning, "Failed", &format!("Error: {message}"));
-        let now = crate::clock::now();
-        let ended = Ended {
-            run: self.view.restarts,
-            exit_code: 128,
-            reason,
-            message: Some(message),
-            started_at: now,
-            finished_at: now,
-        };
-        (ended, Instant::now())
-    }
+/// Why a container cannot be started for the time being.
+#[derive(Debug, thiserror::Error)]
+enum SetupError {
+    #[error(transparent)]
+    Environment(#[from] ConfigurationError),
+    // It is told in an event, which has no place for a chain of sources.
+    #[error("cannot begin the container's log: {0}")]
+    Log(io::Error),
 }
 
 /// The program that an image stands for, or why there is none to run.

@@ -5,25 +5,18 @@
 //! serves all containers.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::pod_shim;
 
-/// The state `TCP_LISTEN` in `/proc/net/tcp`.
-const LISTEN: &str = "0A";
+mod sockets;
 
-/// A listening socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Listener {
-    address: IpAddr,
-    port: u16,
-    inode: u64,
-}
+use sockets::{Listener, listeners};
 
 /// What a container did that no pod may do here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,13 +85,13 @@ impl Listeners {
         (registration, receiver)
     }
 
-    /// Looks once. Reads `/proc`.
-    pub(crate) fn look(&self) {
+    /// Looks once. Reads `/proc` if there is a new listener.
+    pub(crate) fn look(&self) -> io::Result<()> {
         let mut registry = self.lock();
         if registry.containers.is_empty() {
-            return;
+            return Ok(());
         }
-        let present = listeners();
+        let present = listeners()?;
         let inodes: HashSet<u64> = present.iter().map(|listener| listener.inode).collect();
         registry.known.retain(|inode, _| inodes.contains(inode));
         let new: Vec<Listener> = present
@@ -106,7 +99,7 @@ impl Listeners {
             .filter(|listener| !registry.known.contains_key(&listener.inode))
             .collect();
         if new.is_empty() {
-            return;
+            return Ok(());
         }
         let owners = registry.owners();
         for listener in new {
@@ -116,6 +109,7 @@ impl Listeners {
             }
             registry.known.insert(listener.inode, (listener, owner));
         }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -190,53 +184,6 @@ impl Registry {
     }
 }
 
-fn listeners() -> Vec<Listener> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|path| File::open(path).ok())
-        .flat_map(|file| {
-            let lines = BufReader::new(file).lines().map_while(Result::ok);
-            // The kernel lists the listeners first, and there may be very many connections.
-            let listening = lines.skip(1).map_while(|line| listener(&line));
-            listening.collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// A line of `/proc/net/tcp` or `tcp6`, if it is a listener.
-fn listener(line: &str) -> Option<Listener> {
-    let mut fields = line.split_whitespace().skip(1);
-    let local = fields.next()?;
-    let state = fields.nth(1)?;
-    if state != LISTEN {
-        return None;
-    }
-    let (address, port) = local.split_once(':')?;
-    Some(Listener {
-        address: ip_address(address)?,
-        port: u16::from_str_radix(port, 16).ok()?,
-        inode: fields.nth(5)?.parse().ok()?,
-    })
-}
-
-/// An address as the kernel prints it: words of 32 bits, each in the machine's byte order.
-fn ip_address(text: &str) -> Option<IpAddr> {
-    let mut octets = Vec::with_capacity(16);
-    for word in text.as_bytes().chunks(8) {
-        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
-        octets.extend(word.to_ne_bytes());
-    }
-    match octets.len() {
-        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into()),
-        16 => {
-            let address = Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?);
-            // `::ffff:0.0.0.0` is the IPv4 wildcard in disguise.
-            Some(IpAddr::V6(address).to_canonical())
-        }
-        _ => None,
-    }
-}
-
 /// The inodes of the sockets that a process has open.
 fn sockets_of(pid: i32) -> impl Iterator<Item = u64> {
     fs::read_dir(format!("/proc/{pid}/fd"))
@@ -256,73 +203,4 @@ fn socket_inode(target: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[test]
-    fn listeners_are_seen_with_their_addresses() {
-        for address in [
-            "0.0.0.0:0",
-            "127.0.0.1:0",
-            "127.9.8.7:0",
-            "[::]:0",
-            "[::1]:0",
-        ] {
-            let bound = TcpListener::bind(address).unwrap();
-            let local = bound.local_addr().unwrap();
-            let seen = listeners();
-            let found = seen
-                .iter()
-                .any(|listener| (listener.address, listener.port) == (local.ip(), local.port()));
-            assert!(found, "{local} among {seen:?}");
-        }
-    }
-
-    #[test]
-    fn connections_end_the_list_of_listeners() {
-        let header = "   1: 0100007F:1F90 00000000:0000";
-        let tail = "00000000:00000000 00:00000000 00000000     0        0 4711 1";
-        assert_eq!(listener(&format!("{header} 01 {tail}")), None);
-        let expected = Listener {
-            address: Ipv4Addr::LOCALHOST.into(),
-            port: 8080,
-            inode: 4711,
-        };
-        assert_eq!(listener(&format!("{header} 0A {tail}")), Some(expected));
-        assert_eq!(socket_inode("socket:[4711]"), Some(4711));
-        assert_eq!(socket_inode("pipe:[4711]"), None);
-        let disguised = ip_address("0000000000000000FFFF000000000000").unwrap();
-        assert!(disguised.is_unspecified());
-    }
-
-    #[test]
-    fn what_gets_in_the_way_of_other_pods_is_an_offence() {
-        let pod = |last| Ipv4Addr::new(127, 80, 128, last);
-        let container = |last| Container {
-            name: "c".to_owned(),
-            pod: pod(last),
-            offence: None,
-        };
-        let listener = |address: Ipv4Addr| Listener {
-            address: address.into(),
-            port: 8080,
-            inode: 1,
-        };
-        let shared = listener(Ipv4Addr::LOCALHOST);
-        let registry = Registry {
-            containers: HashMap::from([(1, container(1)), (2, container(2))]),
-            known: HashMap::from([(7, (shared, Some(1)))]),
-        };
-        let reason = |address, of: u8| {
-            let offence = registry.offence(listener(address), &container(of));
-            offence.map(|offence| offence.reason)
-        };
-        assert_eq!(reason(pod(1), 1), None);
-        assert_eq!(reason(Ipv4Addr::UNSPECIFIED, 1), Some("WildcardListener"));
-        assert_eq!(reason(pod(2), 1), Some("ForeignListener"));
-        assert_eq!(reason(Ipv4Addr::LOCALHOST, 2), Some("SharedListener"));
-        assert_eq!(reason(Ipv4Addr::LOCALHOST, 1), None, "its own port twice");
-    }
-}
+mod tests;

@@ -1,23 +1,26 @@
-//! One pod on the node: its containers in order, its status in the store, its end.
+//! One pod on the node: its sandbox, its containers in order, its status in the store, its end.
 
-use std::sync::Arc;
+use std::iter;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{Container, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::PodContext;
-use super::container::{ContainerTask, Slot, Stop};
+use super::container::{Change, ContainerTask, Slot, Stop};
+use super::logs::LogOwner;
+use super::sandbox::Sandbox;
 use super::status::{ContainerView, DEADLINE_MESSAGE, PodView, RestartPolicy};
+use super::{DEFAULT_GRACE_PERIOD, NodeContext, RETRY_PERIOD};
 use crate::events::Severity;
-use crate::store::{DeleteOptions, Resource, StoreError};
+use crate::store::{DeleteOptions, Resource, StoreError, Stored};
 use crate::{clock, object};
 
-/// What a pod that was deleted by force gets before SIGKILL.
-const GRACE_AFTER_FORCE: Duration = Duration::from_secs(2);
+/// What a pod gets that is ended, if it does not ask for more.
+const SHORTEST_GRACE: Duration = Duration::from_secs(1);
 
 /// What the API wants of a pod that is on the node.
 #[derive(Clone, Copy, Debug)]
@@ -31,61 +34,104 @@ pub(crate) enum Wish {
     Vanish,
 }
 
+/// What every container of a pod shares.
+#[derive(Debug)]
+pub(crate) struct PodContext {
+    pub(crate) node: Arc<NodeContext>,
+    /// The pod as it came to the node: its spec does not change.
+    pub(crate) object: Arc<Stored>,
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) owner: LogOwner,
+    pub(crate) added: Instant,
+    /// Once it could be made.
+    pub(crate) sandbox: OnceLock<Arc<Sandbox>>,
+    /// Changes whenever the node has looked at the pod anew.
+    pub(crate) synced: watch::Sender<()>,
+    /// Told when somebody has changed the pod's object.
+    pub(crate) object_changed: Notify,
+}
+
+impl PodContext {
+    /// A pod that comes to the node now, if it is one.
+    pub(crate) fn new(node: &Arc<NodeContext>, object: &Arc<Stored>) -> Option<Self> {
+        Some(Self {
+            node: Arc::clone(node),
+            pod: object.typed()?,
+            owner: LogOwner {
+                namespace: object::namespace(object).to_owned(),
+                pod: object::name(object).to_owned(),
+                uid: object::uid(object).to_owned(),
+            },
+            object: Arc::clone(object),
+            added: Instant::now(),
+            sandbox: OnceLock::new(),
+            synced: watch::Sender::new(()),
+            object_changed: Notify::new(),
+        })
+    }
+
+    /// Records an event about the pod, or about a part of it.
+    pub(crate) fn note(&self, field_path: &str, severity: Severity, reason: &str, message: &str) {
+        self.node
+            .recorder
+            .record_part(&self.object, field_path, severity, reason, message);
+    }
+
+    /// The grace period which the pod itself asks for.
+    pub(crate) fn grace_period(&self) -> Duration {
+        let spec = self.pod.spec.as_ref();
+        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        seconds.map_or(DEFAULT_GRACE_PERIOD, Duration::from_secs)
+    }
+
+    /// The ports which the containers declare.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let spec = self.pod.spec.iter();
+        let containers = spec.flat_map(|spec| &spec.containers);
+        let ports = containers.flat_map(|container| container.ports.iter().flatten());
+        ports
+            .filter_map(|port| u16::try_from(port.container_port).ok())
+            .collect()
+    }
+}
+
 /// Keeps a pod until it is gone from the store.
 pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>) {
     let (stop, stopped) = watch::channel(Stop::No);
     let (views, mut changes) = mpsc::unbounded_channel();
-    let spec = pod.pod.spec.clone().unwrap_or_default();
     let mut view = first_view(&pod);
     write_status(&pod, &view);
-    let make = |slot, spec: &Container, restart_policy| {
-        let view = container_view(spec, "PodInitializing");
-        let (pod, views, stop) = (Arc::clone(&pod), views.clone(), stopped.clone());
-        ContainerTask {
-            pod,
-            spec: spec.clone(),
-            slot,
-            restart_policy,
-            stop,
-            views,
-            view,
-        }
-    };
-    let restart_policy = view.restart_policy;
-    let init: Vec<ContainerTask> = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .enumerate()
-        .map(|(index, spec)| make(Slot::Init(index), spec, init_policy(restart_policy)))
-        .collect();
-    let main: Vec<ContainerTask> = spec
-        .containers
-        .iter()
-        .enumerate()
-        .map(|(index, spec)| make(Slot::Main(index), spec, restart_policy))
-        .collect();
-    let containers = run_containers(init, main);
+    let containers = live(Arc::clone(&pod), stopped, views);
     tokio::pin!(containers);
     let deadline = active_deadline(&pod);
+    let mut ends = Vec::new();
     let vanished = loop {
         let wish = *wishes.borrow_and_update();
         stop.send_replace(match wish {
-            Wish::Run if view.past_deadline => {
-                Stop::Within(Duration::from_secs(pod.grace_seconds()))
-            }
-            wish => stop_for(wish),
+            Wish::Run if !view.past_deadline => Stop::No,
+            // Also a pod that was deleted by force ends as it would like to: all that its node hears
+            // is that it is no longer there.
+            Wish::Run | Wish::Gone => Stop::Within(pod.grace_period().max(SHORTEST_GRACE)),
+            Wish::End(grace) => Stop::Within(grace.max(SHORTEST_GRACE)),
+            Wish::Vanish => Stop::AtOnce,
         });
         tokio::select! {
             () = &mut containers => break matches!(*wishes.borrow(), Wish::Vanish),
-            Some((slot, change)) = changes.recv() => {
+            Some(first) = changes.recv() => {
                 // What happened meanwhile goes into the same write.
-                take(&mut view, slot, change);
-                while let Ok((slot, change)) = changes.try_recv() {
-                    take(&mut view, slot, change);
+                let all = iter::once(first).chain(iter::from_fn(|| changes.try_recv().ok()));
+                // The kubelet is busy with ending a pod until all its containers have ended.
+                let ending = !matches!(*stop.borrow(), Stop::No);
+                let unnoticed = |change: &Change| ending && change.1.has_ended();
+                let (later, now): (Vec<_>, Vec<_>) = all.partition(unnoticed);
+                ends.extend(later);
+                if !now.is_empty() {
+                    now.into_iter().for_each(|change| take(&mut view, change));
+                    view.address = pod.sandbox.get().map(|sandbox| sandbox.address);
+                    write_status(&pod, &view);
+                    pod.synced.send_replace(());
                 }
-                write_status(&pod, &view);
-                pod.synced.send_replace(());
             }
             Ok(()) = wishes.changed() => {}
             // What others write there may count, as readiness gates do, or has to be undone.
@@ -96,8 +142,9 @@ pub(crate) async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>)
             }
         }
     };
-    while let Ok((slot, change)) = changes.try_recv() {
-        take(&mut view, slot, change);
+    let last = iter::from_fn(|| changes.try_recv().ok());
+    for change in ends.into_iter().chain(last) {
+        take(&mut view, change);
     }
     if !vanished {
         conclude(&pod, &mut view, &mut wishes).await;
@@ -144,13 +191,54 @@ async fn reached(deadline: Option<Instant>) {
     }
 }
 
-async fn run_containers(init: Vec<ContainerTask>, main: Vec<ContainerTask>) {
-    for task in init {
+/// Has a sandbox made, then runs the containers in it until they end for good.
+async fn live(
+    pod: Arc<PodContext>,
+    mut stop: watch::Receiver<Stop>,
+    views: mpsc::UnboundedSender<Change>,
+) {
+    let sandbox = tokio::select! {
+        sandbox = make_sandbox(&pod) => pod.sandbox.get_or_init(|| Arc::new(sandbox)),
+        _ = stop.wait_for(|stop| !matches!(stop, Stop::No)) => return,
+    };
+    let Some(spec) = &pod.pod.spec else {
+        return;
+    };
+    let make = |slot, spec: &Container, restart_policy| ContainerTask {
+        pod: Arc::clone(&pod),
+        sandbox: Arc::clone(sandbox),
+        spec: spec.clone(),
+        slot,
+        restart_policy,
+        stop: stop.clone(),
+        views: views.clone(),
+        view: container_view(spec, "PodInitializing"),
+    };
+    let policy = RestartPolicy::parse(spec.restart_policy.as_deref());
+    for (index, spec) in spec.init_containers.iter().flatten().enumerate() {
+        let task = make(Slot::Init(index), spec, init_policy(policy));
         if !task.run().await {
             return;
         }
     }
-    join_all(main.into_iter().map(ContainerTask::run)).await;
+    let main = spec.containers.iter().enumerate();
+    let main = main.map(|(index, spec)| make(Slot::Main(index), spec, policy).run());
+    join_all(main).await;
+}
+
+/// Makes the pod's sandbox; goes on trying while that is impossible.
+async fn make_sandbox(pod: &PodContext) -> Sandbox {
+    loop {
+        let node = &pod.node;
+        match Sandbox::make(&node.addresses, &node.directory, &pod.owner.uid) {
+            Ok(sandbox) => return sandbox,
+            Err(error) => {
+                let message = format!("Failed to create pod sandbox: {error}");
+                pod.note("", Severity::Warning, "FailedCreatePodSandBox", &message);
+            }
+        }
+        sleep(RETRY_PERIOD).await;
+    }
 }
 
 /// Init containers have to succeed, so under `Always` only a failure restarts them.
@@ -158,15 +246,6 @@ fn init_policy(policy: RestartPolicy) -> RestartPolicy {
     match policy {
         RestartPolicy::Always | RestartPolicy::OnFailure => RestartPolicy::OnFailure,
         RestartPolicy::Never => RestartPolicy::Never,
-    }
-}
-
-fn stop_for(wish: Wish) -> Stop {
-    match wish {
-        Wish::Run => Stop::No,
-        Wish::End(grace) => Stop::Within(grace),
-        Wish::Gone => Stop::Within(GRACE_AFTER_FORCE),
-        Wish::Vanish => Stop::AtOnce,
     }
 }
 
@@ -186,9 +265,8 @@ fn first_view(pod: &PodContext) -> PodView {
     };
     PodView {
         uid: pod.owner.uid.clone(),
-        address: pod.address,
+        address: None,
         start_time: clock::now(),
-        restart_policy: RestartPolicy::parse(spec.restart_policy.as_deref()),
         init_containers: views(&init_containers, "PodInitializing"),
         containers: views(&spec.containers, waiting_reason),
         readiness_gates: spec
@@ -210,7 +288,7 @@ fn container_view(spec: &Container, waiting_reason: &'static str) -> ContainerVi
     )
 }
 
-fn take(view: &mut PodView, slot: Slot, change: ContainerView) {
+fn take(view: &mut PodView, (slot, change): Change) {
     let place = match slot {
         Slot::Init(index) => view.init_containers.get_mut(index),
         Slot::Main(index) => view.containers.get_mut(index),

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Probe;
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 pub(crate) mod check;
 
+use super::ticks::next_tick;
+use crate::clock;
 use check::{Check, Outcome};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +107,8 @@ pub(crate) struct Worker {
     pub(crate) check: Check,
     /// When the pod came to the node: the ticks of all its probes count from here.
     pub(crate) pod_added: Instant,
-    pub(crate) container_started: Instant,
+    /// In whole seconds, as the API has it.
+    pub(crate) container_started: Timestamp,
     /// Changes whenever the node has looked at the pod anew.
     pub(crate) synced: watch::Receiver<()>,
     pub(crate) reports: mpsc::Sender<Report>,
@@ -135,8 +139,7 @@ impl Worker {
                 }
             }
             due_now = false;
-            // Kubernetes compares whole seconds.
-            let age = self.container_started.elapsed().as_secs();
+            let age = clock::seconds_since(self.container_started, clock::now_precise());
             if age < self.schedule.initial_delay.as_secs() {
                 continue;
             }
@@ -193,14 +196,6 @@ impl Worker {
     }
 }
 
-/// The first tick after `now` of a clock that started at `origin`.
-fn next_tick(origin: Instant, period: Duration, now: Instant) -> Instant {
-    let elapsed = now.saturating_duration_since(origin);
-    let into_period = elapsed.as_nanos() % period.as_nanos();
-    let remaining = period.as_nanos() - into_period;
-    now + Duration::from_nanos(u64::try_from(remaining).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::TCPSocketAction;
@@ -248,16 +243,6 @@ mod tests {
         );
     }
 
-    #[test]
-    fn ticks_count_from_the_pods_arrival() {
-        let origin = Instant::now();
-        let period = Duration::from_secs(10);
-        let at = |seconds| origin + Duration::from_secs(seconds);
-        assert_eq!(next_tick(origin, period, at(3)), at(10));
-        assert_eq!(next_tick(origin, period, at(10)), at(20));
-        assert_eq!(next_tick(origin, period, at(25)), at(30));
-    }
-
     /// A readiness worker that asks on its own only once, at its start.
     fn worker(check: Check) -> (Worker, watch::Sender<()>, mpsc::Receiver<Report>) {
         let (reports, inbox) = mpsc::channel(8);
@@ -272,7 +257,7 @@ mod tests {
             schedule: Schedule::of(&hour),
             check,
             pod_added: Instant::now(),
-            container_started: Instant::now(),
+            container_started: clock::now(),
             synced: receiver,
             reports,
         };

@@ -26,15 +26,20 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    pub(crate) fn name(self) -> &'static str {
+    /// Both of them, the better one first.
+    pub const ALL: [Self; 2] = [Self::PidNamespace, Self::ProcessGroup];
+
+    /// Its name, as users write it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::PidNamespace => "pid-namespace",
             Self::ProcessGroup => "process-group",
         }
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::PidNamespace, Self::ProcessGroup]
+    /// The one of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
             .into_iter()
             .find(|isolation| text == isolation.name())
     }

@@ -25,7 +25,7 @@ pub(crate) enum FieldSelectorError {
 
 impl FieldSelector {
     /// Parses `metadata.name=a,status.phase!=Running`.
-    pub(crate) fn parse(resource: Resource, text: &str) -> Result<Self, FieldSelectorError> {
+    pub(crate) fn parse(resource: &Resource, text: &str) -> Result<Self, FieldSelectorError> {
         let comparisons = text.split(',').filter(|comparison| !comparison.is_empty());
         comparisons
             .map(|comparison| parse_comparison(resource, comparison))
@@ -44,7 +44,7 @@ impl FieldSelector {
     }
 }
 
-fn parse_comparison(resource: Resource, text: &str) -> Result<Comparison, FieldSelectorError> {
+fn parse_comparison(resource: &Resource, text: &str) -> Result<Comparison, FieldSelectorError> {
     let split = |separator, equal| {
         text.split_once(separator)
             .map(|(field, value)| (field, value, equal))
@@ -64,7 +64,7 @@ fn parse_comparison(resource: Resource, text: &str) -> Result<Comparison, FieldS
     })
 }
 
-fn is_supported(resource: Resource, field: &str) -> bool {
+fn is_supported(resource: &Resource, field: &str) -> bool {
     let own: &[&str] = match resource {
         Resource::Pods => &[
             "spec.nodeName",
@@ -111,7 +111,7 @@ fn is_supported(resource: Resource, field: &str) -> bool {
     is_metadata(resource, field) || own.contains(&field)
 }
 
-fn is_metadata(resource: Resource, field: &str) -> bool {
+fn is_metadata(resource: &Resource, field: &str) -> bool {
     field == "metadata.name" || field == "metadata.namespace" && resource.namespaced()
 }
 
@@ -140,7 +140,7 @@ mod tests {
     fn fields_are_compared_as_text() {
         let pod = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}});
         let matches = |text| {
-            FieldSelector::parse(Resource::Pods, text)
+            FieldSelector::parse(&Resource::Pods, text)
                 .unwrap()
                 .matches(&pod)
         };
@@ -153,11 +153,11 @@ mod tests {
 
     #[test]
     fn other_fields_are_refused() {
-        let refused = FieldSelector::parse(Resource::Services, "spec.nodeName=n").unwrap_err();
+        let refused = FieldSelector::parse(&Resource::Services, "spec.nodeName=n").unwrap_err();
         assert_eq!(
             refused.to_string(),
             "field label not supported: spec.nodeName"
         );
-        assert!(FieldSelector::parse(Resource::Pods, "status.phase").is_err());
+        assert!(FieldSelector::parse(&Resource::Pods, "status.phase").is_err());
     }
 }

@@ -76,8 +76,8 @@ pub(super) fn delete(
     };
     let mut after = Value::clone(&before);
     add_propagation_finalizer(&mut after, options.propagation);
-    mark_deleted(key.resource, &mut after, grace);
-    let kind = if is_deletable(key.resource, &after) {
+    mark_deleted(&key.resource, &mut after, grace);
+    let kind = if is_deletable(&key.resource, &after) {
         EventKind::Deleted
     } else if after == **before {
         return Ok(Decision::Keep(before));
@@ -97,7 +97,7 @@ fn check_preconditions(
     options: &DeleteOptions,
 ) -> Result<(), StoreError> {
     let conflict = |reason: String| StoreError::Conflict {
-        resource: key.resource,
+        resource: key.resource.clone(),
         name: key.name.clone(),
         reason,
     };
@@ -142,7 +142,7 @@ fn add_propagation_finalizer(object: &mut Value, propagation: Propagation) {
     }
 }
 
-fn mark_deleted(resource: Resource, object: &mut Value, grace_seconds: u64) {
+fn mark_deleted(resource: &Resource, object: &mut Value, grace_seconds: u64) {
     let earlier = object["metadata"]["deletionGracePeriodSeconds"].as_u64();
     if object::is_deleting(object) && earlier.is_none_or(|earlier| earlier <= grace_seconds) {
         return;
@@ -153,13 +153,13 @@ fn mark_deleted(resource: Resource, object: &mut Value, grace_seconds: u64) {
         .unwrap_or_else(|_| clock::now());
     object["metadata"]["deletionTimestamp"] = clock::rfc3339(end).into();
     object["metadata"]["deletionGracePeriodSeconds"] = grace_seconds.into();
-    if resource == Resource::Namespaces {
+    if *resource == Resource::Namespaces {
         object["status"]["phase"] = "Terminating".into();
     }
 }
 
 /// Whether nothing holds a deleted object any longer.
-pub(super) fn is_deletable(resource: Resource, object: &Value) -> bool {
+pub(super) fn is_deletable(resource: &Resource, object: &Value) -> bool {
     let grace_over = match resource {
         Resource::Pods => object["metadata"]["deletionGracePeriodSeconds"].as_u64() == Some(0),
         _ => true,

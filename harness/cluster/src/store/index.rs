@@ -29,9 +29,9 @@ struct Term {
 }
 
 impl Term {
-    fn new(resource: Resource, namespace: &str, key: &str, value: &str) -> Self {
+    fn new(resource: &Resource, namespace: &str, key: &str, value: &str) -> Self {
         Self {
-            resource,
+            resource: resource.clone(),
             namespace: namespace.to_owned(),
             key: key.to_owned(),
             value: value.to_owned(),
@@ -43,10 +43,17 @@ impl Index {
     /// Notes that the object at a place is now another one, or none.
     pub(super) fn change(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>) {
         move_entry(&mut self.dependents, before, after, key, owners);
-        let labels = |object: &Value| labels(key.resource, object);
+        let labels = |object: &Value| labels(&key.resource, object);
         move_entry(&mut self.labelled, before, after, &key.name, labels);
-        let selector = |object: &Value| BTreeSet::from_iter(anchor(key.resource, object));
+        let selector = |object: &Value| BTreeSet::from_iter(anchor(&key.resource, object));
         move_entry(&mut self.selecting, before, after, &key.name, selector);
+    }
+
+    /// How many entries there are.
+    pub(super) fn entries(&self) -> usize {
+        let by_label = self.labelled.values().chain(self.selecting.values());
+        let by_owner = self.dependents.values().map(BTreeSet::len);
+        by_label.map(BTreeSet::len).chain(by_owner).sum()
     }
 
     /// The objects with an owner reference to this uid.
@@ -58,7 +65,7 @@ impl Index {
     /// `None` if it asks for no particular label.
     pub(super) fn selected(
         &self,
-        resource: Resource,
+        resource: &Resource,
         namespace: &str,
         selector: &Selector,
     ) -> Option<impl Iterator<Item = &String>> {
@@ -74,7 +81,7 @@ impl Index {
     /// labels.
     pub(super) fn selecting(
         &self,
-        resource: Resource,
+        resource: &Resource,
         namespace: &str,
         labels: &BTreeMap<String, String>,
     ) -> impl Iterator<Item = &String> {
@@ -119,7 +126,7 @@ fn owners(object: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-fn labels(resource: Resource, object: &Value) -> BTreeSet<Term> {
+fn labels(resource: &Resource, object: &Value) -> BTreeSet<Term> {
     let namespace = object::namespace(object);
     object::labels(object)
         .iter()
@@ -129,7 +136,7 @@ fn labels(resource: Resource, object: &Value) -> BTreeSet<Term> {
 
 /// One label which everything that an object selects carries. Which one does
 /// not matter. The last is the template hash where there is one, which few share.
-fn anchor(resource: Resource, object: &Value) -> Option<Term> {
+fn anchor(resource: &Resource, object: &Value) -> Option<Term> {
     let namespace = object::namespace(object);
     let labels = match resource {
         Resource::Services => object::string_map(object, "/spec/selector"),

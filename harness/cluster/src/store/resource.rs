@@ -5,10 +5,13 @@
 //! the compiler then asks for the rest. Which custom kinds are served besides
 //! these, the store knows: [`super::Store::served`].
 
+use serde::Serialize;
+
 use crate::custom::CustomResource;
 
-/// A kind of object, named by its plural as in a request path.
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+/// A kind of object, named by its plural as in a request path. Only a custom kind
+/// costs something to clone: a count.
+#[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub(crate) enum Resource {
     Namespaces,
     Nodes,
@@ -31,24 +34,32 @@ pub(crate) enum Resource {
 }
 
 /// What discovery says about a [`Resource`].
-#[derive(Debug)]
-pub(crate) struct Description {
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Description<'a> {
     /// Empty for the core group.
-    pub(crate) group: &'static str,
+    pub(crate) group: &'a str,
     /// The preferred version, in which objects are stored.
-    pub(crate) version: &'static str,
+    pub(crate) version: &'a str,
     /// Older versions in which the same objects are served.
     pub(crate) other_versions: &'static [&'static str],
-    pub(crate) kind: &'static str,
-    pub(crate) plural: &'static str,
-    pub(crate) singular: &'static str,
-    pub(crate) short_names: &'static [&'static str],
-    pub(crate) categories: &'static [&'static str],
+    pub(crate) kind: &'a str,
+    pub(crate) plural: &'a str,
+    pub(crate) singular: &'a str,
+    pub(crate) short_names: Names<'a>,
+    pub(crate) categories: Names<'a>,
     pub(crate) verbs: &'static [&'static str],
-    pub(crate) subresources: &'static [Subresource],
+    pub(crate) subresources: &'a [Subresource],
     pub(crate) namespaced: bool,
     /// Whether `metadata.generation` counts changes of the desired state.
     pub(crate) has_generation: bool,
+}
+
+/// Names of a built-in kind, or those which a definition gives.
+#[derive(Copy, Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Names<'a> {
+    BuiltIn(&'static [&'static str]),
+    Custom(&'a [String]),
 }
 
 /// A part of an object with its own path.
@@ -83,34 +94,34 @@ pub(crate) const VERBS: &[&str] = &[
     "watch",
 ];
 
-const CORE: Description = Description {
+const CORE: Description<'_> = Description {
     group: "",
     version: "v1",
     other_versions: &[],
     kind: "",
     plural: "",
     singular: "",
-    short_names: &[],
-    categories: &[],
+    short_names: Names::BuiltIn(&[]),
+    categories: Names::BuiltIn(&[]),
     verbs: VERBS,
     subresources: &[],
     namespaced: true,
     has_generation: false,
 };
 
-const APPS: Description = Description {
+const APPS: Description<'_> = Description {
     group: "apps",
-    categories: &["all"],
+    categories: Names::BuiltIn(&["all"]),
     subresources: &[Subresource::Status, Subresource::Scale],
     has_generation: true,
     ..CORE
 };
 
-const NAMESPACES: Description = Description {
+const NAMESPACES: Description<'_> = Description {
     kind: "Namespace",
     plural: "namespaces",
     singular: "namespace",
-    short_names: &["ns"],
+    short_names: Names::BuiltIn(&["ns"]),
     // All namespaces at once are nobody's to delete.
     verbs: &[
         "create", "delete", "get", "list", "patch", "update", "watch",
@@ -119,48 +130,48 @@ const NAMESPACES: Description = Description {
     namespaced: false,
     ..CORE
 };
-const NODES: Description = Description {
+const NODES: Description<'_> = Description {
     kind: "Node",
     plural: "nodes",
     singular: "node",
-    short_names: &["no"],
+    short_names: Names::BuiltIn(&["no"]),
     subresources: &[Subresource::Status],
     namespaced: false,
     ..CORE
 };
-const PODS: Description = Description {
+const PODS: Description<'_> = Description {
     kind: "Pod",
     plural: "pods",
     singular: "pod",
-    short_names: &["po"],
-    categories: &["all"],
+    short_names: Names::BuiltIn(&["po"]),
+    categories: Names::BuiltIn(&["all"]),
     subresources: &[Subresource::Status, Subresource::Log, Subresource::Eviction],
     ..CORE
 };
-const SERVICES: Description = Description {
+const SERVICES: Description<'_> = Description {
     kind: "Service",
     plural: "services",
     singular: "service",
-    short_names: &["svc"],
-    categories: &["all"],
+    short_names: Names::BuiltIn(&["svc"]),
+    categories: Names::BuiltIn(&["all"]),
     subresources: &[Subresource::Status],
     ..CORE
 };
-const CONFIG_MAPS: Description = Description {
+const CONFIG_MAPS: Description<'_> = Description {
     kind: "ConfigMap",
     plural: "configmaps",
     singular: "configmap",
-    short_names: &["cm"],
+    short_names: Names::BuiltIn(&["cm"]),
     ..CORE
 };
-const EVENTS: Description = Description {
+const EVENTS: Description<'_> = Description {
     kind: "Event",
     plural: "events",
     singular: "event",
-    short_names: &["ev"],
+    short_names: Names::BuiltIn(&["ev"]),
     ..CORE
 };
-const ENDPOINT_SLICES: Description = Description {
+const ENDPOINT_SLICES: Description<'_> = Description {
     group: "discovery.k8s.io",
     kind: "EndpointSlice",
     plural: "endpointslices",
@@ -168,53 +179,53 @@ const ENDPOINT_SLICES: Description = Description {
     has_generation: true,
     ..CORE
 };
-const DEPLOYMENTS: Description = Description {
+const DEPLOYMENTS: Description<'_> = Description {
     kind: "Deployment",
     plural: "deployments",
     singular: "deployment",
-    short_names: &["deploy"],
+    short_names: Names::BuiltIn(&["deploy"]),
     ..APPS
 };
-const REPLICA_SETS: Description = Description {
+const REPLICA_SETS: Description<'_> = Description {
     kind: "ReplicaSet",
     plural: "replicasets",
     singular: "replicaset",
-    short_names: &["rs"],
+    short_names: Names::BuiltIn(&["rs"]),
     ..APPS
 };
-const JOBS: Description = Description {
+const JOBS: Description<'_> = Description {
     group: "batch",
     kind: "Job",
     plural: "jobs",
     singular: "job",
-    categories: &["all"],
+    categories: Names::BuiltIn(&["all"]),
     subresources: &[Subresource::Status],
     has_generation: true,
     ..CORE
 };
-const HORIZONTAL_POD_AUTOSCALERS: Description = Description {
+const HORIZONTAL_POD_AUTOSCALERS: Description<'_> = Description {
     group: "autoscaling",
     version: "v2",
     other_versions: &["v1"],
     kind: "HorizontalPodAutoscaler",
     plural: "horizontalpodautoscalers",
     singular: "horizontalpodautoscaler",
-    short_names: &["hpa"],
-    categories: &["all"],
+    short_names: Names::BuiltIn(&["hpa"]),
+    categories: Names::BuiltIn(&["all"]),
     subresources: &[Subresource::Status],
     ..CORE
 };
-const POD_DISRUPTION_BUDGETS: Description = Description {
+const POD_DISRUPTION_BUDGETS: Description<'_> = Description {
     group: "policy",
     kind: "PodDisruptionBudget",
     plural: "poddisruptionbudgets",
     singular: "poddisruptionbudget",
-    short_names: &["pdb"],
+    short_names: Names::BuiltIn(&["pdb"]),
     subresources: &[Subresource::Status],
     has_generation: true,
     ..CORE
 };
-const LEASES: Description = Description {
+const LEASES: Description<'_> = Description {
     group: "coordination.k8s.io",
     kind: "Lease",
     plural: "leases",
@@ -223,39 +234,39 @@ const LEASES: Description = Description {
 };
 
 /// Measured when asked for, never stored.
-const METRICS: Description = Description {
+const METRICS: Description<'_> = Description {
     group: "metrics.k8s.io",
     version: "v1beta1",
     verbs: &["get", "list"],
     ..CORE
 };
-const POD_METRICS: Description = Description {
+const POD_METRICS: Description<'_> = Description {
     kind: "PodMetrics",
     plural: "pods",
     ..METRICS
 };
-const NODE_METRICS: Description = Description {
+const NODE_METRICS: Description<'_> = Description {
     kind: "NodeMetrics",
     plural: "nodes",
     namespaced: false,
     ..METRICS
 };
-const CUSTOM_RESOURCE_DEFINITIONS: Description = Description {
+const CUSTOM_RESOURCE_DEFINITIONS: Description<'_> = Description {
     group: "apiextensions.k8s.io",
     kind: "CustomResourceDefinition",
     plural: "customresourcedefinitions",
     singular: "customresourcedefinition",
-    short_names: &["crd", "crds"],
-    categories: &["api-extensions"],
+    short_names: Names::BuiltIn(&["crd", "crds"]),
+    categories: Names::BuiltIn(&["api-extensions"]),
     subresources: &[Subresource::Status],
     namespaced: false,
     has_generation: true,
     ..CORE
 };
 
-impl Description {
+impl<'a> Description<'a> {
     /// The versions in which objects of this kind are served, the preferred one first.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         std::iter::once(self.version).chain(self.other_versions.iter().copied())
     }
 
@@ -285,60 +296,60 @@ impl Resource {
         Self::CustomResourceDefinitions,
     ];
 
-    pub(crate) const fn description(self) -> &'static Description {
+    pub(crate) fn description(&self) -> Description<'_> {
         match self {
-            Self::Namespaces => &NAMESPACES,
-            Self::Nodes => &NODES,
-            Self::Pods => &PODS,
-            Self::Services => &SERVICES,
-            Self::ConfigMaps => &CONFIG_MAPS,
-            Self::Events => &EVENTS,
-            Self::EndpointSlices => &ENDPOINT_SLICES,
-            Self::Deployments => &DEPLOYMENTS,
-            Self::ReplicaSets => &REPLICA_SETS,
-            Self::Jobs => &JOBS,
-            Self::HorizontalPodAutoscalers => &HORIZONTAL_POD_AUTOSCALERS,
-            Self::PodDisruptionBudgets => &POD_DISRUPTION_BUDGETS,
-            Self::Leases => &LEASES,
-            Self::PodMetrics => &POD_METRICS,
-            Self::NodeMetrics => &NODE_METRICS,
-            Self::CustomResourceDefinitions => &CUSTOM_RESOURCE_DEFINITIONS,
+            Self::Namespaces => NAMESPACES,
+            Self::Nodes => NODES,
+            Self::Pods => PODS,
+            Self::Services => SERVICES,
+            Self::ConfigMaps => CONFIG_MAPS,
+            Self::Events => EVENTS,
+            Self::EndpointSlices => ENDPOINT_SLICES,
+            Self::Deployments => DEPLOYMENTS,
+            Self::ReplicaSets => REPLICA_SETS,
+            Self::Jobs => JOBS,
+            Self::HorizontalPodAutoscalers => HORIZONTAL_POD_AUTOSCALERS,
+            Self::PodDisruptionBudgets => POD_DISRUPTION_BUDGETS,
+            Self::Leases => LEASES,
+            Self::PodMetrics => POD_METRICS,
+            Self::NodeMetrics => NODE_METRICS,
+            Self::CustomResourceDefinitions => CUSTOM_RESOURCE_DEFINITIONS,
             Self::Custom(custom) => custom.description(),
         }
     }
 
-    pub(crate) const fn kind(self) -> &'static str {
+    pub(crate) fn kind(&self) -> &str {
         self.description().kind
     }
 
-    pub(crate) const fn plural(self) -> &'static str {
+    pub(crate) fn plural(&self) -> &str {
         self.description().plural
     }
 
-    pub(crate) const fn group(self) -> &'static str {
+    pub(crate) fn group(&self) -> &str {
         self.description().group
     }
 
-    pub(crate) const fn version(self) -> &'static str {
+    pub(crate) fn version(&self) -> &str {
         self.description().version
     }
 
-    pub(crate) const fn namespaced(self) -> bool {
+    pub(crate) fn namespaced(&self) -> bool {
         self.description().namespaced
     }
 
     /// Whether a part of objects of this kind has its own path.
-    pub(crate) fn has(self, part: Subresource) -> bool {
+    pub(crate) fn has(&self, part: Subresource) -> bool {
         self.description().subresources.contains(&part)
     }
 
     /// The `apiVersion` field of an object of this kind: `v1`, `apps/v1`.
-    pub(crate) fn api_version(self) -> String {
+    pub(crate) fn api_version(&self) -> String {
         api_version(self.group(), self.version())
     }
 
     /// Plural and group as error messages name a kind: `pods`, `deployments.apps`.
-    pub(crate) fn qualified_name(self) -> String {
+    pub(crate) fn qualified_name(&self) -> String {
         match self.group() {
             "" => self.plural().to_owned(),
             group => format!("{}.{group}", self.plural()),
@@ -347,18 +358,19 @@ impl Resource {
 
     /// The kind among `served` with this plural name in this group and version.
     pub(crate) fn find(served: &[Self], group: &str, version: &str, plural: &str) -> Option<Self> {
-        served.iter().copied().find(|resource| {
+        let found = served.iter().find(|resource| {
             let known = resource.description();
             (known.group, known.plural) == (group, plural) && known.serves(version)
-        })
+        });
+        found.cloned()
     }
 
     /// The kind among `served` which an `apiVersion` and `kind` in a reference name.
     pub(crate) fn of_kind(served: &[Self], api_version: &str, kind: &str) -> Option<Self> {
-        served
+        let found = served
             .iter()
-            .copied()
-            .find(|resource| resource.kind() == kind && resource.api_version() == api_version)
+            .find(|resource| resource.kind() == kind && resource.api_version() == api_version);
+        found.cloned()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::object;
 /// made when first asked for, once for all readers.
 pub(crate) struct Stored {
     value: Value,
+    weight: usize,
     text: OnceLock<Bytes>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
@@ -23,10 +24,17 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn new(value: Value) -> Self {
         Self {
+            weight: weight(&value),
             value,
             text: OnceLock::new(),
             typed: OnceLock::new(),
         }
+    }
+
+    /// About how many bytes of memory the object takes, without its text and its
+    /// typed form.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
     }
 
     /// The object as JSON.
@@ -61,6 +69,21 @@ impl Stored {
             }
         }
     }
+}
+
+fn weight(value: &Value) -> usize {
+    let inner = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(elements) => elements.iter().map(weight).sum(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| size_of::<String>() + name.len() + weight(value))
+                .sum()
+        }
+    };
+    size_of::<Value>() + inner
 }
 
 impl Deref for Stored {

@@ -253,6 +253,96 @@ fn a_reader_which_falls_behind_the_history_is_told() {
     );
 }
 
+/// All that a watch has yet to tell of is shared with the others.
+#[test]
+fn a_watch_that_nobody_reads_keeps_no_object() {
+    let store = Store::with_history(8);
+    let names: Vec<_> = (0..200).map(|number| format!("{number:03}")).collect();
+    let created: Vec<_> = names
+        .iter()
+        .map(|name| store.create(Resource::ConfigMaps, config_map(name, 1)))
+        .map(|created| Arc::downgrade(&created.unwrap()))
+        .collect();
+    let mut watch = store.watch(Resource::ConfigMaps, None).unwrap();
+    assert!(watch.try_next().unwrap().is_some());
+    for name in &names {
+        let options = DeleteOptions::default();
+        store
+            .delete(Resource::ConfigMaps, "default", name, &options)
+            .unwrap();
+    }
+    let kept = created
+        .iter()
+        .filter(|object| object.upgrade().is_some())
+        .count();
+    assert!(kept < 100, "{kept}");
+    let mut rest = std::iter::from_fn(|| watch.try_next().transpose());
+    assert!(rest.any(|told| told.is_err()), "it must begin anew");
+}
+
+/// However the objects change while a watch is told of them, it is told of them
+/// as they were at its start, and then of the changes.
+#[test]
+fn a_watch_begins_with_the_objects_at_its_start() {
+    let store = Store::new();
+    for number in 0..150 {
+        let map = config_map(&format!("{number:03}"), number);
+        store.create(Resource::ConfigMaps, map).unwrap();
+    }
+    let (mut expected, revision) = store.list(Resource::ConfigMaps, None);
+    let mut watch = store.watch(Resource::ConfigMaps, None).unwrap();
+    let mut told = Vec::new();
+    for step in 0..150 {
+        assert!(watch.is_initial());
+        let event = watch.try_next().unwrap().unwrap();
+        assert_eq!(event.kind, EventKind::Added);
+        told.push(event.object);
+        // Behind, at and before the place that has been reached.
+        let name = format!("{:03}", (step * 7) % 150);
+        match step % 3 {
+            0 => perform(&store, &Write::Delete(name)),
+            1 => perform(&store, &Write::Update(name, step)),
+            _ => perform(&store, &Write::Create(format!("{name}-new"))),
+        }
+    }
+    assert!(!watch.is_initial());
+    assert_eq!(told, expected);
+    while let Some(event) = watch.try_next().unwrap() {
+        assert!(event.revision > revision);
+        expected.retain(|object| object::name(object) != object::name(&event.object));
+        if event.kind != EventKind::Deleted {
+            expected.push(event.object);
+        }
+    }
+    expected.sort_by(|one, other| object::name(one).cmp(object::name(other)));
+    assert_eq!(expected, store.list(Resource::ConfigMaps, None).0);
+}
+
+#[test]
+fn a_history_of_huge_objects_is_short() {
+    const SIZE: usize = 1 << 20;
+
+    let store = Store::new();
+    let huge = |value: usize| {
+        let mut map = config_map("a", 0);
+        map["data"]["value"] = format!("{value}{}", "x".repeat(SIZE)).into();
+        map
+    };
+    store.create(Resource::ConfigMaps, huge(0)).unwrap();
+    let before = store.revision();
+    for value in 1..100 {
+        let update = store.update(Resource::ConfigMaps, "default", "a", |map| {
+            map["data"] = huge(value)["data"].clone();
+        });
+        update.unwrap();
+    }
+    let weight = store.holdings().weight_bytes;
+    assert!(weight < 40 * SIZE, "{weight}");
+    assert!(store.watch(Resource::ConfigMaps, Some(before)).is_err());
+    let latest = store.revision() - 1;
+    assert!(store.watch(Resource::ConfigMaps, Some(latest)).is_ok());
+}
+
 #[test]
 fn a_dry_run_decides_but_changes_nothing() {
     let store = Store::new();
@@ -415,16 +505,16 @@ proptest! {
 
 #[derive(Clone, Debug)]
 enum Write {
-    Create(u8),
-    Update(u8, u32),
-    Delete(u8),
+    Create(String),
+    Update(String, u32),
+    Delete(String),
 }
 
 fn writes() -> impl Strategy<Value = Vec<Write>> {
     let write = prop_oneof![
-        (0u8..6).prop_map(Write::Create),
-        (0u8..6, 0u32..4).prop_map(|(name, value)| Write::Update(name, value)),
-        (0u8..6).prop_map(Write::Delete),
+        "[a-f]".prop_map(Write::Create),
+        ("[a-f]", 0u32..4).prop_map(|(name, value)| Write::Update(name, value)),
+        "[a-f]".prop_map(Write::Delete),
     ];
     proptest::collection::vec(write, 0..60)
 }
@@ -433,21 +523,18 @@ fn perform(store: &Store, write: &Write) {
     // A write that finds nothing (or too much) is part of the game.
     match write {
         Write::Create(name) => {
-            drop(store.create(Resource::ConfigMaps, config_map(&name.to_string(), 0)));
+            drop(store.create(Resource::ConfigMaps, config_map(name, 0)));
         }
         Write::Update(name, value) => {
-            drop(store.update(
-                Resource::ConfigMaps,
-                "default",
-                &name.to_string(),
-                |object| {
+            drop(
+                store.update(Resource::ConfigMaps, "default", name, |object| {
                     object["data"]["value"] = value.to_string().into();
-                },
-            ));
+                }),
+            );
         }
         Write::Delete(name) => {
             let options = DeleteOptions::default();
-            drop(store.delete(Resource::ConfigMaps, "default", &name.to_string(), &options));
+            drop(store.delete(Resource::ConfigMaps, "default", name, &options));
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::state::{Place, place_of};
 use super::{Resource, Store, Stored};
+use crate::object;
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum EventKind {
@@ -46,31 +48,44 @@ pub(crate) enum Kinds {
 }
 
 impl Kinds {
-    pub(super) fn contain(self, resource: Resource) -> bool {
+    pub(super) fn contain(self, resource: &Resource) -> bool {
         match self {
             Self::All => true,
-            Self::Only(kinds) => kinds.contains(&resource),
+            Self::Only(kinds) => kinds.contains(resource),
         }
     }
 }
 
+/// How many of the objects which are there at the start a watch takes at a time.
+const PAGE: usize = 64;
+
 /// A place in the history of one kind of object. It keeps no queue of its own:
-/// a reader which is slower than the history is long gets [`Expired`].
+/// a reader which is slower than the history is long gets [`Expired`], also one
+/// that is still being told of the objects which were there at the start.
 #[derive(Debug)]
 pub(crate) struct Watch {
     store: Store,
     resource: Resource,
-    initial: VecDeque<Event>,
+    /// The objects at the start which are still to be told of; `None` when that
+    /// is done, or not wanted.
+    initial: Option<Initial>,
     position: u64,
     /// Signals changes of this kind, and of no other.
     changed: watch::Receiver<u64>,
+}
+
+#[derive(Default, Debug)]
+pub(super) struct Initial {
+    page: VecDeque<Arc<Stored>>,
+    /// Where the page ends; `None` before the first.
+    end: Option<Place>,
 }
 
 impl Watch {
     pub(super) fn new(
         store: Store,
         resource: Resource,
-        initial: VecDeque<Event>,
+        initial: Option<Initial>,
         position: u64,
         changed: watch::Receiver<u64>,
     ) -> Self {
@@ -98,23 +113,54 @@ impl Watch {
 
     /// The next change if it has already happened.
     pub(crate) fn try_next(&mut self) -> Result<Option<Event>, Expired> {
-        if let Some(event) = self.initial.pop_front() {
-            return Ok(Some(event));
+        if let Some(object) = self.next_initial()? {
+            return Ok(Some(Event {
+                resource: self.resource.clone(),
+                revision: object::resource_version(&object),
+                kind: EventKind::Added,
+                object,
+                previous: None,
+            }));
         }
-        let (event, position) = self.store.event_after(self.resource, self.position)?;
+        let (event, position) = self.store.event_after(&self.resource, self.position)?;
         self.position = position;
         Ok(event)
     }
 
-    /// Whether the next event shows an object which was there at the start.
-    pub(crate) fn is_initial(&self) -> bool {
-        !self.initial.is_empty()
+    fn next_initial(&mut self) -> Result<Option<Arc<Stored>>, Expired> {
+        self.turn_page()?;
+        let initial = self.initial.as_mut();
+        Ok(initial.and_then(|initial| initial.page.pop_front()))
+    }
+
+    /// Takes the next page when one has come to its end.
+    fn turn_page(&mut self) -> Result<(), Expired> {
+        let Some(initial) = self.initial.as_mut().filter(|it| it.page.is_empty()) else {
+            return Ok(());
+        };
+        let end = initial.end.as_ref();
+        let page = self
+            .store
+            .page_at(&self.resource, end, self.position, PAGE)?;
+        match page.last() {
+            Some(last) => {
+                initial.end = Some(place_of(last));
+                initial.page = page.into();
+            }
+            None => self.initial = None,
+        }
+        Ok(())
+    }
+
+    /// Whether objects which were there at the start are still to be told of.
+    pub(crate) fn is_initial(&mut self) -> bool {
+        self.turn_page().is_err() || self.initial.is_some()
     }
 
     /// Everything of this kind up to this revision has been returned by `next`.
     pub(crate) fn position(&mut self) -> u64 {
-        if self.initial.is_empty()
-            && let Ok((None, position)) = self.store.event_after(self.resource, self.position)
+        if self.initial.is_none()
+            && let Ok((None, position)) = self.store.event_after(&self.resource, self.position)
         {
             self.position = position;
         }

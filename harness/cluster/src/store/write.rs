@@ -27,7 +27,7 @@ pub(super) struct Change {
 
 pub(super) fn create(
     state: &State,
-    resource: Resource,
+    resource: &Resource,
     mut object: Value,
 ) -> Result<Decision, StoreError> {
     let namespace = if resource.namespaced() {
@@ -44,7 +44,7 @@ pub(super) fn create(
     }
     if state.get(&key).is_some() {
         return Err(StoreError::AlreadyExists {
-            resource,
+            resource: resource.clone(),
             name: key.name,
         });
     }
@@ -80,21 +80,23 @@ pub(super) fn create(
 
 fn place_for(
     state: &State,
-    resource: Resource,
+    resource: &Resource,
     namespace: &str,
     object: &Value,
 ) -> Result<Key, StoreError> {
     let name = object::name(object);
     if !name.is_empty() {
-        return Ok(Key::new(resource, namespace, name));
+        return Ok(Key::new(resource.clone(), namespace, name));
     }
     let prefix = object::text(object, "/metadata/generateName");
     if prefix.is_empty() {
-        return Err(StoreError::NameRequired { resource });
+        return Err(StoreError::NameRequired {
+            resource: resource.clone(),
+        });
     }
     loop {
         let name = format!("{prefix}{}", names::random_suffix());
-        let key = Key::new(resource, namespace, &name);
+        let key = Key::new(resource.clone(), namespace, &name);
         if state.get(&key).is_none() {
             return Ok(key);
         }
@@ -105,7 +107,7 @@ fn check_namespace(state: &State, key: &Key) -> Result<(), StoreError> {
     let namespace = state.existing(&Key::new(Resource::Namespaces, "", &key.namespace))?;
     if object::is_deleting(&namespace) {
         return Err(StoreError::NamespaceTerminating {
-            resource: key.resource,
+            resource: key.resource.clone(),
             name: key.name.clone(),
             namespace: key.namespace.clone(),
         });
@@ -114,12 +116,14 @@ fn check_namespace(state: &State, key: &Key) -> Result<(), StoreError> {
 }
 
 /// New objects need a definition which is there to stay.
-fn check_definition(state: &State, resource: Resource) -> Result<(), StoreError> {
+fn check_definition(state: &State, resource: &Resource) -> Result<(), StoreError> {
     let name = resource.qualified_name();
     let definition = Key::new(Resource::CustomResourceDefinitions, "", &name);
     let definition = state.existing(&definition)?;
     if object::is_deleting(&definition) {
-        return Err(StoreError::DefinitionTerminating { resource });
+        return Err(StoreError::DefinitionTerminating {
+            resource: resource.clone(),
+        });
     }
     Ok(())
 }
@@ -137,12 +141,12 @@ pub(super) fn update<E: From<StoreError>>(
         return Ok(Decision::Keep(before));
     }
     if key.resource.description().has_generation
-        && desired_state_changed(key.resource, &before, &after)
+        && desired_state_changed(&key.resource, &before, &after)
     {
         let generation = before["metadata"]["generation"].as_u64();
         after["metadata"]["generation"] = (generation.unwrap_or_default() + 1).into();
     }
-    let kind = if is_deletable(key.resource, &after) {
+    let kind = if is_deletable(&key.resource, &after) {
         EventKind::Deleted
     } else {
         EventKind::Modified
@@ -181,7 +185,7 @@ fn keep_server_fields(before: &Value, after: &mut Value) {
 
 /// Whether anything but metadata and status differs. A status without a path of
 /// its own is a field like any other.
-fn desired_state_changed(resource: Resource, before: &Value, after: &Value) -> bool {
+fn desired_state_changed(resource: &Resource, before: &Value, after: &Value) -> bool {
     let status_apart = resource.has(Subresource::Status);
     let desired = |object: &'_ Value| {
         let fields = object.as_object().into_iter().flatten();

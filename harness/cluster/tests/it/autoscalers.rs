@@ -310,8 +310,8 @@ async fn custom_objects_are_scaled_where_their_definition_says() {
         .create(&PostParams::default(), &typed(seven))
         .await
         .unwrap();
-    let target =
-        json!({"apiVersion": "test.holdfast.dev/v1alpha1", "kind": "Trouble", "name": "web"});
+    // Of the API version only the group counts.
+    let target = json!({"apiVersion": "test.holdfast.dev/other", "kind": "Trouble", "name": "web"});
     let given = autoscaler("v2", &json!({"scaleTargetRef": target}));
     let new: Api<v2::HorizontalPodAutoscaler> = test.api();
     new.create(&PostParams::default(), &typed(given))

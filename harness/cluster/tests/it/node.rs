@@ -8,6 +8,7 @@ mod jobs;
 mod life;
 mod logs;
 mod node_object;
+mod sandboxes;
 mod services;
 mod stage;
 mod survival;

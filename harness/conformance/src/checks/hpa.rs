@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use crate::check::{Check, Group, Load};
 
+mod measured;
 mod scaling;
+mod stage;
+mod tolerance;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         number: 40,
         group: Group::Hpa,
         title: "Scaling out",
-        expected: "target 50 %, 95m of 100m used by 1 pod: 2 replicas within 60 s",
-        about: Duration::from_secs(65),
+        expected: "target 50 %, 26m of 30m used by 1 ready pod: 2 replicas within 60 s",
+        about: Duration::from_secs(40),
         load: Load::Light,
         run: |context| Box::pin(scaling::out(context)),
     },
@@ -20,17 +23,17 @@ pub(super) const CHECKS: &[Check] = &[
         number: 41,
         group: Group::Hpa,
         title: "Tolerance",
-        expected: "target 100 %, 10 pods: 10 at 107 %, 12 at 114 %",
-        about: Duration::from_secs(110),
-        load: Load::Heavy,
-        run: |context| Box::pin(scaling::tolerance(context)),
+        expected: "target 100 %, 3 pods: 3 replicas below 110 %, 4 above",
+        about: Duration::from_secs(80),
+        load: Load::Light,
+        run: |context| Box::pin(tolerance::tolerance(context)),
     },
     Check {
         number: 42,
         group: Group::Hpa,
         title: "Scaling in",
-        expected: "when the load stops, not before 300 s",
-        about: Duration::from_secs(450),
+        expected: "300 s after the last decision under load, not before",
+        about: Duration::from_secs(410),
         load: Load::Light,
         run: |context| Box::pin(scaling::stabilization(context)),
     },
@@ -38,7 +41,7 @@ pub(super) const CHECKS: &[Check] = &[
         number: 43,
         group: Group::Hpa,
         title: "No request",
-        expected: "ScalingActive=False, FailedGetResourceMetric; kubectl shows <unknown>",
+        expected: "measured pods: ScalingActive=False, FailedGetResourceMetric; kubectl shows <unknown>",
         about: Duration::from_secs(45),
         load: Load::Light,
         run: |context| Box::pin(scaling::no_request(context)),
@@ -48,7 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Hpa,
         title: "No overshoot",
         expected: "new pods that are not ready: at most max(2·current, 4) at a step, 8 in all",
-        about: Duration::from_secs(150),
+        about: Duration::from_secs(110),
         load: Load::Light,
         run: |context| Box::pin(scaling::no_overshoot(context)),
     },

@@ -293,6 +293,7 @@ fn summary(plan: &LoadPlan, told: &Told) -> Summary {
         run_id: String::new(),
         started_at: String::new(),
         source_file: String::new(),
+        command: Vec::new(),
         params: Default::default(),
         environment: Environment::default(),
         plan: Plan {

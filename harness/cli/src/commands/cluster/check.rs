@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use holdfast_cluster::pod_shim::Isolation;
 use holdfast_cluster::{ImageMap, LocalCluster};
 use holdfast_conformance::{Bounds, Check, Group, Kubectl, Progress, Report, Target, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::VICTIM_IMAGE;
+use crate::cluster::{Choices, VICTIM_IMAGE};
 use crate::failure::Failure;
 use crate::interrupts::{self, Interrupts};
 use crate::{cluster, terminal};
@@ -19,6 +20,10 @@ pub(crate) struct Arguments {
     /// Check the cluster of this context of the kubeconfig (`$KUBECONFIG`) [default: a local one]
     #[arg(long)]
     context: Option<String>,
+    /// How the local cluster's pods are kept apart: pid-namespace or process-group
+    /// [default: the first, where permitted]
+    #[arg(long, value_parser = cluster::isolation, conflicts_with = "context")]
+    isolation: Option<Isolation>,
     /// Where the checks make their objects; made if it does not exist, and then removed
     #[arg(long, short, default_value = "holdfast-check")]
     namespace: String,
@@ -102,7 +107,11 @@ impl Place {
         }
         let mut images = ImageMap::default();
         images.insert(&arguments.victim_image, cluster::victim()?);
-        let local = cluster::start(images, &folder.join("logs"), false).await?;
+        let choices = Choices {
+            isolation: arguments.isolation,
+            ..Choices::default()
+        };
+        let local = cluster::start(images, &folder.join("logs"), choices).await?;
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, local.kubeconfig())
             .map_err(|error| cannot_write(&kubeconfig, &error))?;

@@ -5,11 +5,13 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use holdfast_cluster::pod_shim::Isolation;
 use holdfast_core::experiment::System;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
+use crate::cluster::{self, Choices};
 use crate::failure::Failure;
 use crate::images;
 use crate::interrupts::Interrupts;
@@ -41,6 +43,9 @@ pub(crate) struct Options {
     /// The programs that pods run, by image [default: images.yaml beside the manifests]
     #[arg(long, value_name = "FILE")]
     images: Option<PathBuf>,
+    /// How pods are kept apart: pid-namespace or process-group [default: the first, where permitted]
+    #[arg(long, value_parser = cluster::isolation)]
+    isolation: Option<Isolation>,
 }
 
 /// Brings everything up, says where it is, and takes it down at the first interruption.
@@ -71,7 +76,10 @@ pub(crate) async fn hold_up(arguments: Arguments) -> Result<u8, Failure> {
         system: &system,
         images: images::Choice::Everything(options.images),
         log_directory: &folder.path().join("logs"),
-        publish_services: arguments.publish,
+        choices: Choices {
+            publish_services: arguments.publish,
+            isolation: options.isolation,
+        },
     };
     let site = site::prepare(layout, Verbosity::Normal, &interrupts).await?;
     let kubeconfig = options

@@ -7,7 +7,7 @@ use crate::object;
 use crate::store::Resource;
 
 /// Fills in what the client left out, as a real API server does on each write.
-pub(in crate::api) fn set_defaults(resource: Resource, object: &mut Value) {
+pub(in crate::api) fn set_defaults(resource: &Resource, object: &mut Value) {
     match resource {
         Resource::Pods => pod_spec(object::map_at(object, "spec")),
         Resource::Deployments => deployment(object::map_at(object, "spec")),

@@ -12,7 +12,7 @@ fn deployment(change: impl FnOnce(&mut Value)) -> Value {
         },
     });
     change(&mut deployment);
-    set_defaults(Resource::Deployments, &mut deployment);
+    set_defaults(&Resource::Deployments, &mut deployment);
     deployment
 }
 
@@ -22,7 +22,7 @@ fn service(change: impl FnOnce(&mut Value)) -> Value {
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
     });
     change(&mut service);
-    set_defaults(Resource::Services, &mut service);
+    set_defaults(&Resource::Services, &mut service);
     service
 }
 
@@ -37,11 +37,11 @@ fn fields(outcome: Result<(), ApiError>) -> Vec<String> {
 }
 
 fn problems_of_deployment(change: impl FnOnce(&mut Value)) -> Vec<String> {
-    fields(check(Resource::Deployments, &deployment(change), None))
+    fields(check(&Resource::Deployments, &deployment(change), None))
 }
 
 fn problems_of_service(change: impl FnOnce(&mut Value)) -> Vec<String> {
-    fields(check(Resource::Services, &service(change), None))
+    fields(check(&Resource::Services, &service(change), None))
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_deployment_gets_its_defaults() {
     assert_eq!(container["resources"]["requests"]["cpu"], "1");
     assert_eq!(container["imagePullPolicy"], "IfNotPresent");
     assert_eq!(
-        fields(check(Resource::Deployments, &deployment, None)),
+        fields(check(&Resource::Deployments, &deployment, None)),
         Vec::<String>::new()
     );
 }
@@ -78,7 +78,7 @@ fn a_deployment_gets_its_defaults() {
 fn defaults_are_idempotent() {
     let once = deployment(|_| {});
     let mut twice = once.clone();
-    set_defaults(Resource::Deployments, &mut twice);
+    set_defaults(&Resource::Deployments, &mut twice);
     assert_eq!(once, twice);
 }
 
@@ -111,7 +111,7 @@ fn a_selector_must_match_its_template_and_stay() {
     });
     assert_eq!(
         fields(check(
-            Resource::Deployments,
+            &Resource::Deployments,
             &changed,
             Some(&deployment(|_| {}))
         )),
@@ -270,13 +270,13 @@ fn pod(change: impl FnOnce(&mut Value)) -> Value {
         "spec": {"containers": [{"name": "c", "image": "web:1"}]},
     });
     change(&mut pod["spec"]);
-    set_defaults(Resource::Pods, &mut pod);
+    set_defaults(&Resource::Pods, &mut pod);
     pod
 }
 
 #[test]
 fn times_and_policies_of_pods_are_checked() {
-    let problems = |change: &dyn Fn(&mut Value)| fields(check(Resource::Pods, &pod(change), None));
+    let problems = |change: &dyn Fn(&mut Value)| fields(check(&Resource::Pods, &pod(change), None));
     let none = Vec::<String>::new();
     assert_eq!(
         problems(&|spec| spec["activeDeadlineSeconds"] = 1.into()),
@@ -304,7 +304,7 @@ fn times_and_policies_of_pods_are_checked() {
 fn pods_get_the_class_that_a_real_node_would_give_them() {
     let class = |resources: Value| {
         let mut pod = json!({"spec": {"containers": [{"resources": resources}]}});
-        prepare_new(Resource::Pods, &mut pod);
+        prepare_new(&Resource::Pods, &mut pod);
         object::text(&pod, "/status/qosClass").to_owned()
     };
     assert_eq!(class(json!({})), "BestEffort");
@@ -334,10 +334,10 @@ fn mounts_are_refused_and_volumes_without_them_told() {
     let elsewhere = json!({"name": "c", "image": "web:1", "workingDir": "/srv"});
     let accepted = deployment(with_volume(elsewhere));
     assert_eq!(
-        fields(check(Resource::Deployments, &accepted, None)),
+        fields(check(&Resource::Deployments, &accepted, None)),
         Vec::<String>::new()
     );
-    let told = warnings(Resource::Deployments, &accepted);
+    let told = warnings(&Resource::Deployments, &accepted);
     for field in ["volumes", "containers[0].workingDir"] {
         let warning = format!("spec.template.spec.{field}: ignored by the local cluster");
         assert!(told.contains(&warning), "{told:?}");
@@ -363,11 +363,11 @@ fn a_pod_stays_what_it_is() {
             "metadata": {"name": "p"},
             "spec": {"containers": [{"name": "c", "image": image}], "tolerations": tolerations},
         });
-        set_defaults(Resource::Pods, &mut pod);
+        set_defaults(&Resource::Pods, &mut pod);
         pod
     };
     let old = pod("web:1", &json!([]));
-    let outcome = |new: &Value| fields(check(Resource::Pods, new, Some(&old)));
+    let outcome = |new: &Value| fields(check(&Resource::Pods, new, Some(&old)));
     let tolerating = pod("web:1", &json!([{"operator": "Exists"}]));
     assert_eq!(outcome(&tolerating), Vec::<String>::new());
     assert_eq!(outcome(&pod("web:2", &json!([]))), ["spec"]);
@@ -378,7 +378,7 @@ fn what_is_ignored_is_told() {
     let mut deployment = json!({"spec": {"template": {"spec": {"containers": [
         {"name": "c", "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}},
     ]}}}});
-    let told: Vec<_> = warnings(Resource::Deployments, &deployment)
+    let told: Vec<_> = warnings(&Resource::Deployments, &deployment)
         .into_iter()
         .collect();
     assert_eq!(
@@ -386,9 +386,9 @@ fn what_is_ignored_is_told() {
         ["spec.template.spec.containers[0].resources.limits: not enforced by the local cluster"]
     );
     deployment["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
-    assert!(warnings(Resource::Deployments, &deployment).is_empty());
+    assert!(warnings(&Resource::Deployments, &deployment).is_empty());
     let node = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
-    let told: Vec<_> = warnings(Resource::Nodes, &node).into_iter().collect();
+    let told: Vec<_> = warnings(&Resource::Nodes, &node).into_iter().collect();
     assert_eq!(told, ["spec.taints: ignored by the local cluster"]);
 }
 
@@ -399,7 +399,7 @@ fn what_a_pod_says_without_effect_is_told() {
         "schedulerName": "default-scheduler",
         "containers": [{"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}],
     }});
-    assert!(warnings(Resource::Pods, &silent).is_empty());
+    assert!(warnings(&Resource::Pods, &silent).is_empty());
     let loud = json!({"spec": {
         "automountServiceAccountToken": true,
         "hostUsers": false,
@@ -407,6 +407,6 @@ fn what_a_pod_says_without_effect_is_told() {
         "schedulerName": "mine",
         "containers": [{"terminationMessagePolicy": "FallbackToLogsOnError"}],
     }});
-    let told = warnings(Resource::Pods, &loud);
+    let told = warnings(&Resource::Pods, &loud);
     assert_eq!(told.len(), 5, "{told:?}");
 }

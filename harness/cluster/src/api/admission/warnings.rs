@@ -9,7 +9,7 @@ use crate::object;
 use crate::store::Resource;
 
 /// The warnings about an object as the client wrote it (before defaults).
-pub(in crate::api) fn warnings(resource: Resource, object: &Value) -> BTreeSet<String> {
+pub(in crate::api) fn warnings(resource: &Resource, object: &Value) -> BTreeSet<String> {
     let mut warnings = BTreeSet::new();
     match resource {
         Resource::Pods => of_pod_spec(&object["spec"], "spec", &mut warnings),

@@ -57,6 +57,15 @@ fn full(message: &Message) -> Vec<u8> {
     fields.collect::<Vec<_>>().concat()
 }
 
+/// A body of this kind with every field set.
+pub(in crate::api) fn full_body(api_version: &str, kind: &str) -> Vec<u8> {
+    let message = schema::message(&format!("{api_version}.{kind}"));
+    let Some(message) = message else {
+        panic!("{api_version} {kind} is not in the table");
+    };
+    body(api_version, kind, &full(message))
+}
+
 #[test]
 fn every_field_of_the_table_is_a_field_of_the_kind() {
     // Definitions come from files only, and kubectl sends those as JSON.
@@ -68,17 +77,20 @@ fn every_field_of_the_table_is_a_field_of_the_kind() {
         .into_iter()
         .filter(in_protobuf)
         .flat_map(|resource| {
-            let versions = resource.description().versions();
-            versions.map(move |version| (resource, version))
+            let versions: Vec<_> = resource
+                .description()
+                .versions()
+                .map(str::to_owned)
+                .collect();
+            versions
+                .into_iter()
+                .map(move |version| (resource.clone(), version))
         });
     for (resource, version) in versions {
-        let api_version = crate::store::api_version(resource.group(), version);
+        let api_version = crate::store::api_version(resource.group(), &version);
         let kind = resource.kind();
-        let Some(message) = schema::message(&format!("{api_version}.{kind}")) else {
-            panic!("{api_version} {kind} is not in the table");
-        };
-        let object = decode(&body(&api_version, kind, &full(message))).unwrap();
-        let decoded = crate::api::decode::decode(resource, version, object).unwrap();
+        let object = decode(&full_body(&api_version, kind)).unwrap();
+        let decoded = crate::api::decode::decode(&resource, &version, object).unwrap();
         assert_eq!(decoded.unknown_fields, Vec::<String>::new());
     }
 }
@@ -124,7 +136,7 @@ fn a_field_of_a_later_version_is_reported() {
     let spec = [number_field(99, 0), number_field(98, 1)].concat();
     let decoded = decode(&body("v1", "Pod", &bytes_field(2, &spec))).unwrap();
     assert_eq!(decoded["spec"], json!({"#98": null}));
-    let decoded = crate::api::decode::decode(Resource::Pods, "v1", decoded).unwrap();
+    let decoded = crate::api::decode::decode(&Resource::Pods, "v1", decoded).unwrap();
     assert_eq!(decoded.unknown_fields, ["spec.#98"]);
 }
 
@@ -150,7 +162,7 @@ fn what_cannot_be_read_is_refused() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(object: Vec<u8>, kind in 0..Resource::ALL.len()) {
-        let resource = Resource::ALL[kind];
+        let resource = &Resource::ALL[kind];
         let body = body(&resource.api_version(), resource.kind(), &object);
         // Whether it can be read is beside the point.
         drop(decode(&body));
@@ -159,12 +171,11 @@ proptest! {
 
     #[test]
     fn no_damage_makes_it_panic(place in 0_usize..20_000, byte: u8) {
-        let message = schema::message("v1.Pod").unwrap();
-        let mut body = body("v1", "Pod", &full(message));
+        let mut body = full_body("v1", "Pod");
         let place = place % body.len();
         body[place] = byte;
         if let Ok(object) = decode(&body) {
-            drop(crate::api::decode::decode(Resource::Pods, "v1", object));
+            drop(crate::api::decode::decode(&Resource::Pods, "v1", object));
         }
         drop(decode(&body[..place]));
     }

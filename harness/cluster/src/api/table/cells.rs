@@ -17,7 +17,7 @@ const UNKNOWN: &str = "<unknown>";
 const ENDPOINTS_SHOWN: usize = 3;
 
 /// The cells of a row, wide ones included.
-pub(super) fn cells(resource: Resource, object: &Value, now: Timestamp) -> Vec<String> {
+pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<String> {
     let name = object::name(object).to_owned();
     let age = age(text(object, "/metadata/creationTimestamp"), now);
     match resource {

@@ -260,7 +260,7 @@ pub(super) fn of_template(deployment: &Deployment, replicas: i32, revision: i64)
             "namespace": metadata.namespace,
             "labels": labels,
             "annotations": annotations,
-            "ownerReferences": [controller_reference(Resource::Deployments, metadata)],
+            "ownerReferences": [controller_reference(&Resource::Deployments, metadata)],
         },
         "spec": {
             "replicas": replicas,

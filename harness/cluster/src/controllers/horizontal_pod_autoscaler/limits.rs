@@ -198,20 +198,20 @@ impl Range {
         let Self { current, min, max } = self;
         if desired > current {
             let fastest = highest(up, current, history, now).max(current);
-            let (most, reason) = if fastest > max {
-                (max, TOO_MANY)
-            } else {
+            let (most, reason) = if fastest < max {
                 (fastest, UP_LIMIT)
+            } else {
+                (max, TOO_MANY)
             };
             if desired > most {
                 return limited(most, reason);
             }
         } else if desired < current {
             let fastest = lowest(down, current, history, now).min(current);
-            let (least, reason) = if fastest < min {
-                (min, TOO_FEW)
-            } else {
+            let (least, reason) = if fastest > min {
                 (fastest, DOWN_LIMIT)
+            } else {
+                (min, TOO_FEW)
             };
             if desired < least {
                 return limited(least, reason);

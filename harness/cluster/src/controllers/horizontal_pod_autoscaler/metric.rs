@@ -23,6 +23,8 @@ pub(super) struct Failure {
     /// Of the event and the condition.
     pub(super) reason: &'static str,
     pub(super) error: String,
+    /// What could not be had, in words.
+    pub(super) value: String,
 }
 
 /// What all metrics say.
@@ -59,20 +61,36 @@ fn evaluate_one(
     measured: &Measured<'_>,
     current: i32,
 ) -> Result<(MetricStatus, Recommendation), Failure> {
-    let reason = match spec.container_resource {
-        Some(_) => "FailedGetContainerResourceMetric",
-        None => "FailedGetResourceMetric",
-    };
-    let failed = |error| Failure { reason, error };
     let (resource, container, target) = match (&spec.resource, &spec.container_resource) {
-        (Some(source), _) => (&source.name, None, &source.target),
-        (None, Some(source)) => (&source.name, Some(&source.container), &source.target),
-        (None, None) => {
-            return Err(failed(format!(
-                "unknown metric source type {:?}",
-                spec.type_
-            )));
+        (Some(source), _) => (source.name.as_str(), None, &source.target),
+        (None, Some(source)) => {
+            let container = Some(source.container.as_str());
+            (source.name.as_str(), container, &source.target)
         }
+        (None, None) => {
+            return Err(Failure {
+                reason: "InvalidMetricSourceType",
+                error: format!("unknown metric source type {:?}", spec.type_),
+                value: "metric".to_owned(),
+            });
+        }
+    };
+    let (reason, words, value) = match container {
+        Some(container) => (
+            "FailedGetContainerResourceMetric",
+            "container resource utilization",
+            format!("{container} container metric value"),
+        ),
+        None => (
+            "FailedGetResourceMetric",
+            "resource utilization",
+            format!("{resource} resource metric value"),
+        ),
+    };
+    let failed = |error| Failure {
+        reason,
+        error,
+        value,
     };
     let Some(target) = wanted(target) else {
         let text = "invalid resource metric source: neither an average utilization target nor an average value (usage) target was set";
@@ -81,13 +99,13 @@ fn evaluate_one(
     let (figure, name) = match target {
         Target::Utilization(_) => (
             "utilization",
-            format!("{resource} resource utilization (percentage of request)"),
+            format!("{resource} {words} (percentage of request)"),
         ),
         Target::AverageMilli(_) => ("usage", format!("{resource} resource")),
     };
     let metric = Metric {
         resource,
-        container: container.map(String::as_str),
+        container,
         target,
     };
     let proposal = propose(metric, measured, current)

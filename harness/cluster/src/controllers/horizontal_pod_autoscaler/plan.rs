@@ -1,5 +1,6 @@
 //! What an autoscaler does at one of its turns. Pure: everything it looks at is given.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +38,10 @@ pub(super) struct Situation<'a> {
 /// Why the target's pods are not known.
 #[derive(Clone, Debug)]
 pub(super) struct NoPods {
-    /// Of the condition.
-    pub(super) reason: &'static str,
-    /// Of the event.
-    pub(super) event: &'static str,
-    pub(super) message: String,
+    /// Reason and message of the condition.
+    pub(super) condition: (&'static str, String),
+    /// Reason and message of the event.
+    pub(super) event: (&'static str, String),
 }
 
 /// What an autoscaler wants to change and to say.
@@ -175,10 +175,11 @@ impl Plan {
             return Some((bound, format!("Current number of replicas {words}")));
         }
         let recommended = self.recommend(situation, current)?;
-        let reason = if recommended.replicas > current {
-            format!("{} above target", recommended.metric)
-        } else {
-            "All metrics below target".to_owned()
+        let reason = match recommended.replicas.cmp(&current) {
+            Ordering::Greater => format!("{} above target", recommended.metric),
+            Ordering::Less => "All metrics below target".to_owned(),
+            // It is an earlier recommendation that changes the replicas.
+            Ordering::Equal => String::new(),
         };
         let replicas = self.normalize(situation, history, range, recommended.replicas);
         Some((replicas, reason))
@@ -188,16 +189,13 @@ impl Plan {
     fn recommend(&mut self, situation: &Situation<'_>, current: i32) -> Option<Recommendation> {
         let pods = match &situation.pods {
             Ok(pods) => pods,
-            Err(problem) => {
-                self.warn(problem.event, problem.message.clone());
-                let text = problem.message.as_str();
-                self.set(
-                    "ScalingActive",
-                    false,
-                    (problem.reason, text),
-                    situation.now,
-                );
-                self.warn("FailedComputeMetricsReplicas", problem.message.clone());
+            Err(NoPods { condition, event }) => {
+                let (reason, message) = event;
+                self.warn(reason, message.clone());
+                let told = (condition.0, condition.1.as_str());
+                self.set("ScalingActive", false, told, situation.now);
+                self.warn("FailedComputeMetricsReplicas", message.clone());
+                self.status.current_metrics = None;
                 return None;
             }
         };
@@ -217,11 +215,16 @@ impl Plan {
             .highest
             .filter(|highest| verdict.failures.is_empty() || highest.replicas >= current);
         let failed = verdict.failures.first().filter(|_| highest.is_none());
-        if let Some(Failure { reason, error }) = failed {
+        if let Some(Failure {
+            reason,
+            error,
+            value,
+        }) = failed
+        {
             let text = format!("the HPA was unable to compute the replica count: {error}");
             self.set("ScalingActive", false, (reason, &text), situation.now);
             let message = format!(
-                "invalid metrics ({} invalid out of {}), first error is: {error}",
+                "invalid metrics ({} invalid out of {}), first error is: failed to get {value}: {error}",
                 verdict.failures.len(),
                 verdict.statuses.len()
             );

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodCondition};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::AutoscalingOptions;
+use crate::clock;
 use crate::metrics::PodSample;
 use crate::quantity::Quantity;
 
@@ -119,7 +120,11 @@ pub(super) fn propose(
         utilization: ratio.utilization,
         average_milli: ratio.average_milli,
     };
-    let within_tolerance = |of_target: f64| (1.0 - of_target).abs() <= measured.options.tolerance;
+    // The range of Kubernetes 1.33. By the distance from 1, which 1.32 compares, a ratio of 1.1
+    // would lie outside: floating-point numbers are not exact enough.
+    let tolerance = measured.options.tolerance;
+    let within_tolerance =
+        |of_target: f64| (1.0 - tolerance..=1.0 + tolerance).contains(&of_target);
     let unready_matter = !groups.unready.is_empty() && ratio.of_target > 1.0;
     if !unready_matter && groups.missing.is_empty() {
         return Ok(proposed(if within_tolerance(ratio.of_target) {
@@ -253,8 +258,10 @@ fn is_settled(pod: &Pod, measured: &Measured<'_>) -> bool {
     let is_unready = ready.status == "False";
     if later(started.0, options.cpu_initialization_period) > *now {
         let sample = samples.get(name(pod));
-        let measured_since =
-            |sample: &PodSample| sample.timestamp >= later(transition, sample.window);
+        // The metrics API tells times in whole seconds.
+        let measured_since = |sample: &PodSample| {
+            clock::truncated(sample.timestamp) >= later(transition, sample.window)
+        };
         !is_unready && sample.is_some_and(measured_since)
     } else {
         !(is_unready && later(started.0, options.initial_readiness_delay) > transition)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::hook::Hook;
+use super::hook::{Hook, NO_LIMIT};
 use crate::node::process::Control;
 
 /// What a container gets after its hook, however little time the hook has left.
@@ -32,19 +32,33 @@ impl Ending {
     ) -> Self {
         let grace = grace.min(LONGEST_GRACE);
         let (latest, shortened) = watch::channel(Instant::now() + grace);
+        // Without any time there is no hook.
+        let hook = hook.filter(|_| !grace.is_zero());
         let steps = async move {
             let begun = Instant::now();
-            if let Some(hook) = hook {
-                tokio::select! {
-                    outcome = hook.run(grace) => if let Err(reason) = outcome { hook_failed(reason) },
-                    () = reached(shortened.clone()) => {}
+            let hook_run = async {
+                if let Some(hook) = hook
+                    && let Err(reason) = hook.run(NO_LIMIT).await
+                {
+                    hook_failed(reason);
                 }
-            }
+            };
+            tokio::pin!(hook_run);
+            let hook_is_over = tokio::select! {
+                () = &mut hook_run => true,
+                () = reached(shortened.clone()) => false,
+            };
             control.terminate();
             // Kubernetes subtracts whole seconds only.
             let spent = Duration::from_secs(begun.elapsed().as_secs());
             let kill_at = Instant::now() + grace.saturating_sub(spent).max(SHORTEST_GRACE);
-            wait_to_kill(kill_at, shortened).await;
+            let killing = wait_to_kill(kill_at, shortened);
+            // A hook that takes too long goes on until the end.
+            tokio::pin!(killing);
+            tokio::select! {
+                () = &mut killing => {}
+                () = &mut hook_run, if !hook_is_over => killing.await,
+            }
             control.kill();
         };
         Self {

@@ -9,6 +9,9 @@ use tokio::time::sleep;
 use crate::node::probe::check::{Check, Outcome};
 use crate::node::process::{Launch, Shim};
 
+/// Kubernetes sets hooks no limit of its own.
+pub(super) const NO_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The container a hook belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HookPlace<'a> {

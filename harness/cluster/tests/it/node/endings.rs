@@ -11,7 +11,8 @@ use kube::api::{DeleteParams, ListParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use super::stage::{
-    Connection, DEADLINE, Stage, address, deployment, env, exit_code, is_ready, phase, pod,
+    Connection, DEADLINE, IMAGE, Stage, address, container, deployment, env, exit_code, is_ready,
+    phase, pod,
 };
 
 /// What the API accepts at most, in seconds.
@@ -119,21 +120,108 @@ async fn a_failing_hook_is_told_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_pod_deleted_by_force_is_gone_at_once_and_its_process_soon() {
+async fn a_pod_deleted_by_force_is_gone_at_once_and_its_process_in_its_own_time() {
     let stage = Stage::new().await;
-    let pod = running(&stage, "ignore", 600, json!({})).await;
+    let pod = running(&stage, "ignore", 4, json!({})).await;
     let mut connection = Connection::open(address(&pod)).await.unwrap();
     connection.ask("GET /").await.unwrap();
     let force = DeleteParams {
         grace_period_seconds: Some(0),
         ..DeleteParams::default()
     };
+    let asked = Instant::now();
     stage.api::<Pod>().delete("app", &force).await.unwrap();
     assert!(stage.api::<Pod>().get_opt("app").await.unwrap().is_none());
     let closed = async { while connection.ask("GET /").await.is_ok() {} };
     tokio::time::timeout(DEADLINE, closed)
         .await
-        .expect("the process should end long before its grace period");
+        .expect("the process should end after its grace period");
+    assert!(asked.elapsed() >= Duration::from_secs(4));
+    stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_end_of_one_container_is_told_when_all_have_ended() {
+    let stage = Stage::new().await;
+    let victim = |name: &str, port: &str, on_sigterm: &str| {
+        let variables = env(&[("PORT", port), ("ON_SIGTERM", on_sigterm)]);
+        json!({"name": name, "image": IMAGE, "env": variables})
+    };
+    let containers = [victim("quick", "8080", "exit"), victim("slow", "8081", "3")];
+    let spec = json!({"containers": containers, "terminationGracePeriodSeconds": 60});
+    stage.create::<Pod>(pod("app", &json!({}), &spec)).await;
+    let pod = stage.until("app", is_ready()).await;
+    let pods = stage.api::<Pod>();
+    let version = pod.metadata.resource_version.unwrap();
+    let only = WatchParams::default().fields("metadata.name=app");
+    let mut changes = pods.watch(&only, &version).await.unwrap().boxed();
+    pods.delete("app", &DeleteParams::default()).await.unwrap();
+    let mut seen = Vec::new();
+    let whole = async {
+        while let Some(change) = changes.try_next().await.unwrap() {
+            match change {
+                WatchEvent::Modified(pod) => seen.push(ended_containers(&pod)),
+                WatchEvent::Deleted(_) => return,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, whole).await.unwrap();
+    seen.dedup();
+    assert_eq!(seen, [0, 2]);
+    stage.shutdown().await;
+}
+
+fn ended_containers(pod: &Pod) -> usize {
+    let status = pod.status.as_ref().unwrap();
+    let containers = status.container_statuses.iter().flatten();
+    let states = containers.filter_map(|container| container.state.as_ref());
+    states.filter(|state| state.terminated.is_some()).count()
+}
+
+#[tokio::test]
+async fn a_hook_needs_some_time_of_grace() {
+    let stage = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let hooked = |name: &str, container: Value| {
+        let file = folder.path().join(name);
+        let mut container = container;
+        container["lifecycle"] = json!({"preStop": {"exec": {"command": ["touch", file]}}});
+        let pod = pod(
+            name,
+            &container,
+            &json!({"terminationGracePeriodSeconds": 0}),
+        );
+        (pod, file)
+    };
+    // The node gives a pod that is deleted a second at least.
+    let (deleted, mark) = hooked("deleted", json!({}));
+    stage.create::<Pod>(deleted).await;
+    stage.until("deleted", is_ready()).await;
+    let pods = stage.api::<Pod>();
+    pods.delete("deleted", &DeleteParams::default())
+        .await
+        .unwrap();
+    let marked = async {
+        while !mark.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, marked).await.unwrap();
+    let probe = json!({
+        "exec": {"command": ["false"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "timeoutSeconds": 60,
+    });
+    let (failing, mark) = hooked("failing", json!({"livenessProbe": probe}));
+    stage.create::<Pod>(failing).await;
+    let restarted = |pod: Option<&Pod>| {
+        let status = pod.and_then(container);
+        status.is_some_and(|status| status.restart_count > 0)
+    };
+    stage.until("failing", restarted).await;
+    assert!(!mark.exists());
     stage.shutdown().await;
 }
 

@@ -47,6 +47,30 @@ async fn a_program_that_keeps_ending_is_restarted_at_once_and_then_later() {
 }
 
 #[tokio::test]
+async fn a_container_that_fails_its_probe_waits_only_if_it_did_so_shortly_before() {
+    let stage = Stage::new().await;
+    let probe = json!({
+        "exec": {"command": ["false"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "timeoutSeconds": 60,
+    });
+    let failing = json!({"env": env(&[("ON_SIGTERM", "exit")]), "livenessProbe": probe});
+    // That it then exits with 0 does not matter.
+    let spec = json!({"restartPolicy": "OnFailure"});
+    stage.create::<Pod>(pod("app", &failing, &spec)).await;
+    let looping = stage
+        .until("app", |pod: Option<&Pod>| {
+            pod.and_then(container)
+                .is_some_and(|status| waits_for(status, "CrashLoopBackOff"))
+        })
+        .await;
+    let restarts = container(&looping).unwrap().restart_count;
+    assert!(restarts >= 2, "the second restart does not wait either");
+    stage.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_image_that_is_not_mapped_cannot_be_pulled() {
     let stage = Stage::new().await;
     stage

@@ -4,6 +4,7 @@ use futures::TryStreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ListParams, LogParams, Patch, PatchParams};
 use kube::runtime::wait::Condition as _;
 use serde_json::json;
@@ -141,6 +142,11 @@ async fn a_failing_liveness_probe_restarts_the_container_in_its_pod() {
         .await;
     assert_eq!(restarted.metadata.uid, created.metadata.uid);
     assert_eq!(address(&restarted), address(&ready));
+    assert_eq!(
+        ready_since(&restarted),
+        ready_since(&ready),
+        "without a readiness probe it has been ready all the time"
+    );
     stage.event("app", "Killing").await;
     let parameters = LogParams {
         previous: true,
@@ -149,6 +155,14 @@ async fn a_failing_liveness_probe_restarts_the_container_in_its_pod() {
     let before = stage.api::<Pod>().logs("app", &parameters).await.unwrap();
     assert!(before.contains("POST /live/off"), "{before}");
     stage.shutdown().await;
+}
+
+fn ready_since(pod: &Pod) -> Option<&Time> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let mut ready = conditions
+        .iter()
+        .filter(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready.next()?.last_transition_time.as_ref()
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -66,6 +66,11 @@ impl Stage {
     /// Where the program of the image `unbuilt` should be, and is not yet.
     pub(super) fn unbuilt(&self) -> PathBuf {
         self.logs.path().join("unbuilt")
+    }
+
+    /// Where the containers' logs are.
+    pub(super) fn log_directory(&self) -> &Path {
+        self.logs.path()
     }
 
     pub(super) fn api<K>(&self) -> Api<K>

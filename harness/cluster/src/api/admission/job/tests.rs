@@ -11,7 +11,7 @@ fn job(change: impl FnOnce(&mut Value)) -> Value {
         }},
     });
     change(&mut job);
-    prepare_new(Resource::Jobs, &mut job);
+    prepare_new(&Resource::Jobs, &mut job);
     set_defaults(&mut job);
     job
 }

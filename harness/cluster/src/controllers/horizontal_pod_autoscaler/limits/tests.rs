@@ -113,6 +113,16 @@ fn policies_limit_the_rate() {
         limit(&default_up, &default_down, 10, 0),
         (1, Some("TooFewReplicas"))
     );
+    // A bound that is as near as the rate permits is the one that is told.
+    let limit_in = |range: Range, desired| {
+        let limited = range.limit_rate(desired, (&default_up, &default_down), &history, at(0));
+        (limited.replicas, limited.limit.map(|(reason, _)| reason))
+    };
+    assert_eq!(
+        limit_in(range(10, 0, 20), 30),
+        (20, Some("TooManyReplicas"))
+    );
+    assert_eq!(limit_in(range(10, 0, 20), -1), (0, Some("TooFewReplicas")));
     let tenth = || vec![policy("Percent", 10, 60), policy("Pods", 2, 60)];
     let (most, least, never) = (
         rules("Max", tenth()),

@@ -230,7 +230,7 @@ fn without_a_request_nothing_is_decided() {
     );
     assert_eq!(
         plan.events[1].message,
-        "invalid metrics (1 invalid out of 1), first error is: failed to get cpu utilization: missing request for cpu in container main of Pod web-0"
+        "invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: failed to get cpu utilization: missing request for cpu in container main of Pod web-0"
     );
     assert_eq!(
         story.autoscaler["status"]["currentMetrics"],
@@ -280,14 +280,37 @@ fn the_highest_metric_wins_and_a_failed_one_permits_only_more() {
 }
 
 #[test]
-fn a_container_metric_fails_under_its_own_name() {
-    let metric = json!({"type": "ContainerResource", "containerResource": {
-        "name": "cpu", "container": "other", "target": {"type": "Utilization", "averageUtilization": 50},
-    }});
-    let mut story = Story::new(2, json!({"maxReplicas": 10, "metrics": [metric]}));
-    story.tick(Some(50));
+fn a_container_metric_acts_and_fails_under_its_own_name() {
+    let of = |container| {
+        let target = json!({"type": "Utilization", "averageUtilization": 50});
+        let source = json!({"name": "cpu", "container": container, "target": target});
+        let metric = json!({"type": "ContainerResource", "containerResource": source});
+        Story::new(2, json!({"maxReplicas": 10, "metrics": [metric]}))
+    };
+    let mut story = of("main");
+    let plan = story.tick(Some(100));
+    let message = "New size: 4; reason: cpu container resource utilization (percentage of request) above target";
+    assert_eq!(plan.events[0].message, message);
+    let mut story = of("other");
+    let plan = story.tick(Some(50));
     let expected = ("False", "FailedGetContainerResourceMetric");
     assert_eq!(story.condition("ScalingActive"), expected);
+    assert_eq!(
+        plan.events[1].message,
+        "invalid metrics (1 invalid out of 1), first error is: failed to get other container metric value: failed to get cpu utilization: did not receive metrics for targeted pods (pods might be unready)"
+    );
+}
+
+#[test]
+fn an_earlier_recommendation_brings_replicas_back_without_a_reason() {
+    let mut story = Story::new(2, json!({"maxReplicas": 10}));
+    story.tick(Some(100));
+    assert_eq!(story.replicas, 4);
+    // Somebody else scales it in; what is left is as busy as it should be.
+    story.replicas = 2;
+    let plan = story.tick(Some(50));
+    assert_eq!(story.replicas, 4);
+    assert_eq!(plan.events[0].message, "New size: 4; reason: ");
 }
 
 #[test]
@@ -325,13 +348,17 @@ fn a_target_that_is_not_there_is_told() {
 #[test]
 fn pods_of_two_autoscalers_are_left_alone() {
     let mut story = Story::new(1, json!({"maxReplicas": 10}));
+    story.tick(Some(50));
+    let message = "pods by selector app=web are controlled by multiple HPAs".to_owned();
     let problem = NoPods {
-        reason: "AmbiguousSelector",
-        event: "AmbiguousSelector",
-        message: "pods by selector app=web are controlled by multiple HPAs".to_owned(),
+        condition: ("AmbiguousSelector", message.clone()),
+        event: ("AmbiguousSelector", message),
     };
     let plan = story.turn(Ok(1), Err(problem), BTreeMap::new());
-    assert_eq!(plan.rescale, None);
+    assert_eq!(
+        (&plan.rescale, &plan.status.current_metrics),
+        (&None, &None)
+    );
     assert_eq!(
         story.condition("ScalingActive"),
         ("False", "AmbiguousSelector")

@@ -35,21 +35,23 @@ fn starting(name: &str, started_before: i64, ready: &str, since: i64) -> Value {
     pod
 }
 
-/// Samples of the last quarter of a minute, in thousandths of a core.
-fn samples(used: &[(&str, u64)]) -> BTreeMap<String, PodSample> {
-    let sample = |milli: u64| PodSample {
+/// Of the last quarter of a minute.
+fn sample(cpu_nanocores: u64, memory_bytes: u64) -> PodSample {
+    let usage = Usage {
+        cpu_nanocores,
+        memory_bytes,
+    };
+    PodSample {
         timestamp: at(NOW),
         window: Duration::from_secs(15),
-        containers: BTreeMap::from([(
-            "main".to_owned(),
-            Usage {
-                cpu_nanocores: milli * 1_000_000,
-                memory_bytes: milli,
-            },
-        )]),
-    };
+        containers: BTreeMap::from([("main".to_owned(), usage)]),
+    }
+}
+
+/// Samples of thousandths of a core, and of as many bytes.
+fn samples(used: &[(&str, u64)]) -> BTreeMap<String, PodSample> {
     let used = used.iter();
-    used.map(|(name, milli)| ((*name).to_owned(), sample(*milli)))
+    used.map(|(name, milli)| ((*name).to_owned(), sample(milli * 1_000_000, *milli)))
         .collect()
 }
 
@@ -65,13 +67,22 @@ fn proposed(
     used: &[(&str, u64)],
     current: i32,
 ) -> Result<Proposal, String> {
+    proposed_for(metric, pods, &samples(used), current)
+}
+
+fn proposed_for(
+    metric: Metric<'_>,
+    pods: &[Value],
+    samples: &BTreeMap<String, PodSample>,
+    current: i32,
+) -> Result<Proposal, String> {
     let pods: Vec<Arc<Pod>> = pods
         .iter()
         .map(|pod| Arc::new(serde_json::from_value(pod.clone()).unwrap()))
         .collect();
     let measured = Measured {
         pods: &pods,
-        samples: &samples(used),
+        samples,
         options: &AutoscalingOptions::default(),
         now: at(NOW),
     };
@@ -106,10 +117,24 @@ fn twice_the_target_doubles_the_replicas() {
 
 #[test]
 fn within_the_tolerance_nothing_changes() {
-    for (used, expected) in [(109, 10), (111, 12), (91, 10), (89, 9)] {
+    for (used, expected) in [(109, 10), (110, 10), (111, 12), (90, 10), (89, 9)] {
         let (pods, used) = ten(used);
         assert_eq!(replicas(100, &pods, &used, 10), expected, "{used:?}");
     }
+}
+
+#[test]
+fn each_pod_counts_in_whole_thousandths_rounded_up() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let pods: Vec<Value> = names.iter().map(|name| pod(name, "28m")).collect();
+    let proposal = |cpu_nanocores| {
+        let samples = names.map(|name| (name.to_owned(), sample(cpu_nanocores, 0)));
+        proposed_for(CPU_UTILIZATION(100), &pods, &samples.into(), 10).unwrap()
+    };
+    // Forty-five hundredths of a second in a little more or less than a quarter of a minute.
+    let (less, more) = (proposal(29_994_814), proposal(30_002_374));
+    assert_eq!((less.utilization, less.replicas), (Some(107), 10));
+    assert_eq!((more.utilization, more.replicas), (Some(110), 10));
 }
 
 #[test]
@@ -230,6 +255,21 @@ fn a_starting_pod_counts_once_it_was_measured_while_ready() {
     let mut without_condition = pod("b", "100m");
     without_condition["status"]["conditions"] = json!([]);
     assert_eq!(utilization(without_condition), 2);
+}
+
+#[test]
+fn a_sample_is_as_old_as_the_metrics_api_tells() {
+    let pods = [starting("a", 60, "True", 15)];
+    let used_at = |milliseconds| {
+        let mut sample = sample(100_000_000, 0);
+        sample.timestamp = Timestamp::from_millisecond(NOW * 1000 + milliseconds).unwrap();
+        sample.window = Duration::from_millis(15_001);
+        let samples = BTreeMap::from([("a".to_owned(), sample)]);
+        proposed_for(CPU_UTILIZATION(50), &pods, &samples, 1)
+    };
+    // Its end is told in whole seconds, its length is not.
+    assert!(used_at(999).is_err());
+    assert_eq!(used_at(1000).unwrap().replicas, 2);
 }
 
 #[test]
