@@ -199,6 +199,7 @@ spec:
             run_id: String::new(),
             started_at: String::new(),
             source_file: source.name.to_owned(),
+            command: Vec::new(),
             params: [].into(),
             environment: Environment::default(),
             plan: plan(&experiment, 1),

@@ -8,8 +8,8 @@ use holdfast_core::event::{
     Environment, Event, JourneyEnd, LoadFinished, Observation, RunStarted, Stamped, Tick,
 };
 use holdfast_core::experiment::{
-    Arrivals, Body, Journey, Metric, Model, Objective, Phase, RateStage, Reference, Request,
-    Spacing, Stage, Target, Transport, Windows,
+    Arrivals, Body, Journey, Metric, Model, Objective, Pauses, Phase, RateStage, Reference,
+    Request, Spacing, Stage, Target, Transport, Windows,
 };
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::histogram::Histogram;
