@@ -44,7 +44,13 @@ fn a_missing_experiment() {
 /// Runs a load against a URL, without a system.
 fn run_load(url: &str, stage: &str, requests: &str) -> Finished {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("load.yaml");
+    let fields = format!("stages: [{stage}]\n    requests: [{requests}]");
+    run_load_in(folder.path(), url, &fields)
+}
+
+/// The same, from an experiment in `folder`, with these fields beside the target.
+fn run_load_in(folder: &Path, url: &str, fields: &str) -> Finished {
+    let file = folder.join("load.yaml");
     let text = format!(
         "apiVersion: holdfast.dev/v1alpha1
 kind: Experiment
@@ -52,12 +58,11 @@ metadata: {{name: load}}
 spec:
   load:
     target: {{url: '{url}'}}
-    stages: [{stage}]
-    requests: [{requests}]
+    {fields}
 "
     );
     fs::write(&file, text).unwrap();
-    let reports = folder.path().join("reports");
+    let reports = folder.join("reports");
     let mut command = holdfast("load");
     let finished = finish(command.arg("run").arg(&file).arg("--out").arg(&reports));
     assert!(!reports.join("load").exists(), "nothing was run");
@@ -80,6 +85,18 @@ fn a_rate_that_no_generator_keeps() {
         "2000000 requests per second are asked for",
         "lower the rate",
     ];
+    refused(&finished, &words);
+}
+
+#[test]
+fn a_data_file_without_a_field_that_a_request_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("items.csv"), "id,item\n1,chicken\n").unwrap();
+    let fields = "stages: [{users: 1, duration: 1s}]
+    data: {file: items.csv}
+    requests: [{get: '/{{data.itme}}'}]";
+    let finished = run_load_in(folder.path(), "http://127.0.0.1:9", fields);
+    let words = ["items.csv", "no field `itme` on line 1", "it has: id, item"];
     refused(&finished, &words);
 }
 
