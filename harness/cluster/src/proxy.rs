@@ -321,8 +321,6 @@ fn follow(store: &Store, resource: Resource) -> Watch {
 mod tests {
     use std::collections::BTreeSet;
 
-    use serde_json::json;
-
     use super::*;
 
     #[test]
