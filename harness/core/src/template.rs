@@ -6,7 +6,7 @@
 //! | `{{user}}` | number of the user or of the place in flight, from 0 |
 //! | `{{iteration}}` | how often this user has begun a journey before |
 //! | `{{unique}}` | a whole number that no other request of the run gets |
-//! | `{{uuid}}` | a random UUID (version 4) |
+//! | `{{uuid}}` | a random UUID (version 4), the same wherever it stands in one request |
 //! | `{{x}}` | what an earlier answer of the journey was asked to save as `x` |
 //!
 //! `{{{{` stands for two braces that open no hole.

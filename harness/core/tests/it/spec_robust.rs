@@ -81,6 +81,10 @@ fn piece() -> impl Strategy<Value = String> {
         "users",
         "method",
         "0s",
+        "0/s",
+        "{{",
+        "{{id}}",
+        "}}",
         "<<",
     ]);
     prop_oneof![known.prop_map(str::to_owned), ".{0,8}"]
@@ -89,7 +93,14 @@ fn piece() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn mutated_experiments_never_panic(
-        file in prop::sample::select(vec!["full.yaml", "params.yaml", "minimal.yaml"]),
+        file in prop::sample::select(vec![
+            "full.yaml",
+            "journeys.yaml",
+            "minimal.yaml",
+            "open.yaml",
+            "params.yaml",
+            "test-plan.yaml",
+        ]),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0..40usize, piece()), 1..6),
     ) {
         let mut text = text(file);
