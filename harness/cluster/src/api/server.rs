@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 
 /// How long a client may take for the head of a request, the wait for it included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may read nothing of an answer that waits for it. Who comes
-/// back later to a watch begins anew.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may read nothing of an answer that waits for it: long enough
+/// for somebody who pages through a log, and for a watch to be told to begin anew.
+const STALL_TIMEOUT: Duration = Duration::from_mins(5);
 /// How much of requests and answers is kept for a connection, in bytes. A request
 /// head must fit into it; a part of an answer may be larger.
 const BUFFER_SIZE: usize = 64 * 1024;
@@ -179,11 +179,12 @@ mod tests {
     async fn who_reads_slowly_is_not_cut_off() {
         let store = Store::new();
         let (mut client, serving) = connection(&store);
-        let head = "GET /api/v1/configmaps?watch=1&timeoutSeconds=3000 HTTP/1.1\r\nHost: x\r\n\r\n";
+        let head = "GET /api/v1/configmaps?watch=1&timeoutSeconds=3600 HTTP/1.1\r\nHost: x\r\n\r\n";
         client.write_all(head.as_bytes()).await.unwrap();
-        for number in 0..20 {
+        for number in 0..10 {
             let name = format!("map-{number}");
-            let map = json!({"metadata": {"name": name, "namespace": "default"}});
+            let metadata = json!({"name": name, "namespace": "default"});
+            let map = json!({"metadata": metadata, "data": {"k": "v".repeat(999)}});
             store.create(Resource::ConfigMaps, map).unwrap();
             let mut answer = vec![0; 200];
             client.read_exact(&mut answer).await.unwrap();
