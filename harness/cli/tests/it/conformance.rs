@@ -30,7 +30,7 @@ fn the_list_has_every_check_of_the_design() {
     let one = finish(&mut check(&["--list", "--group", "hpa", "--only", "42,6"]));
     assert_eq!(
         one.out,
-        " 42  HPA      Scaling in: when the load stops, not before 300 s\n"
+        " 42  HPA      Scaling in: 300 s after the last decision under load, not before\n"
     );
 }
 
@@ -130,12 +130,36 @@ fn an_interruption_ends_it_and_leaves_nothing() {
     assert!(!is_up(), "the temporary folder is empty");
 }
 
-/// Counting every failed connection, or shares of a processor: false alarms on a busy machine.
-const NEEDS_A_QUIET_MACHINE: [u64; 7] = [38, 39, 40, 41, 42, 43, 44];
+#[test]
+fn the_fallback_without_namespaces_can_be_chosen() {
+    let _machine = the_machine();
+    let endings = ["--only", "26,27,33", "--isolation", "process-group"];
+    let ended = finish(&mut check(&endings));
+    assert_eq!(ended.status.code(), Some(0), "{}{}", ended.err, ended.out);
+    assert!(ended.out.contains("3 passed"), "{}", ended.out);
+    assert!(
+        ended.out.contains("emulated: pods are process groups"),
+        "{}",
+        ended.out
+    );
+    let unknown = finish(&mut check(&["--isolation", "jail"]));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        unknown.err.contains("pid-namespace, process-group"),
+        "{}",
+        unknown.err
+    );
+}
+
+/// It waits for five minutes, and two more.
+const TOO_LONG: u64 = 42;
+/// What these need of the machine they may not get, and then say so: an answer within two seconds,
+/// and a share of a processor.
+const MAY_BE_SKIPPED: [u64; 3] = [38, 39, 41];
 
 /// CI's own part: it takes minutes.
 #[test]
-fn the_checks_that_a_busy_machine_cannot_disturb_pass_on_the_local_cluster() {
+fn the_checks_pass_on_the_local_cluster() {
     if std::env::var_os("HOLDFAST_REQUIRE_TOOLS").is_none_or(|value| value != "1") {
         eprintln!(
             "SKIPPED: these checks take minutes; HOLDFAST_REQUIRE_TOOLS=1 or `holdfast cluster check` runs them"
@@ -148,14 +172,23 @@ fn the_checks_that_a_busy_machine_cannot_disturb_pass_on_the_local_cluster() {
         number.parse().unwrap()
     });
     let chosen: Vec<String> = numbers
-        .filter(|number| !NEEDS_A_QUIET_MACHINE.contains(number))
+        .filter(|number| *number != TOO_LONG)
         .map(|number| number.to_string())
         .collect();
     let _machine = the_machine();
-    let output = check(&["--only", &chosen.join(",")]).output().unwrap();
-    let table = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{table}");
-    assert!(table.contains("0 failed, 0 skipped"), "{table}");
+    let output = check(&["--json", "--only", &chosen.join(",")])
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), chosen.len());
+    for row in rows.iter().filter(|row| row["verdict"] != "passed") {
+        let number = row["check"].as_u64().unwrap();
+        assert!(MAY_BE_SKIPPED.contains(&number), "{row}");
+        eprintln!("SKIPPED: check {number}: {}", row["observed"]);
+    }
 }
 
 const IMAGES: &str = "\

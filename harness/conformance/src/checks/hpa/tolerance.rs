@@ -100,7 +100,7 @@ async fn decisions(
     let told = Told::of(context, part, REQUEST);
     autoscale(context, part, 20, TARGET).await?;
     let autoscalers = context.journal::<HorizontalPodAutoscaler>(part).await?;
-    let wanted = autoscalers
+    let found = autoscalers
         .until("a utilization is told", PATIENCE, |entries| {
             decided(entries).into_iter().find(is_wanted)
         })
@@ -108,7 +108,7 @@ async fn decisions(
     tokio::time::sleep(TWO_DECISIONS).await;
     let decisions = decided(&autoscalers.entries());
     if decisions.is_empty() {
-        wanted?;
+        found?;
     }
     let told = told.percents();
     for decision in &decisions {
@@ -122,16 +122,15 @@ async fn decisions(
             )));
         }
     }
-    let other = |count: &i32| *count != i32::from(PODS);
-    let wanted = decisions
-        .iter()
-        .map(|decision| decision.desired)
-        .find(other);
+    let is_change = |count: &i32| *count != i32::from(PODS);
+    let mut desired = decisions.iter().map(|decision| decision.desired);
     let entries = deployments.entries();
-    let changed = entries.iter().map(|entry| replicas(&entry.object));
-    match changed.into_iter().find(other) {
-        done if done == wanted => Ok(decisions),
-        done => Err(failed(format!("decided {wanted:?}, done {done:?}"))),
+    let mut had = entries.iter().map(|entry| replicas(&entry.object));
+    let (decided, done) = (desired.find(is_change), had.find(is_change));
+    if decided == done {
+        Ok(decisions)
+    } else {
+        Err(failed(format!("decided {decided:?}, done {done:?}")))
     }
 }
 
