@@ -153,8 +153,6 @@ async fn carry_out(
         talk.take(stamped);
     };
     let record = execution::carry_out(started, &drivers, stop, interrupts, &mut sink).await;
-    // The writer ends when nobody can have a line for it any more.
-    drop(drivers);
     if let Some(writer) = writer {
         talk.dropped(writer.finish());
     }

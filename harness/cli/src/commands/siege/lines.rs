@@ -14,18 +14,26 @@ use holdfast_report::{Colours, siege};
 /// Lines that wait for the writer.
 const WAITING: usize = 10_000;
 
-/// Takes lines; clones take for the same writer.
-#[derive(Clone, Debug)]
+/// Takes lines.
+#[derive(Debug)]
 pub(super) struct Lines {
-    queue: SyncSender<Line>,
+    queue: SyncSender<Order>,
     dropped: Arc<AtomicU64>,
 }
 
-/// The writer of lines, until all takers are gone.
+/// The writer of the lines.
 #[derive(Debug)]
 pub(super) struct Writer {
+    queue: SyncSender<Order>,
     thread: JoinHandle<()>,
     dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Write(Line),
+    /// Whoever still takes lines takes them in vain.
+    End,
 }
 
 #[derive(Debug)]
@@ -40,14 +48,19 @@ struct Line {
 impl Lines {
     /// Starts a writer. `origin` goes before the paths of requests that have none of their own.
     pub(super) fn start(origin: String, colours: Colours) -> (Self, Writer) {
-        let (queue, lines) = sync_channel(WAITING);
+        let (queue, orders) = sync_channel(WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
-        let thread = std::thread::spawn(move || write_all(&lines, &origin, colours));
+        let thread = std::thread::spawn(move || carry_out(&orders, &origin, colours));
         let taker = Self {
-            queue,
+            queue: queue.clone(),
             dropped: Arc::clone(&dropped),
         };
-        (taker, Writer { thread, dropped })
+        let writer = Writer {
+            queue,
+            thread,
+            dropped,
+        };
+        (taker, writer)
     }
 
     /// One line for the answer and for each redirect that led to it; none without an answer, like
@@ -71,7 +84,7 @@ impl Lines {
                 bytes,
                 request: Arc::clone(&request),
             };
-            if self.queue.try_send(line).is_err() {
+            if self.queue.try_send(Order::Write(line)).is_err() {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -79,20 +92,27 @@ impl Lines {
 }
 
 impl Writer {
-    /// Waits for the last line and returns how many were dropped.
+    /// Waits until every line so far is written, and returns how many were dropped.
     pub(super) fn finish(self) -> u64 {
         // A writer that panicked has written what it could.
+        drop(self.queue.send(Order::End));
         drop(self.thread.join());
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-fn write_all(lines: &Receiver<Line>, origin: &str, colours: Colours) {
+fn carry_out(orders: &Receiver<Order>, origin: &str, colours: Colours) {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    while let Ok(first) = lines.recv() {
-        for line in std::iter::once(first).chain(lines.try_iter()) {
-            // A reader that has gone away is no reason to end the load.
-            drop(writeln!(out, "{}", line.text(origin, colours)));
+    // A reader that has gone away is no reason to end the load.
+    while let Ok(first) = orders.recv() {
+        for order in std::iter::once(first).chain(orders.try_iter()) {
+            match order {
+                Order::Write(line) => drop(writeln!(out, "{}", line.text(origin, colours))),
+                Order::End => {
+                    drop(out.flush());
+                    return;
+                }
+            }
         }
         drop(out.flush());
     }
