@@ -90,11 +90,11 @@ pub enum DriverError {
 /// What every machine manages: an open load that asks for no more is not calibrated for.
 const EASY_RATE: f64 = 1000.0;
 
-/// A driver that sends to `base_url`, an absolute `http` URL; a path in it goes before each
+/// A driver that sends to `base_url`, an absolute `http` or `https` URL; a path in it goes before each
 /// request's path.
 ///
 /// # Errors
-/// The URL is not an absolute `http` URL, or [`claim_process`] failed.
+/// The URL is not an absolute `http` or `https` URL, or [`claim_process`] failed.
 pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError> {
     claim_process()?;
     Ok(HttpLoad {

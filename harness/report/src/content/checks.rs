@@ -93,10 +93,15 @@ pub(crate) fn self_check_rows(check: &SelfCheck) -> Vec<(&'static str, String)> 
     }
     rows.extend([
         (
-            "processor time of this process",
+            "processor time of the senders",
             check.cpu_percent.map_or_else(
                 || words::NOT_MEASURED.to_owned(),
-                |share| format!("{} (generator and local cluster)", words::percent(share)),
+                |share| {
+                    format!(
+                        "{} (a single one runs the local cluster too)",
+                        words::percent(share)
+                    )
+                },
             ),
         ),
         ("the sending thread ran", sender_line(check)),
