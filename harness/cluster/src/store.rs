@@ -174,6 +174,11 @@ impl Store {
         (state.list(&resource, namespace), state.revision)
     }
 
+    /// How many objects of a kind there are.
+    pub(crate) fn count(&self, resource: Resource) -> usize {
+        self.lock().count(&resource)
+    }
+
     /// All objects of a kind as they were at `revision`, if its history reaches
     /// back to it.
     pub(crate) fn list_at(

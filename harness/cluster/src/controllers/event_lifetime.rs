@@ -1,28 +1,29 @@
 //! Events are forgotten an hour after they were last seen, or earlier when there
 //! are too many: then those go first which have not changed for the longest time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{Controller, concerned};
+use super::Controller;
 use crate::store::{DeleteOptions, Event, Key, Kinds, Resource, Store, StoreError, Stored};
 use crate::{clock, object};
 
 const LIFETIME: SignedDuration = SignedDuration::from_hours(1);
+/// How often to look for events which have had their time.
+const LOOK_PERIOD: SignedDuration = SignedDuration::from_secs(30);
 /// How many events are kept: those of a thousand pods that have just started.
 /// Real clusters have no such bound, but a database on disk.
 const MOST: usize = 5000;
 
+/// It looks at all events together: one after the other they may come faster than
+/// it gets its turn.
 #[derive(Debug)]
 pub(super) struct EventLifetime {
     store: Store,
     most: usize,
-    /// The events that are there, and the revision of the latest change of each.
-    revisions: HashMap<Key, u64>,
-    /// The same, the one that has not changed for the longest time first.
-    by_revision: BTreeMap<u64, Key>,
+    looked_at: Option<Timestamp>,
 }
 
 impl EventLifetime {
@@ -34,43 +35,41 @@ impl EventLifetime {
         Self {
             store: store.clone(),
             most,
-            revisions: HashMap::new(),
-            by_revision: BTreeMap::new(),
+            looked_at: None,
         }
     }
 
-    fn note(&mut self, key: &Key, event: Option<&Stored>) {
-        if let Some(revision) = self.revisions.remove(key) {
-            self.by_revision.remove(&revision);
+    /// Forgets what has had its time and, if there are too many, a tenth more than
+    /// necessary, or each new event would need another look. Returns how many stay.
+    fn look(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let (mut events, _) = self.store.list(Resource::Events, None);
+        let is_over = |event: &Arc<Stored>| {
+            last_seen(event).is_some_and(|seen| now.duration_since(seen) >= LIFETIME)
+        };
+        for event in events.extract_if(.., |event| is_over(event)) {
+            self.forget(&event)?;
         }
-        if let Some(event) = event {
-            let revision = object::resource_version(event);
-            self.revisions.insert(key.clone(), revision);
-            self.by_revision.insert(revision, key.clone());
+        if events.len() > self.most {
+            events.sort_unstable_by_key(|event| object::resource_version(event));
+            let surplus = events.len() - (self.most - self.most / 10);
+            for event in events.drain(..surplus) {
+                self.forget(&event)?;
+            }
         }
-    }
-
-    /// Forgets as many events as there are too many.
-    fn make_room(&mut self) -> Result<(), StoreError> {
-        while self.by_revision.len() > self.most
-            && let Some((revision, key)) = self.by_revision.pop_first()
-        {
-            self.revisions.remove(&key);
-            self.forget(&key, revision)?;
-        }
-        Ok(())
+        Ok(events.len())
     }
 
     /// Deletes an event, unless it has changed since.
-    fn forget(&self, key: &Key, revision: u64) -> Result<(), StoreError> {
+    fn forget(&self, event: &Stored) -> Result<(), StoreError> {
         let options = DeleteOptions {
-            resource_version: Some(revision),
+            resource_version: Some(object::resource_version(event)),
             ..DeleteOptions::default()
         };
-        let deleted = self
+        let (namespace, name) = (object::namespace(event), object::name(event));
+        match self
             .store
-            .delete(key.resource.clone(), &key.namespace, &key.name, &options);
-        match deleted {
+            .delete(Resource::Events, namespace, name, &options)
+        {
             Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -86,29 +85,23 @@ impl Controller for EventLifetime {
         Kinds::Only(&[Resource::Events])
     }
 
-    fn concerned(&self, event: &Event) -> Vec<Key> {
-        vec![concerned::itself(event)]
+    /// All events are one thing to look at.
+    fn concerned(&self, _: &Event) -> Vec<Key> {
+        vec![Key::new(Resource::Events, "", "")]
     }
 
-    fn reconcile(&mut self, key: &Key) -> Result<Option<Duration>, StoreError> {
-        let found = self
-            .store
-            .get(key.resource.clone(), &key.namespace, &key.name);
-        self.note(key, found.as_deref());
-        self.make_room()?;
-        let Some(event) = found else {
-            return Ok(None);
+    fn reconcile(&mut self, _: &Key) -> Result<Option<Duration>, StoreError> {
+        let now = clock::now();
+        let left = match self.looked_at {
+            Some(looked_at) => LOOK_PERIOD - now.duration_since(looked_at),
+            None => SignedDuration::ZERO,
         };
-        let Some(last_seen) = last_seen(&event) else {
-            return Ok(None);
-        };
-        let end = last_seen.checked_add(LIFETIME).unwrap_or(Timestamp::MAX);
-        let left = end.duration_since(clock::now());
-        if left.is_positive() {
+        if left.is_positive() && self.store.count(Resource::Events) <= self.most {
             return Ok(Duration::try_from(left).ok());
         }
-        self.forget(key, object::resource_version(&event))?;
-        Ok(None)
+        let stay = self.look(now)?;
+        self.looked_at = Some(now);
+        Ok(Duration::try_from(LOOK_PERIOD).ok().filter(|_| stay > 0))
     }
 }
 
@@ -124,63 +117,62 @@ fn last_seen(event: &Stored) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::controllers::settle::Settling;
 
+    fn create(store: &Store, name: &str, minutes_ago: i64) {
+        let seen = clock::rfc3339(clock::now() - SignedDuration::from_mins(minutes_ago));
+        let event =
+            json!({"metadata": {"name": name, "namespace": "default"}, "lastTimestamp": seen});
+        store.create(Resource::Events, event).unwrap();
+    }
+
+    fn left(store: &Store) -> Vec<String> {
+        let (events, _) = store.list(Resource::Events, None);
+        let names = events.iter().map(|event| object::name(event).to_owned());
+        names.collect()
+    }
+
     #[test]
     fn events_go_an_hour_after_they_were_last_seen() {
         let store = Store::new();
-        let event = |name: &str, minutes: i64| {
-            let seen = clock::rfc3339(clock::now() - SignedDuration::from_mins(minutes));
-            let event =
-                json!({"metadata": {"name": name, "namespace": "default"}, "lastTimestamp": seen});
-            store.create(Resource::Events, event).unwrap();
-            let key = Key::new(Resource::Events, "default", name);
-            EventLifetime::new(&store).reconcile(&key).unwrap()
-        };
-        assert_eq!(event("old", 60), None);
-        let left = event("young", 50).unwrap();
-        assert!(left <= Duration::from_mins(10), "{left:?}");
-        assert!(left > Duration::from_mins(9), "{left:?}");
-        assert!(store.get(Resource::Events, "default", "old").is_none());
-        assert!(store.get(Resource::Events, "default", "young").is_some());
+        create(&store, "old", 60);
+        create(&store, "young", 59);
+        let mut controller = EventLifetime::new(&store);
+        let mut reconcile = || controller.reconcile(&Key::new(Resource::Events, "", ""));
+        let again = reconcile().unwrap().unwrap();
+        assert_eq!(left(&store), ["young"]);
+        create(&store, "another", 60);
+        assert!(reconcile().unwrap().unwrap() <= again);
+        assert_eq!(left(&store), ["another", "young"], "it is not time to look");
     }
 
     #[test]
     fn of_too_many_events_those_go_which_have_not_changed_for_the_longest_time() {
         let store = Store::new();
-        let controller = EventLifetime::keeping(3, &store);
+        let controller = EventLifetime::keeping(20, &store);
         let mut settling = Settling::new(&store, vec![Box::new(controller)]);
-        let create = |name: &str| {
-            let event = json!({"metadata": {"name": name, "namespace": "default"}});
-            store.create(Resource::Events, event).unwrap();
-        };
-        let left = || {
-            let (events, _) = store.list(Resource::Events, None);
-            let names = events.iter().map(|event| object::name(event).to_owned());
-            names.collect::<Vec<_>>()
-        };
-        ["a", "b", "c"].into_iter().for_each(create);
+        for number in 0..20 {
+            create(&store, &format!("{number:02}"), 0);
+        }
         settling.settle();
-        assert_eq!(left(), ["a", "b", "c"]);
-        let repeat = |event: &mut serde_json::Value| event["count"] = 2.into();
+        assert_eq!(left(&store).len(), 20);
+        let repeat = |event: &mut Value| event["count"] = 2.into();
         store
-            .update(Resource::Events, "default", "a", repeat)
+            .update(Resource::Events, "default", "01", repeat)
             .unwrap();
-        create("d");
+        create(&store, "new", 0);
         settling.settle();
-        assert_eq!(left(), ["a", "c", "d"]);
-        ["e", "f", "g", "h"].into_iter().for_each(create);
+        let kept = left(&store);
+        assert_eq!(kept.len(), 18);
+        assert_eq!(kept[..2], ["01", "04"]);
+        for number in 0..100 {
+            create(&store, &format!("more-{number:02}"), 0);
+        }
         settling.settle();
-        assert_eq!(left(), ["f", "g", "h"]);
-        let options = DeleteOptions::default();
-        store
-            .delete(Resource::Events, "default", "h", &options)
-            .unwrap();
-        create("i");
-        settling.settle();
-        assert_eq!(left(), ["f", "g", "i"], "what was deleted does not count");
+        assert_eq!(left(&store).len(), 18);
+        assert_eq!(left(&store)[0], "more-82");
     }
 }

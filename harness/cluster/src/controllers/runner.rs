@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
@@ -10,6 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::Controller;
 use super::queue::Queue;
 use crate::store::{Event, Store};
+
+/// How long a controller works before others of its thread get their turn. As long
+/// for all: who has many small things to do must not fall behind those who cause
+/// them.
+const TURN: Duration = Duration::from_micros(500);
 
 /// A controller with what it has still to do. Its steps are synchronous, so that
 /// a test can take them one by one.
@@ -32,9 +38,12 @@ impl Runner {
     /// Works until `shutdown`.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         loop {
+            let mut turn = Instant::now();
             while self.step(Instant::now()) {
-                // Others of this thread get their turn between two objects.
-                tokio::task::yield_now().await;
+                if turn.elapsed() >= TURN {
+                    tokio::task::yield_now().await;
+                    turn = Instant::now();
+                }
                 if shutdown.is_cancelled() {
                     return;
                 }
@@ -101,8 +110,6 @@ impl fmt::Debug for Runner {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;

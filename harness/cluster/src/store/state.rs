@@ -114,6 +114,12 @@ impl State {
         objects
     }
 
+    pub(super) fn count(&self, resource: &Resource) -> usize {
+        self.kinds
+            .get(resource)
+            .map_or(0, |kind| kind.objects.len())
+    }
+
     /// All objects of a kind as they were at a revision: those of today, with
     /// what has happened since undone.
     pub(super) fn list_at(
