@@ -1,9 +1,9 @@
 //! What the local cluster costs: starting, pods, the reference system, objects, watchers, proxied
 //! connections.
 //!
-//! `cargo bench -p holdfast-cluster -- [start|pods|reference|objects|watchers|proxy …]`; without a
-//! name all of them run, each in a process of its own, so that none finds what another has left.
-//! Each prints a Markdown table. Load goes to loopback only and is bounded.
+//! `cargo bench -p holdfast-cluster --bench cluster -- [start|pods|reference|objects|watchers|proxy
+//! …]`; without a name all of them run, each in a process of its own, so that none finds what another
+//! has left. Each prints a Markdown table. Load goes to loopback only and is bounded.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at what it cannot do")]
 #![expect(clippy::print_stdout, reason = "the tables are the product")]
