@@ -27,8 +27,11 @@ const WRITERS: usize = 4;
 const ROUND_PERIOD: Duration = Duration::from_millis(150);
 /// Watches through kube-rs of the pods, which change all the time.
 const WATCHERS: usize = 50;
-/// Plain watches of something that changes once a second.
+/// Plain watches of something that changes less often.
 const PATIENT: usize = 1000;
+/// So often that the history of even the slowest kind is soon full.
+const RENEW_PERIOD: Duration = Duration::from_millis(200);
+const DEFINE_PERIOD: Duration = Duration::from_millis(500);
 /// Connections with a watch that nobody reads.
 const DEAF: usize = 20;
 /// How long they are kept: longer than the server puts up with.
@@ -166,7 +169,7 @@ async fn renew(site: Site) -> Result<(), Failure> {
     leases
         .create(&PostParams::default(), &typed(lease)?)
         .await?;
-    let mut ticks = every(SECOND);
+    let mut ticks = every(RENEW_PERIOD);
     for transitions in 0.. {
         ticks.tick().await;
         let patch = Patch::Merge(json!({"spec": {"leaseTransitions": transitions}}));
@@ -232,7 +235,7 @@ async fn read_pages(site: Site) -> Result<(), Failure> {
 /// Defines a new kind each time, and deletes it with an object.
 async fn define(site: Site) -> Result<(), Failure> {
     let definitions: Api<CustomResourceDefinition> = Api::all(site.client.clone());
-    let mut ticks = every(SECOND);
+    let mut ticks = every(DEFINE_PERIOD);
     for number in 0_u64.. {
         ticks.tick().await;
         let plural = format!("kind{number}s");
