@@ -271,7 +271,8 @@ mod tests {
         /// What is understood is understood the same when it is written again.
         #[test]
         fn whatever_is_parsed_is_written_as_it_is_meant(
-            text in r"([a-z./!=<>(), 0-9-]|in|notin){0,30}", labels: Labels,
+            text in r"([a-c./!=<>(), 0-9-]|in|notin){0,30}",
+            labels in proptest::collection::btree_map("[a-c]", "[a-c0-9]{0,2}", 0..4),
         ) {
             if let Ok(selector) = Selector::parse(&text) {
                 let again = Selector::parse(&selector.to_string());
