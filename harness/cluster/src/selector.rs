@@ -168,6 +168,15 @@ fn parse_requirement(text: &str) -> Result<Requirement, SelectorError> {
     if key.is_empty() || !key.chars().all(is_key_character) {
         return Err(error());
     }
+    let is_value_character = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if let Operator::In(values) | Operator::NotIn(values) = &operator
+        && !values
+            .iter()
+            .flat_map(|value| value.chars())
+            .all(is_value_character)
+    {
+        return Err(error());
+    }
     Ok(Requirement {
         key: key.to_owned(),
         operator,
@@ -256,7 +265,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for selector in ["app in pay", "app in (pay", "a b c", "=x", "tier>x"] {
+        for selector in [
+            "app in pay",
+            "app in (pay",
+            "a b c",
+            "=x",
+            "tier>x",
+            "a=(b",
+            "a==b=c",
+            "a=b c",
+            "a in (b c)",
+        ] {
             assert!(Selector::parse(selector).is_err(), "{selector}");
         }
     }
