@@ -239,7 +239,8 @@ impl Message {
 
     /// The request taken apart again.
     pub(crate) fn parts(&self) -> Parts<'_, impl Iterator<Item = (&str, &str)> + Clone> {
-        let text = |bytes| std::str::from_utf8(bytes).expect("a request is written as text");
+        let text =
+            |bytes| std::str::from_utf8(bytes).expect("a request is written from strings alone");
         let (head, body) = self.wire.split_at(self.body_at);
         let mut lines = text(head).split_terminator("\r\n");
         let mut line = lines.next().unwrap_or_default().split(' ');

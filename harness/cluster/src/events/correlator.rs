@@ -10,7 +10,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
 
 /// How many objects, and how many events, are remembered at a time.
-const MEMORY: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
+const MEMORY: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not zero");
 
 /// From this many different messages on, similar events are combined.
 const SIMILAR_MESSAGES: usize = 10;

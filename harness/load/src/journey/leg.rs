@@ -213,7 +213,7 @@ impl Form {
                 saved: &saved,
             };
             self.fill(luggage, &mut draft)
-                .expect("every hole has a value here");
+                .expect("the saved values of the trial fill every hole that the record does not");
             self.write(&mut draft).map(drop)
         };
         let (Some(data), Some(records)) = (&journey.data, records) else {

@@ -290,7 +290,8 @@ async fn ask_the_time(mut member: Member, clock: Clock) -> Result<(Member, Offse
         Ok(Err(error)) => return Err(lost_before(member.index, &failure::words(&error))),
         Err(_elapsed) => return Err(lost_before(member.index, "it does not tell the time")),
     };
-    let offset = Offset::measured(&rounds).expect("there is a round");
+    let offset = Offset::measured(&rounds)
+        .expect("as many rounds were checked to be there, and that is not none");
     Ok((member, offset))
 }
 

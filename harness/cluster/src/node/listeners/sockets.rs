@@ -113,7 +113,7 @@ fn listener(body: &[u8]) -> Option<Listener> {
 
 fn u32_at(bytes: &[u8], position: usize) -> u32 {
     let four = bytes[position..].first_chunk();
-    u32::from_ne_bytes(*four.expect("the caller knows the length"))
+    u32::from_ne_bytes(*four.expect("the message was checked to be long enough for each field"))
 }
 
 #[cfg(test)]
