@@ -14,6 +14,9 @@ use crate::outcome::Sample;
 pub struct Tally {
     /// "Transactions": answers whose status is not 408 or 500–509.
     pub hits: u64,
+    /// Of these, redirects that were followed.
+    #[serde(default)]
+    pub redirects: u64,
     /// "Successful transactions": status below 400, or 401, or 407.
     pub successful: u64,
     /// "Failed transactions": no answer, or 408, or 500–509.
@@ -44,8 +47,11 @@ impl Tally {
         let time = sample.service_time.saturating_sub(hops);
         let hits = self.hits;
         self.count_answer(status, time, sample.body_bytes);
+        let redirects = sample.hops.len() as u64;
         if self.hits == hits {
-            self.hits -= sample.hops.len() as u64;
+            self.hits -= redirects;
+        } else {
+            self.redirects += redirects;
         }
     }
 
@@ -68,6 +74,7 @@ impl Tally {
     /// Adds another tally, as siege adds its users' at the end.
     pub fn merge(&mut self, other: &Self) {
         self.hits += other.hits;
+        self.redirects += other.redirects;
         self.successful += other.successful;
         self.failed += other.failed;
         self.bytes += other.bytes;

@@ -17,6 +17,8 @@ struct Differences {
     client_side: u64,
     /// Ended as expected while the load ran.
     expected: u64,
+    /// Redirects followed while the load ran; transactions of their own to siege.
+    redirects: u64,
 }
 
 /// One line that leads from siege's availability to the strict one.
@@ -41,16 +43,23 @@ pub(crate) fn line(report: &Report<'_>) -> String {
         ));
     }
     let answers = |count| words::counted(count, "answer", "answers");
+    if differences.redirects > 0 {
+        parts.push(format!(
+            "{} followed, each a transaction to siege",
+            words::counted(differences.redirects, "redirect", "redirects"),
+        ));
+    }
     let expected = differences.expected;
-    if siege.transactions > expected {
+    let transactions = siege.transactions - differences.redirects;
+    if transactions > expected {
         parts.push(format!(
             "{} that siege takes for successes and the experiment does not expect",
-            answers(siege.transactions - expected),
+            answers(transactions - expected),
         ));
-    } else if siege.transactions < expected {
+    } else if transactions < expected {
         parts.push(format!(
             "{} that the experiment expects and siege takes for failures",
-            answers(expected - siege.transactions),
+            answers(expected - transactions),
         ));
     }
     if differences.client_side > 0 {
@@ -84,6 +93,7 @@ fn differences(ticks: &[Tick]) -> Differences {
             sum.drained_unexpected += tick.unexpected_total() - client_side;
         } else {
             sum.expected += tick.expected;
+            sum.redirects += tick.siege.redirects;
             sum.client_side += client_side;
         }
     }
