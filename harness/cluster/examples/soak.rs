@@ -43,7 +43,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
 const PRINT_PERIOD: Duration = Duration::from_secs(60);
-const DEFAULT_DURATION: Duration = Duration::from_secs(60);
+const DEFAULT_DURATION: Duration = Duration::from_secs(600);
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failure> {
@@ -84,7 +84,7 @@ async fn main() -> Result<ExitCode, Failure> {
     }
     clients.shutdown().await;
     cluster.shutdown().await;
-    let verdict = Verdict::of(&samples);
+    let verdict = Verdict::of(&samples, duration);
     println!("{verdict}");
     Ok(match verdict {
         Verdict::Flat => ExitCode::SUCCESS,

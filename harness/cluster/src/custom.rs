@@ -39,6 +39,8 @@ struct Kind {
     subresources: Vec<Subresource>,
     version_name: String,
     version: Version,
+    /// Of the definition.
+    generation: Option<u64>,
 }
 
 impl CustomResource {
@@ -48,7 +50,16 @@ impl CustomResource {
             return None;
         }
         let spec = CustomResourceDefinitionSpec::deserialize(&definition["spec"]).ok()?;
-        Some(Self(Arc::new(Kind::of(spec)?)))
+        let kind = Kind::of(spec, generation(definition))?;
+        Some(Self(Arc::new(kind)))
+    }
+
+    /// Whether a change of its definition has left alone what it says about the kind.
+    pub(crate) fn is_as_defined(&self, definition: &Value) -> bool {
+        let generation = generation(definition);
+        generation.is_some()
+            && generation == self.0.generation
+            && condition_is_true(definition, "Established")
     }
 
     pub(crate) fn description(&self) -> Description<'_> {
@@ -87,7 +98,7 @@ impl CustomResource {
 
 impl Kind {
     /// Reads the spec of a definition, which has been checked and has one version.
-    fn of(spec: CustomResourceDefinitionSpec) -> Option<Self> {
+    fn of(spec: CustomResourceDefinitionSpec, generation: Option<u64>) -> Option<Self> {
         let version = spec.versions.first()?;
         let parts = version.subresources.as_ref();
         let status = parts.is_some_and(|parts| parts.status.is_some());
@@ -101,8 +112,13 @@ impl Kind {
             group: spec.group,
             names: spec.names,
             namespaced: spec.scope == "Namespaced",
+            generation,
         })
     }
+}
+
+fn generation(definition: &Value) -> Option<u64> {
+    definition["metadata"]["generation"].as_u64()
 }
 
 fn condition_is_true(definition: &Value, wanted: &str) -> bool {

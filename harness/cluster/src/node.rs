@@ -98,6 +98,8 @@ pub(crate) enum NodeError {
 pub(crate) struct NodeContext {
     pub(crate) store: Store,
     pub(crate) recorder: Recorder,
+    /// Tells of places that pods get.
+    scheduler: Recorder,
     pub(crate) name: String,
     pub(crate) images: ImageMap,
     pub(crate) shim: Shim,
@@ -171,6 +173,7 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
     let folder = Folder::new().map_err(NodeError::Directory)?;
     let context = Arc::new(NodeContext {
         recorder: Recorder::new(store.clone(), "kubelet"),
+        scheduler: Recorder::new(store.clone(), schedule::SCHEDULER),
         store,
         name: NODE_NAME.to_owned(),
         images: options.images,
@@ -212,15 +215,22 @@ pub(crate) async fn spawn(store: Store, options: NodeOptions) -> Result<NodeHand
 
 /// Looks again and again for containers that listen where they may not.
 async fn look_for_listeners(node: Arc<NodeContext>) {
+    // A kernel that does not answer will not answer the next time: once is enough to say so.
+    let mut is_blind = false;
     loop {
         sleep(BETWEEN_LOOKS_FOR_LISTENERS).await;
         let listeners = node.listeners.clone();
-        match spawn_blocking(move || listeners.look()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "containers may listen where they should not, unnoticed");
+        let looked = spawn_blocking(move || listeners.look()).await;
+        let error = match looked {
+            Ok(Ok(())) => {
+                is_blind = false;
+                continue;
             }
-            Err(error) => tracing::error!(%error, "looking for listeners failed"),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        if !std::mem::replace(&mut is_blind, true) {
+            tracing::error!(%error, "containers may listen where they should not, unnoticed");
         }
     }
 }

@@ -291,8 +291,10 @@ async fn accept(
                 continue;
             }
         };
-        let backend = backends.borrow().choose(&mut rand::rng()).cloned();
-        let backend = backend.map(|backend| backend.address);
+        let backend = backends
+            .borrow()
+            .choose(&mut rand::rng())
+            .map(|one| one.address);
         let shutdown = shutdown.clone();
         connections.spawn(async move {
             tokio::select! {

@@ -168,12 +168,8 @@ fn parse_requirement(text: &str) -> Result<Requirement, SelectorError> {
     if key.is_empty() || !key.chars().all(is_key_character) {
         return Err(error());
     }
-    let is_value_character = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if let Operator::In(values) | Operator::NotIn(values) = &operator
-        && !values
-            .iter()
-            .flat_map(|value| value.chars())
-            .all(is_value_character)
+        && !values.iter().all(|value| is_label_value(value))
     {
         return Err(error());
     }
@@ -181,6 +177,17 @@ fn parse_requirement(text: &str) -> Result<Requirement, SelectorError> {
         key: key.to_owned(),
         operator,
     })
+}
+
+/// Whether a label can have this value: nothing, or 63 characters at most of letters, digits, `-`,
+/// `_` and `.`, with a letter or a digit at both ends.
+fn is_label_value(text: &str) -> bool {
+    let is_end = |c: char| c.is_ascii_alphanumeric();
+    let is_inside = |c: char| is_end(c) || "-_.".contains(c);
+    text.len() <= 63
+        && text.chars().all(is_inside)
+        && text.chars().next().is_none_or(is_end)
+        && text.chars().next_back().is_none_or(is_end)
 }
 
 fn split_requirement(text: &str) -> Option<(&str, Operator)> {
@@ -275,6 +282,9 @@ mod tests {
             "a==b=c",
             "a=b c",
             "a in (b c)",
+            "a=-x",
+            "a=x.",
+            &format!("a={}", "x".repeat(64)),
         ] {
             assert!(Selector::parse(selector).is_err(), "{selector}");
         }

@@ -12,6 +12,8 @@ use super::{ALLOCATOR, Failure};
 /// By how much the mean of the last third of a run may be greater than that of
 /// the middle third.
 const TOLERANCE: f64 = 0.05;
+/// Until then histories and Events fill up to their bounds.
+const SHORTEST: Duration = Duration::from_mins(5);
 /// By how much the rate of requests may be smaller in the last third.
 const RATE_TOLERANCE: f64 = 0.1;
 
@@ -31,12 +33,15 @@ pub(super) struct Figures {
 /// A figure which must not grow, by its name.
 type Measure = (&'static str, fn(&Figures) -> f64);
 
-const MEASURES: [Measure; 9] = [
+const MEASURES: [Measure; 10] = [
     ("private memory", |figures| figures.private_mb),
     ("memory in use", |figures| figures.in_use_mb),
     ("kinds", |figures| count(figures.holdings.kinds)),
     ("objects", |figures| count(figures.holdings.objects)),
     ("history", |figures| count(figures.holdings.history)),
+    ("weight of objects and history", |figures| {
+        count(figures.holdings.weight_bytes)
+    }),
     ("index entries", |figures| {
         count(figures.holdings.index_entries)
     }),
@@ -104,7 +109,10 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// Compares the last third with the middle one.
-    pub(super) fn of(samples: &[Figures]) -> Self {
+    pub(super) fn of(samples: &[Figures], duration: Duration) -> Self {
+        if duration < SHORTEST {
+            return Self::TooShort;
+        }
         let third = samples.len() / 3;
         let (before, last) = samples.split_at(samples.len() - third);
         let middle = &before[before.len() - third..];

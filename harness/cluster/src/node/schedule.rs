@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::NodeContext;
-use crate::events::{Recorder, Severity};
+use crate::events::Severity;
 use crate::store::{Resource, Stored};
 use crate::{clock, object};
 
-const SCHEDULER: &str = "default-scheduler";
+pub(super) const SCHEDULER: &str = "default-scheduler";
 
 /// Gives every pod that has no node a place, if it can have one.
 pub(super) fn bind_waiting_pods(context: &NodeContext) {
@@ -33,7 +33,7 @@ pub(super) fn bind(context: &NodeContext, pod: &Arc<Stored>) {
         Some(node) => node.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true),
         None => true,
     };
-    let recorder = Recorder::new(context.store.clone(), SCHEDULER);
+    let recorder = &context.scheduler;
     let (namespace, name) = (object::namespace(pod), object::name(pod));
     let uid = object::uid(pod);
     let bound = context

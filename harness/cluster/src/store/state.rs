@@ -246,6 +246,13 @@ impl State {
 
     /// Serves the kind which a definition defines from now on, or no longer.
     fn serve_definition(&mut self, name: &str, kind: EventKind, definition: &Value) {
+        let known = self
+            .custom
+            .get(name)
+            .filter(|_| kind == EventKind::Modified);
+        if known.is_some_and(|custom| custom.is_as_defined(definition)) {
+            return;
+        }
         let defined = match kind {
             EventKind::Added | EventKind::Modified => CustomResource::of_definition(definition),
             EventKind::Deleted => None,
