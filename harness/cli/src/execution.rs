@@ -57,7 +57,8 @@ pub(crate) fn environment(target_url: &str) -> Environment {
 /// `listener` hears of the requests of this process alone.
 pub(crate) async fn load_driver(
     plan: &LoadPlan,
-    (target_url, site): (&str, Option<&Site>),
+    target_url: &str,
+    site: Option<&Site>,
     listener: Option<Listener>,
     verbosity: Verbosity,
 ) -> Result<Arc<dyn LoadDriver>, Failure> {

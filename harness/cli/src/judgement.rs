@@ -47,15 +47,23 @@ impl Judgement {
         self.verdict.outcome.exit_code()
     }
 
-    /// Writes the run's folder and returns where it is; nothing where that failed and the run has
-    /// something graver to say.
+    /// Writes the run's folder and returns where it is; see [`Judgement::unless_graver`].
     pub(crate) fn keep(
         &self,
         folder: RunFolder,
         siege_format: SiegeFormat,
     ) -> Result<Option<PathBuf>, Failure> {
-        match self.write(folder, siege_format) {
-            Ok(path) => Ok(Some(path)),
+        self.unless_graver(self.write(folder, siege_format))
+    }
+
+    /// What was written; nothing, and the failure told, where that failed and the run has something
+    /// graver to say.
+    pub(crate) fn unless_graver<T>(
+        &self,
+        written: Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        match written {
+            Ok(written) => Ok(Some(written)),
             Err(failure) if self.code() >= GRAVE => {
                 terminal::say(&failure.to_string());
                 Ok(None)

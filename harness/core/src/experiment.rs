@@ -152,6 +152,18 @@ pub enum Spacing {
     Poisson,
 }
 
+impl Arrivals {
+    /// What may be in flight unless somebody says so: all that begins within a deadline at the
+    /// highest rate; at least 100, room for arrivals that come together; at most 10,000, sockets
+    /// that a usual machine opens without being asked.
+    #[must_use]
+    pub fn usual_max_in_flight(stages: &[RateStage], timeout: Duration) -> u32 {
+        let peak = stages.iter().map(|stage| stage.rate).fold(0.0, f64::max);
+        let begun = (peak * timeout.as_secs_f64()).ceil() as u32;
+        begun.clamp(100, 10_000)
+    }
+}
+
 impl Model {
     /// The whole length of the load.
     #[must_use]

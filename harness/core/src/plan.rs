@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::seconds;
 use crate::experiment::{
-    Experiment, Journey, Load, Model, Objective, Reference, SafetyNet, StopCondition, Target,
-    Transport, Windows,
+    Experiment, Journey, Model, Objective, Reference, SafetyNet, StopCondition, Target, Transport,
+    Windows,
 };
 use crate::fault::Fault;
+use crate::outcome::Source;
 
 /// The longest anybody waits, after Ctrl-C or at a regular end, for requests in flight. A service
 /// may take longer, up to the timeout: what it has not answered by then is counted as cut off.
@@ -44,7 +45,7 @@ pub fn plan(experiment: &Experiment, seed: u64) -> Plan {
             journeys: load.journeys.clone(),
             timeout: load.timeout,
             // A request has ended by its own deadline: to wait longer would be in vain.
-            drain_limit: longest_timeout(load).min(LONGEST_DRAIN),
+            drain_limit: longest_timeout(&load.journeys, load.timeout).min(LONGEST_DRAIN),
             prober: load.prober,
             transport: load.transport.clone(),
             workers: load.workers,
@@ -117,11 +118,25 @@ pub struct LoadPlan {
     pub seed: u64,
 }
 
-/// The longest deadline of any request.
-fn longest_timeout(load: &Load) -> Duration {
-    let requests = load.journeys.iter().flat_map(|journey| &journey.requests);
-    let timeouts = requests.map(|request| request.timeout.unwrap_or(load.timeout));
-    timeouts.max().unwrap_or(load.timeout)
+impl LoadPlan {
+    /// Who sends.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let prober = self.prober.map(|_| Source::Prober);
+        [Source::Users].into_iter().chain(prober).collect()
+    }
+
+    /// The longest deadline of any request.
+    #[must_use]
+    pub fn longest_timeout(&self) -> Duration {
+        longest_timeout(&self.journeys, self.timeout)
+    }
+}
+
+fn longest_timeout(journeys: &[Journey], usual: Duration) -> Duration {
+    let requests = journeys.iter().flat_map(|journey| &journey.requests);
+    let timeouts = requests.map(|request| request.timeout.unwrap_or(usual));
+    timeouts.max().unwrap_or(usual)
 }
 
 /// One fault on the timeline.

@@ -24,7 +24,8 @@ pub mod threshold;
 mod tree;
 
 pub use diagnostic::{Place, SpecError, SpecErrors};
-pub use load::MOST_WORKERS;
+pub use load::{MOST_IN_FLIGHT, MOST_WORKERS};
+pub use problems::{LONGEST, RATES};
 
 use problems::{Fields, Problems};
 use tree::{Node, Value};

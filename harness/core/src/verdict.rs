@@ -148,7 +148,8 @@ fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
 
 /// An experiment that asks nothing is a mistake; a measurement without one need not ask.
 fn without_objective(record: &Record) -> (Outcome, Vec<String>) {
-    let (outcome, reason) = if !record.run.source_file.is_empty() {
+    let has_experiment = !record.run.source_file.is_empty();
+    let (outcome, reason) = if has_experiment {
         let reason = "no objective: the experiment asks nothing";
         (Outcome::Inconclusive, reason)
     } else {
@@ -199,7 +200,7 @@ pub enum Outcome {
     Passed,
     /// Nothing was asked of a measurement, and its figures are valid.
     Measured,
-    /// At least one was not.
+    /// At least one objective was not met.
     Failed,
     /// The run says nothing either way.
     Inconclusive,

@@ -37,8 +37,6 @@ pub struct Calibration {
     pub requests_per_second: f64,
     /// Processor time of the sending thread for each, in seconds.
     pub cpu_seconds_per_request: f64,
-    /// Share of the time for which the sending thread ran, percent.
-    pub busy_percent: f64,
     /// Median of the service times, in seconds.
     pub p50: f64,
     /// Their 99th percentile, in seconds.
@@ -80,7 +78,6 @@ pub async fn calibrate(transport: &Transport) -> Result<Calibration, DriverError
         connections,
         requests_per_second: answered / elapsed,
         cpu_seconds_per_request: finished.sender_cpu_seconds / answered,
-        busy_percent: finished.sender_cpu_seconds / elapsed * 100.0,
         p50,
         p99,
     })

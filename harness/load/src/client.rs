@@ -26,6 +26,14 @@ pub(crate) mod tests;
 /// Most connections that one sender keeps, each to another origin.
 const KEPT_LIMIT: usize = 8;
 
+/// The most connections that one sender has open at once, to so many origins.
+pub(crate) fn most_connections(connections: Connections, origins: usize) -> u64 {
+    match connections {
+        Connections::PerRequest => 1,
+        Connections::KeepAlive => origins.clamp(1, KEPT_LIMIT) as u64,
+    }
+}
+
 /// How a request ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -157,7 +165,7 @@ impl Links {
         let exchanged = match self.jar.header(message) {
             Some(cookies) => {
                 let message = message.with_cookies(&cookies);
-                // Rare, and too large to be part of every request's state.
+                // Only with cookies, and too large to be part of every request's state.
                 Box::pin(self.exchange_over_a_link(&message, progress)).await
             }
             None => self.exchange_over_a_link(message, progress).await,
@@ -199,7 +207,8 @@ impl Links {
     fn take(&mut self, target: &Target) -> Option<Link> {
         let mut kept = self.kept.iter();
         let at = kept.position(|link| link.target.is_same_origin(target))?;
-        Some(self.kept.swap_remove(at))
+        // The others keep their order: the one that was used longest ago goes first.
+        Some(self.kept.remove(at))
     }
 
     fn keep(&mut self, link: Link, afterwards: Afterwards) {

@@ -53,8 +53,11 @@ impl Dialer {
     pub(crate) fn target(
         &self,
         origin: &str,
-        sibling: &Target,
+        sibling: &Arc<Target>,
     ) -> Result<Arc<Target>, RequestError> {
+        if sibling.is_at(origin) {
+            return Ok(Arc::clone(sibling));
+        }
         let target = sibling.with_url(origin).map_err(RequestError::Target)?;
         if target.server_name.is_some() {
             self.tls().map_err(RequestError::Tls)?;
@@ -146,18 +149,19 @@ async fn connect(
     addresses: &[SocketAddr],
     progress: &mut Progress<'_>,
 ) -> Result<TcpStream, Failure> {
-    let mut failure = Failure::new(Reason::Dns, "the name has no address");
+    let mut failure = None;
     for address in addresses {
         let Some(endpoint) = target.endpoint(*address) else {
-            failure = Failure::new(Reason::ConnectRefused, "the service has no endpoint");
+            let words = "the service has no endpoint";
+            failure = Some(Failure::new(Reason::ConnectRefused, words));
             continue;
         };
         progress.endpoint = endpoint.name;
         let connected = TcpStream::connect(endpoint.address).await;
         match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => return Ok(stream),
-            Err(error) => failure = Failure::of_connect(&error),
+            Err(error) => failure = Some(Failure::of_connect(&error)),
         }
     }
-    Err(failure)
+    Err(failure.unwrap_or_else(|| Failure::new(Reason::Dns, "the name has no address")))
 }

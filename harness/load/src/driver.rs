@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::calibration::{self, Calibration, calibrate};
+use crate::client;
 use crate::dialer::Dialer;
 use crate::failure;
 use crate::gate::Gate;
@@ -107,7 +108,7 @@ pub fn driver(base_url: &str, options: Options) -> Result<HttpLoad, DriverError>
     })
 }
 
-/// Carries out load plans over HTTP/1.1, each on a thread of its own; several runs may follow one
+/// Carries out load plans over HTTP/1.1 or HTTP/2, each on a thread of its own; several runs may follow one
 /// another.
 #[derive(Debug)]
 pub struct HttpLoad {
@@ -154,15 +155,18 @@ impl HttpLoad {
         // One prober is enough for all processes.
         let prober = plan.prober.filter(|_| share.index == 0);
         let probes = prober.map_or(0, prober::most_probes);
-        let users = users::most(&plan.model, share);
-        process::provide_descriptors(u64::from(users) + probes)?;
         let dialer = Dialer::new(plan.transport.clone(), &self.target)?;
         let ways = Ways {
             target: &self.target,
             dialer: &dialer,
         };
         let itinerary = Arc::new(Itinerary::prepare(plan, ways, share)?);
-        for target in dialer.targets() {
+        let targets = dialer.targets();
+        // Origins that only a redirect will name cannot be counted.
+        let sockets = client::most_connections(plan.transport.connections, targets.len());
+        let users = u64::from(users::most(&plan.model, share));
+        process::provide_descriptors(users * sockets + probes)?;
+        for target in targets {
             let resolved = target.resolve().await;
             resolved.map_err(|source| DriverError::Unresolved {
                 authority: target.authority.clone(),

@@ -17,6 +17,7 @@ mod quota;
 
 use heartbeat::{BEAT, Lag};
 use processor::Usage;
+pub(crate) use processor::allowed;
 pub(crate) use punctuality::Punctuality;
 use quota::Quota;
 
@@ -71,7 +72,7 @@ impl Watch {
         Ok(Self {
             start,
             quota,
-            allowed: processor::allowed(),
+            allowed: allowed().len().max(1) as f64,
             lag: Lag::default(),
             first,
             last: first,

@@ -70,6 +70,8 @@ pub(crate) struct Itinerary {
     unique: Turns,
     /// The number that no user has: the prober's.
     prober: u32,
+    /// The requests that can be sent alone: journey and place in it.
+    alone: Vec<(usize, usize)>,
 }
 
 /// One journey, made ready.
@@ -93,8 +95,15 @@ impl Itinerary {
     ) -> Result<Self, JourneyError> {
         let routes = plan.journeys.iter();
         let routes = routes.map(|journey| Route::new(journey, plan, ways, share));
+        let routes: Vec<Route> = routes.collect::<Result<_, _>>()?;
+        let alone = routes.iter().enumerate().flat_map(|(journey, route)| {
+            let legs = route.legs.iter().enumerate();
+            let alone = legs.filter(|(_, leg)| leg.is_independent);
+            alone.map(move |(place, _)| (journey, place))
+        });
         Ok(Self {
-            routes: routes.collect::<Result<_, _>>()?,
+            alone: alone.collect(),
+            routes,
             requests_per_user: plan.requests_per_user,
             seed: plan.seed,
             unique: Turns::of(share),
@@ -104,13 +113,10 @@ impl Itinerary {
 
     /// One of the requests that can be sent alone: the `turn`th, again and again.
     pub(crate) fn single(&self, turn: u64) -> Single<'_> {
-        let alone: Vec<(&Route, &Leg)> = self
-            .routes
-            .iter()
-            .flat_map(|route| route.legs.iter().map(move |leg| (route, leg)))
-            .filter(|(_, leg)| leg.is_independent)
-            .collect();
-        let (route, leg) = alone[turn as usize % alone.len()];
+        // The first request of a journey has nothing to depend on: there is always one.
+        let (journey, place) = self.alone[turn as usize % self.alone.len()];
+        let route = &self.routes[journey];
+        let leg = &route.legs[place];
         Single {
             leg,
             luggage: Luggage {
@@ -305,6 +311,9 @@ impl Traveller {
     /// Makes one journey. `intended`: when it should have begun, in an open model. Nothing is sent
     /// from `until` on.
     pub(crate) async fn travel(&mut self, intended: Option<Instant>, until: Instant) -> Onward {
+        if Instant::now() >= until {
+            return Onward::No;
+        }
         let itinerary = Arc::clone(&self.itinerary);
         let route = itinerary.choose(&mut self.chance);
         let record = route.record(&mut self.chance);
@@ -316,7 +325,7 @@ impl Traveller {
         let mut end = JourneyEnd::Completed;
         let mut legs = route.legs.iter().peekable();
         while let Some(leg) = legs.next() {
-            if Instant::now() >= until || self.left == Some(0) {
+            if self.left == Some(0) {
                 return Onward::No;
             }
             let (ended, failed) = match self.send(leg, record, due).await {
@@ -340,7 +349,7 @@ impl Traveller {
                     Some(_) => Onward::Yes,
                 };
             }
-            if self.pause(ended, next.min(until)).await == Onward::No {
+            if self.pause(ended, next.min(until)).await == Onward::No || Instant::now() >= until {
                 return Onward::No;
             }
             due = due.map(|_| next);

@@ -30,10 +30,13 @@ pub enum RequestError {
     /// One of its headers.
     #[error("the header `{0}` is not valid HTTP")]
     Header(String),
+    /// One of its headers says what its body says.
     #[error("the header `{0}` follows from the body; leave it out")]
     Framing(String),
+    /// The URL it goes to, where that is its own.
     #[error(transparent)]
     Target(TargetError),
+    /// What TLS needs for it cannot be had.
     #[error(transparent)]
     Tls(Arc<TlsError>),
 }

@@ -11,7 +11,7 @@ use holdfast_core::outcome::Source;
 use holdfast_core::plan::LoadPlan;
 use holdfast_engine::Events;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -83,7 +83,7 @@ pub(crate) async fn carry_out(
     let watched = CancellationToken::new();
     let watching = tokio::spawn(watch.run(watched.clone()));
     open_gate.send_replace(Some(Arc::clone(&recorder)));
-    let mut collector = Collector::new(Arc::clone(&recorder), sources(plan));
+    let mut collector = Collector::new(Arc::clone(&recorder), plan.sources());
     send(plan, &battery, &recorder, &mut collector).await?;
     let stopped = collector.stop();
     events.send(Event::LoadStopped);
@@ -194,18 +194,23 @@ async fn send(
     recorder: &Arc<Recorder>,
     collector: &mut Collector,
 ) -> Result<(), RunError> {
-    let arrivals = match &plan.model {
-        Model::Users(_) => None,
-        Model::Arrivals(arrivals) => {
-            let times = Timetable::new(arrivals, plan.seed);
-            let (battery, recorder) = (Arc::clone(battery), Arc::clone(recorder));
-            Some(tokio::spawn(arrivals::run(battery, recorder, times)))
-        }
-    };
-    let prober = plan.prober.map(|rate| {
+    let mut senders = JoinSet::new();
+    if let Model::Arrivals(arrivals) = &plan.model {
+        let times = Timetable::new(arrivals, plan.seed);
         let (battery, recorder) = (Arc::clone(battery), Arc::clone(recorder));
-        tokio::spawn(prober::run(battery, recorder, rate, plan.duration))
-    });
+        senders.spawn(async move {
+            let kept = arrivals::run(battery, recorder, times).await;
+            kept.map_err(|error| RunError::Timer("arrivals", error))
+        });
+    }
+    if let Some(rate) = plan.prober {
+        let (battery, recorder) = (Arc::clone(battery), Arc::clone(recorder));
+        let duration = plan.duration;
+        senders.spawn(async move {
+            let kept = prober::run(battery, recorder, rate, duration).await;
+            kept.map_err(|error| RunError::Timer("prober", error))
+        });
+    }
     let end = recorder.start + plan.duration;
     let ticking = async {
         while collector.next_boundary() < end {
@@ -214,14 +219,20 @@ async fn send(
         }
         sleep_until(end).await;
     };
-    // Told to cease early or at the planned end: both are a regular end.
-    battery.cease.run_until_cancelled(ticking).await;
+    tokio::select! {
+        // Told to cease early or at the planned end: both are a regular end.
+        _ = battery.cease.run_until_cancelled(ticking) => {}
+        // Without its senders a load would only wait for its end.
+        Err(error) = all_end(&mut senders) => return Err(error),
+    }
     battery.cease.cancel();
-    for (name, sending) in [("arrivals", arrivals), ("prober", prober)] {
-        if let Some(sending) = sending {
-            let kept = sending.await.map_err(|_| RunError::Ended(name))?;
-            kept.map_err(|error| RunError::Timer(name, error))?;
-        }
+    all_end(&mut senders).await
+}
+
+/// Waits until all have come to their end, or one has failed.
+async fn all_end(senders: &mut JoinSet<Result<(), RunError>>) -> Result<(), RunError> {
+    while let Some(ended) = senders.join_next().await {
+        ended.unwrap_or(Err(RunError::Ended("arrivals or the prober")))?;
     }
     Ok(())
 }
@@ -240,9 +251,4 @@ async fn drain(battery: &Battery, collector: &mut Collector, limit: Instant) {
         () = sleep_until(limit) => {}
         () = ticking => {}
     }
-}
-
-fn sources(plan: &LoadPlan) -> Vec<Source> {
-    let prober = plan.prober.map(|_| Source::Prober);
-    [Source::Users].into_iter().chain(prober).collect()
 }

@@ -136,6 +136,13 @@ impl Target {
         }
     }
 
+    /// Whether it is the target of this absolute URL without a path.
+    pub(crate) fn is_at(&self, origin: &str) -> bool {
+        let own = origin.strip_prefix(self.scheme());
+        self.prefix.is_empty()
+            && own.and_then(|rest| rest.strip_prefix("://")) == Some(&self.authority)
+    }
+
     /// Whether a connection to one is a connection to the other.
     pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)

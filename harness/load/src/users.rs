@@ -242,11 +242,7 @@ async fn work(
             return;
         }
         let _presence = Presence::new(recorder);
-        while Instant::now() < until {
-            if traveller.travel(None, until).await == Onward::No {
-                break;
-            }
-        }
+        while traveller.travel(None, until).await == Onward::Yes {}
     }
 }
 

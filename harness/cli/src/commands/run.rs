@@ -232,7 +232,7 @@ impl Place {
         verbosity: Verbosity,
     ) -> Result<Drivers, Failure> {
         let site = self.site.as_ref();
-        let load = execution::load_driver(plan, (&self.target_url, site), None, verbosity).await?;
+        let load = execution::load_driver(plan, &self.target_url, site, None, verbosity).await?;
         let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
             None => (Arc::new(NoFaults), Arc::new(NoObserver)),
             Some(site) => (

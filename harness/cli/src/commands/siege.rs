@@ -63,7 +63,10 @@ pub(crate) async fn siege(arguments: Arguments) -> Result<u8, Failure> {
         started_at: identity.started_at,
         source_file: String::new(),
         params: BTreeMap::new(),
-        command: std::env::args().skip(1).collect(),
+        command: std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
         environment: execution::environment(&visits[0].origin),
         plan,
     };
@@ -78,14 +81,19 @@ pub(crate) async fn siege(arguments: Arguments) -> Result<u8, Failure> {
         }
     };
     tell(&judgement, &talk, &arguments);
-    if let Some(log) = &mut log {
-        write_log(log, &judgement, &talk, &arguments)?;
-    }
-    if let Some(folder) = folder
-        && let Some(path) = judgement.keep(folder, arguments.siege_format.into())?
-    {
+    // Each is written even if the other cannot be.
+    let logged = match &mut log {
+        Some(log) => judgement.unless_graver(write_log(log, &judgement, &talk, &arguments)),
+        None => Ok(None),
+    };
+    let kept = match folder {
+        Some(folder) => judgement.keep(folder, arguments.siege_format.into()),
+        None => Ok(None),
+    };
+    if let Some(path) = kept? {
         talk.written("report", &path.join("report.html"));
     }
+    logged?;
     Ok(judgement.code())
 }
 
@@ -131,8 +139,8 @@ async fn carry_out(
     // Who sends in other processes is heard once a second only.
     let hears_each = arguments.workers == 1;
     let listener = hears_each.then(|| listener(Arc::clone(&patience), lines));
-    let target = (started.environment.target_url.as_str(), None);
-    let load = execution::load_driver(&started.plan.load, target, listener, Verbosity::Quiet);
+    let url = started.environment.target_url.as_str();
+    let load = execution::load_driver(&started.plan.load, url, None, listener, Verbosity::Quiet);
     let drivers = Drivers {
         load: interrupts.unless(load).await?,
         faults: Arc::new(NoFaults),

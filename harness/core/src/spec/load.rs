@@ -15,6 +15,8 @@ mod request;
 mod stages;
 mod transport;
 
+pub use stages::MOST_IN_FLIGHT;
+
 /// siege's own.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -104,14 +106,17 @@ pub(super) fn read(
 }
 
 /// The longest pause between requests that the load itself makes: of a user who thinks, of stages
-/// in which nobody sends, of arrivals that are rare.
+/// in which nobody sends, of arrivals that are rare. An arrival waits for nobody who thinks.
 pub(super) fn longest_pause(load: &Load) -> Duration {
+    let silence = stages::longest_pause(&load.model);
+    if matches!(load.model, Model::Arrivals(_)) {
+        return silence;
+    }
     let think_times = load.journeys.iter().flat_map(|journey| {
         let requests = journey.requests.iter();
         requests.map(|request| request.think_time.unwrap_or(journey.think_time))
     });
-    let thinking = think_times.max().unwrap_or_default();
-    thinking.max(stages::longest_pause(&load.model))
+    think_times.max().unwrap_or_default().max(silence)
 }
 
 /// A list of at least one, all of whose items are read before any mistake ends it.

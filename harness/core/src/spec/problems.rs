@@ -9,11 +9,11 @@ use super::diagnostic::{SpecError, SpecErrors};
 use super::tree::{Key, Node, Value};
 use crate::duration;
 
-/// Longer than any run, and far from what a sum of durations could overflow.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest duration of a file: longer than any run, and far from what a sum of durations could overflow.
+pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// From one in a quarter of an hour to more than any network carries.
-pub(super) const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
+/// Requests per second: from one in a quarter of an hour to more than any network carries.
+pub const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
 pub(super) const RATE_FORM: &str =
     "allowed: a number per second, 0/s or 0.001/s to 100000/s, such as 25/s";

@@ -119,8 +119,8 @@ fn note_late_wakes(load: &LoadFinished, median: Option<f64>, check: &mut SelfChe
 }
 
 /// Little's law: the users inside a request or a pause (the journeys under way, in an open model),
-/// on average, are the rate of requests times the time each takes. Counted over the load itself: of a request that ended in the drain
-/// only the part before the load's end.
+/// on average, are the rate of requests times the time each takes. Counted over the load itself: of
+/// a request that ended in the drain only the part before the load's end.
 fn compare_little(record: &Record, load: &LoadFinished, check: &mut SelfCheck) {
     let elapsed = check.load_seconds;
     let plan = &record.run.plan.load;
@@ -145,7 +145,7 @@ fn compare_little(record: &Record, load: &LoadFinished, check: &mut SelfCheck) {
     // request and all of each cut-off one.
     let unknown = ended_in_time as f64 * GAP_SECONDS
         + drained as f64 * 0.5
-        + cut_off(record, Source::Users) as f64 * plan.timeout.as_secs_f64();
+        + cut_off(record, Source::Users) as f64 * plan.longest_timeout().as_secs_f64();
     let tolerance = LITTLE_TOLERANCE * load.mean_users.max(expected) + unknown / elapsed;
     check.little_measured = Some(load.mean_users);
     check.little_expected = Some(expected);

@@ -76,6 +76,7 @@ fn the_printed_figures_of_the_seed_follow_from_its_counts() {
         time_us: 5_740_000_000,
         longest_us: 9_200_000,
         shortest_us: Some(4_000),
+        redirects: 0,
     };
     let figures = tally.figures(secs(59.78));
     let printed = |value: f64| format!("{value:.2}");

@@ -133,14 +133,10 @@ pub(crate) fn run() {
     println!(
         "\n## Generators ({ROUNDS} rounds by turns of {SECONDS} s, medians; POST JSON, {USERS} kept connections, one processor)\n"
     );
-    if !is_there("nginx") || !is_there("taskset") {
-        println!(
-            "not measured: nginx or taskset is not installed (Debian packages nginx-light, util-linux)"
-        );
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start();
+    let Some(server) = Server::start() else {
+        return;
+    };
     let url = format!("http://{}/orders", server.address);
     let there = |generator: &&Generator| generator.program.is_none_or(is_there);
     let generators: Vec<&Generator> = GENERATORS.iter().filter(there).collect();

@@ -1,7 +1,7 @@
 //! What the prober beside a load costs: one idle user with it and without it, by turns.
 
 use crate::ours::{self, figure};
-use crate::process::{GENERATOR, is_there, median, pinned, run as run_to_end};
+use crate::process::{GENERATOR, median, pinned, run as run_to_end};
 use crate::server::Server;
 
 const ROUNDS: usize = 5;
@@ -11,11 +11,9 @@ pub(crate) fn run() {
     println!(
         "\n## Prober ({ROUNDS} rounds by turns of {SECONDS} s, medians; beside one user who rests)\n"
     );
-    if !is_there("nginx") {
-        println!("not measured: nginx is not installed (Debian package nginx-light)");
+    let Some(server) = Server::start() else {
         return;
-    }
-    let server = Server::start();
+    };
     let mut with = Vec::new();
     let mut without = Vec::new();
     for _ in 0..ROUNDS {

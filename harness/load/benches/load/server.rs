@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::process::{SERVER, pinned};
+use crate::process::{SERVER, is_there, pinned};
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -16,7 +16,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    /// `None`, and said so, where what it needs is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        if !is_there("nginx") || !is_there("taskset") {
+            println!(
+                "not measured: nginx or taskset is not installed (Debian packages nginx-light, util-linux)"
+            );
+            return None;
+        }
         let folder = tempfile::tempdir().unwrap();
         // Free a moment ago: nobody else here takes ports.
         let address = TcpListener::bind("127.0.0.1:0")
@@ -25,7 +32,7 @@ impl Server {
             .unwrap();
         let configuration = folder.path().join("nginx.conf");
         std::fs::write(&configuration, text(address, folder.path())).unwrap();
-        let nginx = pinned(SERVER, "nginx")
+        let mut nginx = pinned(SERVER, "nginx")
             .arg("-c")
             .arg(&configuration)
             .arg("-p")
@@ -35,13 +42,15 @@ impl Server {
             .spawn()
             .unwrap();
         while TcpStream::connect(address).is_err() {
+            let ended = nginx.try_wait().unwrap();
+            assert!(ended.is_none(), "nginx ended at once: {ended:?}");
             thread::sleep(Duration::from_millis(20));
         }
-        Self {
+        Some(Self {
             address,
             nginx,
             _folder: folder,
-        }
+        })
     }
 
     /// Requests so far, this one left out.

@@ -2,7 +2,7 @@
 //! their pauses say.
 
 use crate::ours::{self, figure};
-use crate::process::{GENERATOR, is_there, median, pinned, run as run_to_end};
+use crate::process::{GENERATOR, median, pinned, run as run_to_end};
 use crate::server::Server;
 
 const ROUNDS: usize = 3;
@@ -15,14 +15,12 @@ pub(crate) fn run() {
         "\n## Users ({ROUNDS} rounds, medians; a request every {} s each)\n",
         THINK_MS / 1000
     );
-    if !is_there("nginx") {
-        println!("not measured: nginx is not installed (Debian package nginx-light)");
+    let Some(server) = Server::start() else {
         return;
-    }
+    };
     println!(
         "| users | all ready after, ms | memory of each, KB | requests/s | expected/s |\n|---|---|---|---|---|"
     );
-    let server = Server::start();
     for users in [100, 1000, 10_000] {
         let outputs: Vec<String> = (0..ROUNDS).map(|_| once(&server, users)).collect();
         let middle = |name| median(outputs.iter().map(|output| figure(output, name)).collect());

@@ -1,5 +1,6 @@
 //! What the process and the calling thread used of the processors, and how long they could not.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -58,16 +59,13 @@ fn time(who: UsageWho) -> io::Result<Duration> {
     Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
 }
 
-/// Processors this process may use, a quota aside; one when the system does not say.
-pub(super) fn allowed() -> f64 {
-    let this_process = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this_process).map_or(1, |set| {
-        let processors = 0..CpuSet::count();
-        processors
-            .filter(|n| set.is_set(*n).unwrap_or(false))
-            .count()
-    });
-    allowed as f64
+/// Numbers of the processors this process may run on, a quota aside; none when the system does not
+/// say.
+pub(crate) fn allowed() -> BTreeSet<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
+    (0..CpuSet::count())
+        .filter(|number| set.is_set(*number).unwrap_or(false))
+        .collect()
 }
 
 /// The second of the three numbers: nanoseconds for which the thread was ready and did not run.

@@ -6,6 +6,7 @@ use std::fmt;
 
 use holdfast_core::experiment::{Check, Condition, Part, Request};
 use holdfast_core::outcome::Reason;
+use holdfast_core::template::{Template, Variable};
 use http::HeaderValue;
 use regex::bytes::Regex;
 use serde_json::Value;
@@ -134,10 +135,10 @@ impl Inspection {
 
 /// The header into which a request puts what was saved under `name`.
 fn header_of(request: &Request, name: &str) -> Option<String> {
-    let uses = |template: &holdfast_core::template::Template| {
+    let uses = |template: &Template| {
         template
             .variables()
-            .any(|variable| variable.is_saved() && variable.to_string() == name)
+            .any(|variable| matches!(variable, Variable::Saved(saved) if saved == name))
     };
     let header = request.headers.iter().find(|(_, value)| uses(value));
     header.map(|(header, _)| header.clone())

@@ -154,19 +154,22 @@ impl Stage {
         }
         let session = Session(Arc::clone(&seat));
         let result = SESSION.scope(session, (part.function)(user)).await;
-        let mut actor = seat.actor.lock().await;
-        if !actor.is_over {
-            let end = match result {
-                Ok(()) if !actor.has_failed => JourneyEnd::Completed,
-                _ => JourneyEnd::Failed,
-            };
-            seat.recorder.end_journey(Source::Users, &part.name, end);
-        }
-        let Some((least, most)) = part.wait else {
+        let wait = {
+            let mut actor = seat.actor.lock().await;
+            if !actor.is_over {
+                let end = match result {
+                    Ok(()) if !actor.has_failed => JourneyEnd::Completed,
+                    _ => JourneyEnd::Failed,
+                };
+                seat.recorder.end_journey(Source::Users, &part.name, end);
+            }
+            part.wait
+                .map(|(least, most)| actor.chance.random_range(least..=most))
+        };
+        let Some(wait) = wait else {
             return Some(());
         };
         let from = Instant::now();
-        let wait = actor.chance.random_range(least..=most);
         let waited = sleep_until(until.min(from + wait));
         let waited = self.battery.cease.run_until_cancelled(waited).await;
         seat.recorder.add_pause(from);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::event::Event;
-use holdfast_core::outcome::Source;
 use holdfast_core::plan::LoadPlan;
 use holdfast_engine::{Events, LoadDriver, LoadDriverError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -120,7 +119,7 @@ impl Sending {
         let parts = members
             .iter()
             .map(|(member, offset)| (member.machine.clone(), *offset));
-        let merger = Merger::new(parts.collect(), &sources(plan));
+        let merger = Merger::new(parts.collect(), &plan.sources());
         let (sender, heard) = unbounded_channel();
         let mut listening = JoinSet::new();
         let mut commanded = Vec::new();
@@ -181,6 +180,14 @@ impl Sending {
             for event in self.merger.events() {
                 events.send(event);
             }
+        }
+        if !started {
+            // All were lost before the instant came; their end follows.
+            events.send(Event::LoadStarted);
+            self.merger
+                .events()
+                .into_iter()
+                .for_each(|event| events.send(event));
         }
         while self.listening.join_next().await.is_some() {}
     }
@@ -297,9 +304,4 @@ async fn ask_the_time(mut member: Member, clock: Clock) -> Result<(Member, Offse
 
 fn lost_before(index: u32, words: &str) -> String {
     format!("load worker {index} was lost before the load began: {words}")
-}
-
-fn sources(plan: &LoadPlan) -> Vec<Source> {
-    let prober = plan.prober.map(|_| Source::Prober);
-    [Source::Users].into_iter().chain(prober).collect()
 }

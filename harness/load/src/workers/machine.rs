@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+
+use crate::generator::allowed;
 
 /// The machine of a process, as far as that process may use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +20,9 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn of_this_process() -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
-        let processors = (0..CpuSet::count()).filter(|number| set.is_set(*number).unwrap_or(false));
         Self {
             boot: boot.trim().to_owned(),
-            processors: processors.collect(),
+            processors: allowed(),
         }
     }
 }

@@ -202,7 +202,7 @@ impl Sending {
 
     /// What is to be told next. Nothing is lost when the future is dropped before it is ready.
     async fn next(&mut self) -> Result<Report, WorkerError> {
-        if self.phase != Phase::Over {
+        loop {
             tokio::select! {
                 biased;
                 () = self.keeper.reached(), if self.phase == Phase::Preparing => {
@@ -210,8 +210,9 @@ impl Sending {
                     return Ok(Report::Prepared(Machine::of_this_process()));
                 }
                 Some(event) = self.events.recv() => return Ok(Report::Event(event)),
-                // All it told has been passed on by then.
-                ended = &mut self.run => self.ended(ended)?,
+                // What it told last may still be on its way.
+                ended = &mut self.run, if self.phase != Phase::Over => self.ended(ended)?,
+                else => break,
             }
         }
         sleep(BYE_WITHIN).await;

@@ -6,12 +6,11 @@ use std::time::Duration;
 use holdfast_core::experiment::{Connections, HttpVersion, Trust};
 use holdfast_core::outcome::Reason;
 use holdfast_core::plan::LoadPlan;
-use holdfast_load::Options;
 use tokio::task::JoinSet;
 
 use crate::certificate::Certificate;
 use crate::http2_server::{Act, CREATED, Server};
-use crate::load::{Told, plan, run_until};
+use crate::load::{Told, plan, until_enough};
 use crate::server;
 
 fn brief(connections: Connections) -> LoadPlan {
@@ -31,13 +30,7 @@ async fn requests_go_over_http2() {
         for tls in [None, Some(certificate.server(&["h2"]))] {
             let scheme = if tls.is_some() { "https" } else { "http" };
             let server = Server::start(tls, |_| CREATED).await;
-            let told = run_until(
-                &server.url(),
-                &brief(connections),
-                Options::default(),
-                server.enough.clone(),
-            )
-            .await;
+            let told = until_enough(&server.url(), &brief(connections), &server.enough).await;
             let ledger = server.ledger();
             assert!(ledger.requests() >= 2);
             assert_eq!(told.expected(), ledger.requests());
@@ -62,11 +55,10 @@ async fn requests_go_over_http2() {
 /// Every request that the server saw has ended for `reason`.
 async fn assert_reason(act: Act, reason: Reason) -> Told {
     let server = Server::start(None, move |_| act).await;
-    let told = run_until(
+    let told = until_enough(
         &server.url(),
         &brief(Connections::KeepAlive),
-        Options::default(),
-        server.enough.clone(),
+        &server.enough,
     )
     .await;
     let seen = server.ledger().requests();
@@ -105,11 +97,10 @@ async fn every_end_has_its_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_on_its_way_out_loses_no_request() {
     let server = Server::start(None, |_| Act::CreatedThenGoAway).await;
-    let told = run_until(
+    let told = until_enough(
         &server.url(),
         &brief(Connections::KeepAlive),
-        Options::default(),
-        server.enough.clone(),
+        &server.enough,
     )
     .await;
     let ledger = server.ledger();
@@ -128,13 +119,7 @@ async fn a_server_on_its_way_out_loses_no_request() {
     let server = server.await;
     let mut plan = brief(Connections::KeepAlive);
     plan.model = crate::load::plan(1, plan.duration).model;
-    let told = run_until(
-        &server.url(),
-        &plan,
-        Options::default(),
-        server.enough.clone(),
-    )
-    .await;
+    let told = until_enough(&server.url(), &plan, &server.enough).await;
     let ledger = server.ledger();
     assert_eq!(told.reasons(), BTreeMap::new());
     assert_eq!(told.expected(), ledger.acts[&CREATED]);
@@ -144,11 +129,10 @@ async fn a_server_on_its_way_out_loses_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_speak_http2_is_told_apart() {
     let server = server::Server::start(|_, _| server::Act::Garbage).await;
-    let told = run_until(
+    let told = until_enough(
         &server.url(),
         &brief(Connections::PerRequest),
-        Options::default(),
-        server.enough.clone(),
+        &server.enough,
     )
     .await;
     let reasons: Vec<_> = told.reasons().into_keys().collect();

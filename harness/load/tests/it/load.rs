@@ -103,6 +103,11 @@ pub(crate) async fn run_until(
     told
 }
 
+/// Runs a load until its server has seen enough.
+pub(crate) async fn until_enough(url: &str, plan: &LoadPlan, enough: &CancellationToken) -> Told {
+    run_until(url, plan, Options::default(), enough.clone()).await
+}
+
 /// Runs a load of any driver to its end.
 pub(crate) async fn told_by(
     load: &dyn LoadDriver,

@@ -8,9 +8,8 @@ use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::siege::Tally;
 use holdfast_core::template::Template;
-use holdfast_load::Options;
 
-use crate::load::{Told, order, plan, run_until};
+use crate::load::{Told, order, plan, until_enough};
 use crate::server::{Act, Server};
 
 fn following(request: Request) -> LoadPlan {
@@ -64,13 +63,7 @@ async fn every_redirect_has_its_method() {
         })
         .await;
         let url = format!("{}/api", server.url());
-        let told = run_until(
-            &url,
-            &following(order()),
-            Options::default(),
-            server.enough.clone(),
-        )
-        .await;
+        let told = until_enough(&url, &following(order()), &server.enough).await;
         let ledger = server.ledger();
         assert_eq!(told.reasons(), BTreeMap::new());
         assert_eq!(2 * told.expected(), ledger.requests());
@@ -109,13 +102,7 @@ async fn another_origin_gets_no_secrets() {
             .headers
             .insert(name.to_owned(), Template::fixed("a"));
     }
-    let told = run_until(
-        &here.url(),
-        &following(request),
-        Options::default(),
-        here.enough.clone(),
-    )
-    .await;
+    let told = until_enough(&here.url(), &following(request), &here.enough).await;
     assert_eq!(told.reasons(), BTreeMap::new());
     let (here, there) = (here.ledger(), there.ledger());
     assert_eq!(
@@ -141,13 +128,7 @@ async fn redirects_that_lead_nowhere() {
         "location: http://a b/",
     ] {
         let server = Server::start(move |_, _| Act::Answer(302, location, "")).await;
-        let told = run_until(
-            &server.url(),
-            &following(get()),
-            Options::default(),
-            server.enough.clone(),
-        )
-        .await;
+        let told = until_enough(&server.url(), &following(get()), &server.enough).await;
         let seen = server.ledger().requests();
         assert_eq!(
             told.reasons(),
@@ -166,13 +147,7 @@ async fn redirects_that_lead_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_without_end_are_given_up() {
     let server = Server::start(|_, _| Act::Answer(302, "location: /orders", "")).await;
-    let told = run_until(
-        &server.url(),
-        &following(get()),
-        Options::default(),
-        server.enough.clone(),
-    )
-    .await;
+    let told = until_enough(&server.url(), &following(get()), &server.enough).await;
     let failures = told.sum(Source::Users, |tick| tick.unexpected_total());
     assert_eq!(
         told.reasons(),
@@ -194,13 +169,7 @@ async fn a_redirect_whose_target_fails_fails_like_the_target() {
     .await;
     let mut plan = following(get());
     plan.timeout = Duration::from_millis(120);
-    let told = run_until(
-        &server.url(),
-        &plan,
-        Options::default(),
-        server.enough.clone(),
-    )
-    .await;
+    let told = until_enough(&server.url(), &plan, &server.enough).await;
     let failures = told.sum(Source::Users, |tick| tick.unexpected_total());
     assert_eq!(
         told.reasons(),
@@ -224,13 +193,7 @@ async fn what_is_no_redirect_to_follow_is_an_answer() {
         let server = Server::start(move |_, _| act).await;
         let mut request = get();
         request.expect = vec![201, 300, 302];
-        let told = run_until(
-            &server.url(),
-            &following(request),
-            Options::default(),
-            server.enough.clone(),
-        )
-        .await;
+        let told = until_enough(&server.url(), &following(request), &server.enough).await;
         assert_eq!(told.expected(), server.ledger().requests());
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Certificate;
-use crate::load::{Told, plan, run_until};
+use crate::load::{Told, plan, until_enough};
 use crate::server::{Act, Server};
 
 fn brief(trust: Trust) -> LoadPlan {
@@ -48,13 +48,7 @@ async fn requests_go_through_tls() {
             let server = Server::start_secure(config, |_, _| Act::Created).await;
             let mut plan = brief(trust);
             plan.transport.connections = connections;
-            let told = run_until(
-                &server.url(),
-                &plan,
-                Options::default(),
-                server.enough.clone(),
-            )
-            .await;
+            let told = until_enough(&server.url(), &plan, &server.enough).await;
             let ledger = server.ledger();
             assert!(ledger.requests() >= 2);
             assert_eq!(told.expected(), ledger.requests());
@@ -91,13 +85,7 @@ async fn answers_through_tls_fail_as_others_do() {
             let server = Server::start_secure(config, move |_, _| act).await;
             let mut plan = brief(Trust::Anything);
             plan.timeout = Duration::from_secs(1);
-            let told = run_until(
-                &server.url(),
-                &plan,
-                Options::default(),
-                server.enough.clone(),
-            )
-            .await;
+            let told = until_enough(&server.url(), &plan, &server.enough).await;
             let seen = server.ledger().requests();
             assert!(seen >= 2);
             assert_eq!(told.reasons(), BTreeMap::from([(reason, seen)]), "{act:?}");
@@ -113,13 +101,7 @@ async fn a_kept_connection_that_the_server_closed_is_replaced() {
     let server = Server::start_secure(certificate.server(&[]), |_, _| Act::CreatedThenClose).await;
     let mut plan = brief(Trust::Anything);
     plan.transport.connections = Connections::KeepAlive;
-    let told = run_until(
-        &server.url(),
-        &plan,
-        Options::default(),
-        server.enough.clone(),
-    )
-    .await;
+    let told = until_enough(&server.url(), &plan, &server.enough).await;
     assert_eq!(told.reasons(), BTreeMap::new());
     assert_eq!(told.expected(), server.ledger().requests());
 }
@@ -130,25 +112,13 @@ async fn who_is_not_trusted_gets_no_request() {
     let server = Server::start_secure(shown.server(&[]), |_, _| Act::Created).await;
     let other = Certificate::of(&["127.0.0.1"]);
     let plan = brief(Trust::Authorities(other.path().into()));
-    let told = run_until(
-        &server.url(),
-        &plan,
-        Options::default(),
-        server.enough.clone(),
-    )
-    .await;
+    let told = until_enough(&server.url(), &plan, &server.enough).await;
     assert_untrusted(&told, "certificate");
 
     let misnamed = Certificate::of(&["elsewhere.test"]);
     let server = Server::start_secure(misnamed.server(&[]), |_, _| Act::Created).await;
     let plan = brief(Trust::Authorities(misnamed.path().into()));
-    let told = run_until(
-        &server.url(),
-        &plan,
-        Options::default(),
-        server.enough.clone(),
-    )
-    .await;
+    let told = until_enough(&server.url(), &plan, &server.enough).await;
     assert_untrusted(&told, "elsewhere.test");
     assert_eq!(server.ledger().requests(), 0);
 }
@@ -168,7 +138,7 @@ async fn who_does_not_speak_tls_is_told_apart() {
             client.read_to_end(&mut Vec::new()).await.ok();
         }
     });
-    let told = run_until(&url, &brief(Trust::Anything), Options::default(), enough).await;
+    let told = until_enough(&url, &brief(Trust::Anything), &enough).await;
     assert_untrusted(&told, "corrupt message");
 }
 
@@ -189,7 +159,7 @@ async fn a_handshake_that_does_not_end_is_a_tls_failure() {
             }
         }
     });
-    let told = run_until(&url, &plan, Options::default(), enough).await;
+    let told = until_enough(&url, &plan, &enough).await;
     assert_untrusted(&told, "did not end in time");
     assert!(told.failed[0].service_time >= plan.timeout);
 }
@@ -201,13 +171,7 @@ async fn http2_must_be_agreed_upon() {
         let server = Server::start_secure(certificate.server(protocols), |_, _| Act::Created).await;
         let mut plan = brief(Trust::Anything);
         plan.transport.http = HttpVersion::Http2;
-        let told = run_until(
-            &server.url(),
-            &plan,
-            Options::default(),
-            server.enough.clone(),
-        )
-        .await;
+        let told = until_enough(&server.url(), &plan, &server.enough).await;
         assert_untrusted(&told, "");
         assert_eq!(server.ledger().requests(), 0);
     }

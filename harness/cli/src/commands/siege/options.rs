@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_core::experiment::Objective;
-use holdfast_core::spec::{MOST_WORKERS, threshold};
+use holdfast_core::spec::{MOST_IN_FLIGHT, MOST_WORKERS, threshold};
 
 use super::log;
 use super::values::{self, Repetitions};
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     pub(super) url: Option<String>,
 
     /// Users that send at the same time, each waiting for its answer [default: 25]
-    #[arg(short, long, value_name = "NUM", help_heading = SIEGE, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "NUM", help_heading = SIEGE, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_IN_FLIGHT)))]
     pub(super) concurrent: Option<u32>,
     /// End after so many requests of each user, or `once`: after one for each URL
     #[arg(short, long, value_name = "NUM|once", help_heading = SIEGE, value_parser = values::repetitions)]

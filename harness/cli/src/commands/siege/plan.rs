@@ -19,9 +19,6 @@ use crate::failure::Failure;
 /// The length of a load that ends by its repetitions or by Ctrl-C: longer than any run.
 const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Journeys in flight that an open model may have at least and at most, unless told otherwise.
-const IN_FLIGHT: std::ops::RangeInclusive<u32> = 100..=10_000;
-
 /// The plan of a siege, and what an experiment file would have to say for it.
 pub(super) fn plan(arguments: &Arguments, visits: &[Visit], seed: u64) -> Result<Plan, Failure> {
     let mut experiment = Experiment {
@@ -31,7 +28,7 @@ pub(super) fn plan(arguments: &Arguments, visits: &[Visit], seed: u64) -> Result
         system: None,
         load: Load {
             target: Target::Url(visits[0].origin.clone()),
-            model: model(arguments),
+            model: model(arguments, visits.len()),
             journeys: journeys(arguments, visits),
             timeout: arguments.timeout,
             prober: arguments.prober,
@@ -65,7 +62,8 @@ fn title(visits: &[Visit]) -> String {
     }
 }
 
-fn model(arguments: &Arguments) -> Model {
+/// The rate is of requests: a journey of several URLs begins as much more rarely.
+fn model(arguments: &Arguments, urls: usize) -> Model {
     let duration = arguments.time.unwrap_or(UNLIMITED);
     let Some(rate) = arguments.rate else {
         return Model::Users(vec![Stage {
@@ -74,20 +72,21 @@ fn model(arguments: &Arguments) -> Model {
             duration,
         }]);
     };
-    let begun = (rate * arguments.timeout.as_secs_f64()).ceil() as u32;
-    let within_a_deadline = begun.clamp(*IN_FLIGHT.start(), *IN_FLIGHT.end());
+    let requests_of_a_journey = if arguments.internet { 1 } else { urls };
+    let stages = vec![RateStage {
+        rate: rate / requests_of_a_journey as f64,
+        ramp: Duration::ZERO,
+        duration,
+    }];
+    let usual = Arrivals::usual_max_in_flight(&stages, arguments.timeout);
     Model::Arrivals(Arrivals {
-        stages: vec![RateStage {
-            rate,
-            ramp: Duration::ZERO,
-            duration,
-        }],
+        stages,
         spacing: if arguments.poisson {
             Spacing::Poisson
         } else {
             Spacing::Constant
         },
-        max_in_flight: arguments.concurrent.unwrap_or(within_a_deadline),
+        max_in_flight: arguments.concurrent.unwrap_or(usual),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::duration;
+use holdfast_core::spec::{LONGEST, RATES};
 
 /// How often each user sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,8 @@ pub(super) fn delay(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::try_from_secs_f64);
     seconds
         .and_then(Result::ok)
-        .ok_or_else(|| "expected seconds, e.g. 1 or 0.5".to_owned())
+        .filter(|delay| *delay <= LONGEST)
+        .ok_or_else(|| "expected seconds, at most a day, e.g. 1 or 0.5".to_owned())
 }
 
 /// `--header`: `Name: value`.
@@ -65,8 +67,10 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     let timeout = seconds.or_else(|| duration::parse(text));
     timeout
-        .filter(|timeout| !timeout.is_zero())
-        .ok_or_else(|| "expected a time above 0, e.g. 30s, 500ms or 30 (seconds)".to_owned())
+        .filter(|timeout| !timeout.is_zero() && *timeout <= LONGEST)
+        .ok_or_else(|| {
+            "expected a time above 0, at most 24h, e.g. 30s, 500ms or 30 (seconds)".to_owned()
+        })
 }
 
 /// `--rate` and `--prober`: requests per second, with or without `/s`.
@@ -74,7 +78,7 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text).parse();
     number
         .ok()
-        .filter(|rate| (0.001..=100_000.0).contains(rate))
+        .filter(|rate| RATES.contains(rate))
         .ok_or_else(|| {
             "expected requests per second, 0.001 to 100000, e.g. 200 or 0.5/s".to_owned()
         })
@@ -128,9 +132,11 @@ mod tests {
             timeout("0").is_err(),
             rate("0").is_err(),
             rate("inf").is_err(),
+            delay("1e19").is_err(),
+            timeout("18446744073709551615").is_err(),
             header("no colon").is_err(),
             header(": value").is_err(),
         ];
-        assert_eq!(wrong, [true; 9]);
+        assert_eq!(wrong, [true; 11]);
     }
 }

@@ -8,14 +8,7 @@ use crate::spec::problems::{Fields, Problems};
 use crate::spec::tree::{Node, Value};
 
 /// More connections than one address has ports: a typo, not a load.
-const MOST_IN_FLIGHT: u32 = 100_000;
-
-/// What may be in flight unless the file says so: all that is sent within a deadline, but not
-/// more sockets than a usual machine opens without being asked.
-const DEFAULT_MOST_IN_FLIGHT: u32 = 10_000;
-
-/// Room for arrivals that come together, at however small a rate.
-const LEAST_IN_FLIGHT: u32 = 100;
+pub const MOST_IN_FLIGHT: u32 = 100_000;
 
 /// The stages of users, or of arrivals: the first one decides.
 pub(super) fn read(load: &Fields<'_>, timeout: Duration, problems: &mut Problems) -> Option<Model> {
@@ -73,7 +66,7 @@ pub(super) fn read(load: &Fields<'_>, timeout: Duration, problems: &mut Problems
     }
     let max_in_flight = match max_in_flight {
         Some(given) => given?,
-        None => within_a_deadline(&stages, timeout),
+        None => Arrivals::usual_max_in_flight(&stages, timeout),
     };
     Some(Model::Arrivals(Arrivals {
         stages,
@@ -119,13 +112,6 @@ fn is_open(stages: &Node) -> bool {
     items
         .first()
         .is_some_and(|stage| stage.entry("rate").is_some())
-}
-
-/// As many as begin within the deadline at the highest rate, within bounds.
-fn within_a_deadline(stages: &[RateStage], timeout: Duration) -> u32 {
-    let peak = stages.iter().map(|stage| stage.rate).fold(0.0, f64::max);
-    let begun = (peak * timeout.as_secs_f64()).ceil() as u32;
-    begun.clamp(LEAST_IN_FLIGHT, DEFAULT_MOST_IN_FLIGHT)
 }
 
 fn stage(node: &Node, problems: &mut Problems) -> Option<Stage> {
@@ -187,6 +173,7 @@ fn times(fields: &Fields<'_>, problems: &mut Problems) -> (Option<Duration>, Opt
             "`ramp` is longer than its stage",
             format!("allowed: up to the stage's duration, {duration:?}"),
         );
+        return (None, Some(duration));
     }
     (ramp, duration)
 }
