@@ -84,7 +84,7 @@ struct LegendEntry {
     count: u64,
 }
 
-/// One reason's share of the users' failures.
+/// One reason's share of the load's failures.
 struct FailureBar {
     class: String,
     label: &'static str,

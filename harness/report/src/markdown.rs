@@ -30,7 +30,7 @@ pub(crate) fn render(report: &Report<'_>, siege_format: SiegeFormat) -> String {
     page.table(&windows::windows_table(report.summary));
     if let Some(table) = windows::reasons_table(report.summary) {
         page.heading("Failures by reason");
-        page.paragraph("By window: the users' requests.");
+        page.paragraph("By window: the load's requests.");
         page.table(&table);
     }
     if let Some(omission) = breakdown::omission(report.summary) {

@@ -61,7 +61,7 @@ pub fn text(report: &Report<'_>, siege_format: SiegeFormat, colours: Colours) ->
     page.heading("Windows as observed (availability strict, latencies of expected answers)");
     page.table(&windows::windows_table(report.summary));
     if let Some(table) = windows::reasons_table(report.summary) {
-        page.heading("Failures by reason (windows: users)");
+        page.heading("Failures by reason (windows: load)");
         page.table(&table);
     }
     if let Some(omission) = breakdown::omission(report.summary) {
@@ -70,6 +70,7 @@ pub fn text(report: &Report<'_>, siege_format: SiegeFormat, colours: Colours) ->
     }
     for part in breakdown::parts(report) {
         page.heading(part.title);
+        page.wrapped("  ", part.caption);
         page.table(&part.table);
     }
     page.faults(report);

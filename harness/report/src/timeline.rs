@@ -31,11 +31,11 @@ pub(crate) struct Timeline {
 pub(crate) struct Column {
     /// Start in seconds since the start of the load.
     pub(crate) start: u32,
-    /// The users' requests.
+    /// The load's requests.
     pub(crate) users: Counts,
     /// The prober's.
     pub(crate) prober: Counts,
-    /// Service times of the users' expected answers.
+    /// Service times of the load's expected answers.
     pub(crate) latency: Histogram,
 }
 

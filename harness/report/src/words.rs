@@ -54,7 +54,7 @@ pub(crate) fn counted(count: u64, singular: &str, plural: &str) -> String {
 /// A source's name.
 pub(crate) fn source(source: Source) -> &'static str {
     match source {
-        Source::Users => "users",
+        Source::Users => "load",
         Source::Prober => "prober",
     }
 }

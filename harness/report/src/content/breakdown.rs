@@ -26,7 +26,7 @@ pub(crate) fn parts(report: &Report<'_>) -> Vec<Part> {
         ),
         (
             "By endpoint",
-            "Requests of users and prober by the pod that was dialled",
+            "Requests of load and prober by the pod that was dialled",
             endpoints_table(report.summary),
         ),
         (

@@ -6,7 +6,7 @@ use holdfast_core::outcome::Source;
 use crate::Report;
 use crate::words;
 
-/// The users' requests that the two availabilities count differently.
+/// The load's requests that the two availabilities count differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Differences {
     /// Ended as expected after the load had stopped; siege drops them.

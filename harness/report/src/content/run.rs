@@ -1,7 +1,5 @@
 //! Who ran what, where, and how to do it again.
 
-use std::time::Duration;
-
 use holdfast_core::experiment::{Model, Pauses};
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::record::Record;
@@ -54,19 +52,26 @@ fn load_line(load: &LoadPlan) -> String {
         }
         Model::Arrivals(arrivals) => {
             let rates = arrivals.stages.iter().map(|stage| stage.rate);
-            format!("up to {}", words::rate(rates.fold(0.0, f64::max)))
+            format!("journeys, up to {}", words::rate(rates.fold(0.0, f64::max)))
         }
     };
     let extent = match load.requests_per_user {
         Some(count) => format!("with {} each", words::counted(count, "request", "requests")),
         None => format!("for {}", words::seconds(load.duration.as_secs_f64())),
     };
-    let longest = load.journeys.iter().max_by_key(|it| it.think_time);
-    let up_to = match longest.map_or(Pauses::Exact, |journey| journey.pauses) {
+    let think_times = load.journeys.iter().flat_map(|journey| {
+        let requests = journey.requests.iter();
+        requests.map(|request| {
+            let think_time = request.think_time.unwrap_or(journey.think_time);
+            (think_time, journey.pauses)
+        })
+    });
+    let longest = think_times.max_by_key(|(think_time, _)| *think_time);
+    let (think_time, pauses) = longest.unwrap_or_default();
+    let up_to = match pauses {
         Pauses::Exact => "",
         Pauses::UpTo => "up to ",
     };
-    let think_time = longest.map_or(Duration::ZERO, |journey| journey.think_time);
     format!(
         "{amount} {extent}, think time {up_to}{}, deadline {}",
         words::seconds(think_time.as_secs_f64()),

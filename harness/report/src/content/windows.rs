@@ -68,7 +68,7 @@ fn row(window: &str, observed: &str, source: &str, measured: &Measured) -> Vec<S
     ]
 }
 
-/// The users' failures by reason and window, most frequent first, with both sources' totals.
+/// The load's failures by reason and window, most frequent first, with both sources' totals.
 /// `None` when nothing failed.
 pub(crate) fn reasons_table(summary: &Summary) -> Option<Table> {
     let none = Measured::default();
@@ -76,7 +76,7 @@ pub(crate) fn reasons_table(summary: &Summary) -> Option<Table> {
     let mut head = vec![("reason", Align::Left)];
     let phases = summary.windows.iter();
     head.extend(phases.map(|window| (window.phase.name(), Align::Right)));
-    head.push(("users", Align::Right));
+    head.push((words::source(Source::Users), Align::Right));
     if summary.prober.is_some() {
         head.push(("prober", Align::Right));
     }
@@ -112,7 +112,7 @@ fn reason_row(
     row
 }
 
-/// Every reason that occurred: the users' most frequent first, then what only the prober saw.
+/// Every reason that occurred: the load's most frequent first, then what only the prober saw.
 pub(crate) fn ranked_reasons(summary: &Summary) -> Vec<Reason> {
     let users = &summary.users.unexpected;
     let prober = summary.prober.iter().flat_map(|prober| &prober.unexpected);

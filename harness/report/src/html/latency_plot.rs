@@ -1,5 +1,5 @@
-//! The distribution of service and response times as positioned shapes: time over percentile, with the high
-//! percentiles stretched so that the tail can be read.
+//! The distribution of service and response times as positioned shapes: time over percentile, with
+//! the high percentiles stretched so that the tail can be read.
 
 use holdfast_core::event::Tick as RecordTick;
 use holdfast_core::histogram::Histogram;
@@ -45,8 +45,8 @@ pub(crate) struct LatencyPlot {
     pub(crate) response_label: &'static str,
 }
 
-/// Places the curves of the users' requests, with the response times of an open model or, beside a
-/// closed one, of the prober; `None` when none of the users' requests ended.
+/// Places the curves of the load's requests, with the response times of an open model or, beside a
+/// closed one, of the prober; `None` when none of the load's requests ended.
 pub(crate) fn place(record: &Record, room: Room) -> Option<LatencyPlot> {
     let of = |source, times: fn(&RecordTick) -> &Histogram| {
         let mut all = Histogram::default();

@@ -74,7 +74,7 @@ pub(crate) fn requests_panel(
     let classes = (0..reasons.len()).map(super::reason_class);
     let classes = std::iter::once("expected".to_owned()).chain(classes);
     Panel {
-        title: "Users' requests per second".to_owned(),
+        title: "Requests of the load per second".to_owned(),
         title_y: 0.0,
         ticks: linear_ticks(&values, scale, ""),
         series: classes
@@ -108,7 +108,7 @@ pub(crate) fn availability_panel(
     }];
     let mut title = "Availability".to_owned();
     if timeline.has_prober() {
-        title.push_str(": users solid, prober dashed");
+        title.push_str(": load solid, prober dashed");
         series.push(Series {
             class: "line prober".to_owned(),
             path: steps(timeline, time, scale, |column| column.prober.availability()),

@@ -310,7 +310,7 @@ fn description(timeline: &Timeline) -> String {
         format!("in columns of {} seconds", timeline.column_seconds)
     };
     format!(
-        "Three diagrams over the same time axis, 0 to {} seconds, {grouped}: the users' requests \
+        "Three diagrams over the same time axis, 0 to {} seconds, {grouped}: the load's requests \
          by outcome, availability, and service time of expected answers; with the faults, the \
          drain, and the observed states of circuit breakers and endpoints. The same numbers are \
          in the table that follows.",
