@@ -4,6 +4,7 @@
 pub mod chance;
 pub mod detached;
 pub mod env;
+pub mod events;
 pub mod gate;
 pub mod metrics;
 pub mod precise;
