@@ -134,7 +134,8 @@ impl Event {
     }
 }
 
-fn now_ms() -> i64 {
+/// The time of day, in milliseconds since the Unix epoch.
+pub fn now_ms() -> i64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

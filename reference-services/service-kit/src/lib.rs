@@ -1,10 +1,13 @@
 //! What every reference service needs and no domain knows: settings from the environment, logs,
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
+pub mod as_text;
+pub mod batch;
 pub mod chance;
 pub mod detached;
 pub mod env;
 pub mod events;
+pub mod folder;
 pub mod gate;
 pub mod metrics;
 pub mod precise;
