@@ -1,0 +1,3 @@
+//! Runs customer.
+
+fn main() {}

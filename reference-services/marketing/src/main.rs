@@ -1,0 +1,3 @@
+//! Runs marketing.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! Store's connections to the outside: HTTP and events in front, SQL behind.
+
+pub mod events;
+pub mod http;

@@ -1,0 +1,3 @@
+//! Runs store.
+
+fn main() {}
