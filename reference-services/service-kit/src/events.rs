@@ -2,6 +2,7 @@
 //! broker nor what any event means.
 
 mod delivery;
+pub mod kafka;
 mod measurements;
 pub mod memory;
 pub mod traceparent;
