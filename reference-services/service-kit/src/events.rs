@@ -1,6 +1,10 @@
 //! Events between services: what one is, and the port to the bus that carries it. Knows neither a
 //! broker nor what any event means.
 
+mod delivery;
+pub mod kafka;
+mod measurements;
+pub mod memory;
 pub mod traceparent;
 pub mod wire;
 
