@@ -2,6 +2,7 @@
 //! broker nor what any event means.
 
 mod delivery;
+mod follow;
 pub mod kafka;
 mod measurements;
 pub mod memory;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+pub use self::follow::follow;
 use self::traceparent::Traceparent;
 
 /// The schema version of every event that says nothing else.
