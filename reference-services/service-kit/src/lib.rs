@@ -2,6 +2,8 @@
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
 pub mod chance;
+pub mod clock;
+pub mod database;
 pub mod detached;
 pub mod env;
 pub mod events;
@@ -11,7 +13,6 @@ pub mod precise;
 pub mod problem;
 pub mod resilience;
 pub mod server;
-pub mod sqlite;
 pub mod telemetry;
 
 use std::process::ExitCode;
