@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use service_kit::database::{Database, DatabaseConfig, Schema};
 use service_kit::env::Env;
+use service_kit::{inbox, outbox};
 use tempfile::TempDir;
 use test_servers::{Kind, Server};
 
@@ -64,6 +65,6 @@ impl Place {
 }
 
 pub(crate) async fn open(config: &DatabaseConfig) -> Arc<Database> {
-    let schemas = [NOTES];
+    let schemas = [NOTES, outbox::SCHEMA, inbox::SCHEMA];
     Arc::new(Database::open(config, &schemas).await.unwrap())
 }

@@ -6,3 +6,5 @@
 mod database;
 mod databases;
 mod events;
+mod inbox;
+mod outbox;
