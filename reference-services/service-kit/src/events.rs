@@ -12,7 +12,6 @@ pub mod wire;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::follow::follow;
 use self::traceparent::Traceparent;
+use crate::clock::now_ms;
 
 /// The schema version of every event that says nothing else.
 const FIRST_SCHEMA_VERSION: u32 = 1;
@@ -149,14 +149,6 @@ impl Event {
             event: self,
         }
     }
-}
-
-/// The time of day, in milliseconds since the Unix epoch.
-pub fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// An event and where it goes.

@@ -2,19 +2,23 @@
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
 pub mod as_text;
+pub mod background;
 pub mod batch;
 pub mod chance;
+pub mod clock;
+pub mod database;
 pub mod detached;
 pub mod env;
 pub mod events;
 pub mod folder;
 pub mod gate;
+pub mod inbox;
 pub mod metrics;
+pub mod outbox;
 pub mod precise;
 pub mod problem;
 pub mod resilience;
 pub mod server;
-pub mod sqlite;
 pub mod telemetry;
 
 use std::process::ExitCode;

@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("service-kit", &[]),
     ("app", &["service-kit"]),
     ("pay", &["service-kit"]),
+    ("test-servers", &[]),
 ];
 
 /// External crate → the workspace crates that may use it outside their tests.
