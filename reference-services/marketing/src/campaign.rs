@@ -1,9 +1,11 @@
 //! What marketing does by itself until it is told to stop: it issues coupons on its own schedule, and
 //! tells others of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use service_kit::events::{BusError, EventBus, now_ms};
+use service_kit::clock::now_ms;
+use service_kit::events::{BusError, EventBus};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -40,10 +42,10 @@ pub async fn issue(service: MarketingService, interval: Duration, stop: Cancella
 }
 
 /// Publishes what is issued, in order and at least once, until `stop`.
-pub async fn publish(service: MarketingService, bus: &dyn EventBus, stop: CancellationToken) {
+pub async fn publish(service: MarketingService, bus: Arc<dyn EventBus>, stop: CancellationToken) {
     loop {
         let wait = async {
-            match publish_next(&service, bus).await {
+            match publish_next(&service, &*bus).await {
                 Ok(0) => service.issued().await,
                 Ok(_) => {}
                 Err(error) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use service_kit::env::{Env, EnvError};
+use service_kit::events::kafka::KafkaConfig;
 use service_kit::folder::FolderConfig;
 use service_kit::server::ServerConfig;
 use service_kit::telemetry::LogConfig;
@@ -14,6 +15,8 @@ use crate::domain::Percent;
 pub struct Config {
     pub server: ServerConfig,
     pub log: LogConfig,
+    /// Where events come from and go to, if anywhere.
+    pub kafka: Option<KafkaConfig>,
     /// Where the ledger is kept.
     pub folder: FolderConfig,
     pub percent: Percent,
@@ -28,6 +31,7 @@ impl Config {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8085),
             log: LogConfig::from_env(&mut env),
+            kafka: KafkaConfig::from_env(&mut env),
             folder: FolderConfig::from_env(&env, "marketing"),
             percent: env.parse("COUPON_PERCENT", Percent::TEN),
             interval: env.duration("COUPON_INTERVAL", Duration::from_secs(1)),

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use service_kit::database::DatabaseConfig;
 use service_kit::env::{Env, EnvError};
+use service_kit::events::kafka::KafkaConfig;
+use service_kit::inbox::InboxConfig;
 use service_kit::server::ServerConfig;
-use service_kit::sqlite::DatabaseConfig;
 use service_kit::telemetry::LogConfig;
 
 use crate::domain::Pace;
@@ -14,7 +16,10 @@ use crate::domain::Pace;
 pub struct Config {
     pub server: ServerConfig,
     pub log: LogConfig,
+    /// Where events come from and go to, if anywhere.
+    pub kafka: Option<KafkaConfig>,
     pub database: DatabaseConfig,
+    pub inbox: InboxConfig,
     pub pace: Pace,
     /// How often to look for due steps at least.
     pub poll: Duration,
@@ -29,7 +34,9 @@ impl Config {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8083),
             log: LogConfig::from_env(&mut env),
+            kafka: KafkaConfig::from_env(&mut env),
             database: DatabaseConfig::from_env(&mut env, "store"),
+            inbox: InboxConfig::from_env(&mut env),
             pace: Pace {
                 accept: env.duration("STORE_ACCEPT_TIME", Duration::from_millis(200)),
                 start: env.duration("STORE_START_TIME", half_a_second),

@@ -147,9 +147,8 @@ pub struct Delivery {
     pub order_id: OrderId,
     pub meal: Meal,
     pub stage: Stage,
-    /// Milliseconds since the Unix epoch.
-    pub received_at_ms: i64,
-    /// When the next step is to be made; a delivery that has ended makes none.
+    /// When the next step is to be made, in milliseconds since the Unix epoch; a delivery that has
+    /// ended makes none.
     pub due_at_ms: Option<i64>,
     pub trail: Trail,
 }
@@ -192,7 +191,6 @@ impl Delivery {
                 order_id,
                 meal,
                 stage: Stage::Received,
-                received_at_ms: now_ms,
                 due_at_ms: pace.due(Stage::Received, now_ms),
                 trail,
             },

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use service_kit::events::now_ms;
+use service_kit::clock::now_ms;
 use tokio_util::sync::CancellationToken;
 
 use crate::service::{Next, StoreService};

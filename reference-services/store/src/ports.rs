@@ -11,6 +11,9 @@ pub enum StorageError {
     /// Every connection stayed busy for as long as one is waited for.
     #[error("no connection to the deliveries became free in time")]
     Exhausted,
+    /// They are away; nothing was asked of them.
+    #[error("the deliveries cannot be reached")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the deliveries cannot be read or written")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -46,6 +49,6 @@ pub trait Deliveries: Send + Sync {
 
     async fn find(&self, order_id: &OrderId) -> Result<Option<Delivery>, StorageError>;
 
-    /// All deliveries, oldest first.
+    /// All deliveries, in the order in which they came in.
     async fn list(&self) -> Result<Vec<Delivery>, StorageError>;
 }

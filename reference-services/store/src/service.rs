@@ -12,7 +12,7 @@ use crate::measurements::Measurements;
 use crate::ports::{Deliveries, Outcome, StorageError};
 
 /// How many steps are made in one transaction at most.
-const STEPS_AT_ONCE: u32 = 500;
+const STEPS_AT_ONCE: u32 = 200;
 
 /// When to look for due steps again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl StoreService {
         self.deliveries.find(order_id).await
     }
 
-    /// All deliveries, oldest first.
+    /// All deliveries, in the order in which they came in.
     pub async fn list(&self) -> Result<Vec<Delivery>, StorageError> {
         self.deliveries.list().await
     }

@@ -44,7 +44,7 @@ struct CouponIssued {
 /// What the view of this identity reads. Each view reads everything, from the beginning: that is how
 /// a new one comes to know the past, and why replicas show the same.
 pub fn subscription(view: &str) -> Subscription {
-    Subscription::new(&format!("customer-{view}"), &TOPICS)
+    Subscription::new("customer", &TOPICS).kept_by(view)
 }
 
 /// Follows what happens to orders.

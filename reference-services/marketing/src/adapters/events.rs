@@ -29,7 +29,7 @@ struct CouponIssued {
 /// What the ledger of this identity reads. Each ledger reads everything, from the beginning: one
 /// that was lost comes to know again who has earned a coupon.
 pub fn subscription(ledger: &str) -> Subscription {
-    Subscription::new(&format!("marketing-{ledger}"), &[DELIVERIES])
+    Subscription::new("marketing", &[DELIVERIES]).kept_by(ledger)
 }
 
 /// Follows the deliveries.

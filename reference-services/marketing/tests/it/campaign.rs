@@ -124,11 +124,8 @@ async fn coupons_are_issued_when_it_is_time_and_published_until_the_bus_took_the
         Duration::from_secs(60),
         stop.clone(),
     ));
-    let publisher = Arc::clone(&bus);
-    let stop_publishing = stop.clone();
-    let publishing = tokio::spawn(async move {
-        campaign::publish(service, &*publisher, stop_publishing).await;
-    });
+    let publisher = Arc::clone(&bus) as Arc<dyn EventBus>;
+    let publishing = tokio::spawn(campaign::publish(service, publisher, stop.clone()));
     // The first round finds nothing, the second one comes a minute later.
     tokio::time::sleep(Duration::from_secs(1)).await;
     handler.handle(&order_delivered("a")).await.unwrap();

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription, now_ms};
+use service_kit::clock::now_ms;
+use service_kit::events::traceparent::Traceparent;
+use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription};
 
 use crate::domain::{Announcement, Meal, News, OrderId, Trail};
 use crate::service::StoreService;
@@ -108,6 +110,6 @@ pub fn event(order_id: &OrderId, announcement: &Announcement) -> Addressed {
 }
 
 fn child_of(traceparent: Option<&str>) -> Option<String> {
-    let parent: service_kit::events::traceparent::Traceparent = traceparent?.parse().ok()?;
+    let parent: Traceparent = traceparent?.parse().ok()?;
     Some(parent.child().to_string())
 }

@@ -67,6 +67,10 @@ async fn list(State(service): State<StoreService>) -> Result<Json<Vec<DeliveryRe
 fn unavailable(error: &StorageError) -> Problem {
     match error {
         StorageError::Exhausted => RefusalReason::PoolExhausted.problem(error.to_string()),
+        StorageError::Unreachable(cause) => {
+            tracing::warn!(%cause, "{error}");
+            RefusalReason::Connect.problem(error.to_string())
+        }
         StorageError::Broken(cause) => {
             // What the database said is for the log, never for the client.
             tracing::error!(%cause, "{error}");

@@ -1,12 +1,13 @@
 //! A stand-in for the deliveries, and deliveries to fill it with.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use service_kit::events::EventId;
-use store::domain::{Change, Delivery, Meal, News, OrderId, Pace, Trail};
+use service_kit::events::{Addressed, EventId};
+use store::adapters::events::event;
+use store::domain::{Change, Delivery, Meal, OrderId, Pace, Trail};
 use store::ports::{Deliveries, Outcome, StorageError};
 
 /// Each stage takes a second.
@@ -23,37 +24,31 @@ pub(crate) struct InMemoryDeliveries(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    deliveries: BTreeMap<OrderId, Delivery>,
+    deliveries: Vec<Delivery>,
     handled: HashSet<EventId>,
-    told: Vec<(EventId, News)>,
+    told: Vec<Addressed>,
 }
 
 impl Kept {
     fn make(&mut self, change: &Change) -> bool {
         let order_id = &change.after.order_id;
-        let stage = self.deliveries.get(order_id).map(|it| it.stage);
-        if stage != change.before {
-            return false;
+        let known = self.deliveries.iter_mut();
+        let known = known.into_iter().find(|it| it.order_id == *order_id);
+        match (known, change.before) {
+            (None, None) => self.deliveries.push(change.after.clone()),
+            (Some(known), Some(before)) if known.stage == before => *known = change.after.clone(),
+            _ => return false,
         }
-        self.deliveries
-            .insert(order_id.clone(), change.after.clone());
-        let told = change.announcement.iter();
-        self.told.extend(told.map(|it| (it.id, it.news)));
+        let told = change.announcement.iter().map(|it| event(order_id, it));
+        self.told.extend(told);
         true
-    }
-
-    fn sorted_by<K: Ord>(&self, key: fn(&Delivery) -> K) -> Vec<Delivery> {
-        let mut sorted: Vec<_> = self.deliveries.values().cloned().collect();
-        sorted.sort_by_key(key);
-        sorted
     }
 }
 
 impl InMemoryDeliveries {
-    /// What was announced, in order.
-    pub(crate) fn told(&self) -> Vec<News> {
-        let kept = self.0.lock().unwrap();
-        kept.told.iter().map(|(_, news)| *news).collect()
+    /// The events that were announced, in order.
+    pub(crate) fn told(&self) -> Vec<Addressed> {
+        self.0.lock().unwrap().told.clone()
     }
 }
 
@@ -77,25 +72,26 @@ impl Deliveries for InMemoryDeliveries {
     }
 
     async fn due(&self, now_ms: i64, limit: u32) -> Result<Vec<Delivery>, StorageError> {
-        let kept = self.0.lock().unwrap();
-        let mut due = kept.sorted_by(|it| (it.due_at_ms, it.order_id.clone()));
+        let mut due = self.0.lock().unwrap().deliveries.clone();
         due.retain(|it| it.due_at_ms.is_some_and(|due| due <= now_ms));
+        due.sort_by_key(|it| it.due_at_ms);
         due.truncate(usize::try_from(limit).unwrap());
         Ok(due)
     }
 
     async fn next_due(&self) -> Result<Option<i64>, StorageError> {
         let kept = self.0.lock().unwrap();
-        Ok(kept.deliveries.values().filter_map(|it| it.due_at_ms).min())
+        Ok(kept.deliveries.iter().filter_map(|it| it.due_at_ms).min())
     }
 
     async fn find(&self, order_id: &OrderId) -> Result<Option<Delivery>, StorageError> {
-        Ok(self.0.lock().unwrap().deliveries.get(order_id).cloned())
+        let kept = self.0.lock().unwrap();
+        let mut deliveries = kept.deliveries.iter();
+        Ok(deliveries.find(|it| it.order_id == *order_id).cloned())
     }
 
     async fn list(&self) -> Result<Vec<Delivery>, StorageError> {
-        let kept = self.0.lock().unwrap();
-        Ok(kept.sorted_by(|it| (it.received_at_ms, it.order_id.clone())))
+        Ok(self.0.lock().unwrap().deliveries.clone())
     }
 }
 

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod contract;
 mod doubles;
 mod events;
+mod flow;
 mod http;
+mod places;
 mod service;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use store::domain::{News, Stage};
+use store::domain::Stage;
 use store::ports::Deliveries;
 use store::service::{Next, StoreService};
 
@@ -43,6 +43,12 @@ impl Store {
         answered.await.unwrap();
     }
 
+    /// The kinds of the events that were announced.
+    fn told(&self) -> Vec<String> {
+        let told = self.deliveries.told().into_iter();
+        told.map(|it| it.event.kind).collect()
+    }
+
     async fn stage(&self, order_id: &str) -> Stage {
         self.service
             .find(&id(order_id))
@@ -73,12 +79,12 @@ async fn a_paid_order_is_delivered_step_by_step() {
         Next::Unknown
     );
     let told = [
-        News::OrderAccepted,
-        News::CookingStarted,
-        News::RiderAssigned,
-        News::OrderDelivered,
+        "OrderAccepted",
+        "CookingStarted",
+        "RiderAssigned",
+        "OrderDelivered",
     ];
-    assert_eq!(store.deliveries.told(), told);
+    assert_eq!(store.told(), told);
 
     let mut metrics = String::new();
     encode(&mut metrics, &store.registry).unwrap();
@@ -123,12 +129,8 @@ async fn cancelled_before_anybody_cooks_it_is_not_delivered() {
         store.service.advance(i64::MAX).await.unwrap(),
         Next::Unknown
     );
-    let told = [
-        News::DeliveryCancelled,
-        News::OrderAccepted,
-        News::DeliveryCancelled,
-    ];
-    assert_eq!(store.deliveries.told(), told);
+    let told = ["DeliveryCancelled", "OrderAccepted", "DeliveryCancelled"];
+    assert_eq!(store.told(), told);
 }
 
 #[tokio::test]
@@ -142,13 +144,13 @@ async fn once_it_is_cooked_each_request_to_cancel_is_refused_once() {
     }
     assert_eq!(store.service.advance(3000).await.unwrap(), Next::Now);
     let told = [
-        News::OrderAccepted,
-        News::CookingStarted,
-        News::CancellationRefused,
-        News::CancellationRefused,
-        News::RiderAssigned,
+        "OrderAccepted",
+        "CookingStarted",
+        "CancellationRefused",
+        "CancellationRefused",
+        "RiderAssigned",
     ];
-    assert_eq!(store.deliveries.told(), told);
+    assert_eq!(store.told(), told);
     let mut metrics = String::new();
     encode(&mut metrics, &store.registry).unwrap();
     assert!(
@@ -161,7 +163,7 @@ async fn once_it_is_cooked_each_request_to_cancel_is_refused_once() {
 async fn what_is_not_known_cannot_be_cancelled() {
     let store = store();
     store.cancel("a", 1, 0).await;
-    assert!(store.deliveries.told().is_empty());
+    assert!(store.told().is_empty());
     assert_eq!(store.service.find(&id("a")).await.unwrap(), None);
 }
 
@@ -188,5 +190,5 @@ async fn two_processes_make_each_step_once() {
         one.unwrap();
         two.unwrap();
     }
-    assert_eq!(store.deliveries.told().len(), 400);
+    assert_eq!(store.told().len(), 400);
 }
