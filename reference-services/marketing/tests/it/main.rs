@@ -6,3 +6,4 @@ mod campaign;
 mod contract;
 mod doubles;
 mod http;
+mod process;
