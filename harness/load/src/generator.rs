@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use holdfast_core::event::Used;
 use holdfast_core::histogram::Histogram;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,12 +15,14 @@ mod heartbeat;
 mod processor;
 mod punctuality;
 mod quota;
+mod supplies;
 
 use heartbeat::{BEAT, Lag};
 use processor::Usage;
 pub(crate) use processor::allowed;
 pub(crate) use punctuality::Punctuality;
 use quota::Quota;
+pub(crate) use supplies::open_descriptors;
 
 /// A second is saturated in which the sending thread was ready to run and had no processor for
 /// more than this share of it …
@@ -45,6 +48,8 @@ pub(crate) struct Watch {
     last: Usage,
     last_at: Duration,
     saturated: BTreeSet<u32>,
+    descriptors: Option<Used>,
+    ports: Option<Used>,
 }
 
 /// What a watch saw.
@@ -62,6 +67,10 @@ pub(crate) struct Account {
     pub(crate) starved: Option<Duration>,
     /// How long the quota stopped the process, all processors together.
     pub(crate) throttled: Duration,
+    /// File descriptors of the process.
+    pub(crate) descriptors: Option<Used>,
+    /// TCP sockets of the machine against the local ports for one destination.
+    pub(crate) ports: Option<Used>,
 }
 
 impl Watch {
@@ -78,6 +87,8 @@ impl Watch {
             last: first,
             last_at: Duration::ZERO,
             saturated: BTreeSet::new(),
+            descriptors: None,
+            ports: None,
         })
     }
 
@@ -114,6 +125,8 @@ impl Watch {
             let seconds = seconds.filter_map(|second| u32::try_from(second).ok());
             self.saturated.extend(seconds);
         }
+        self.descriptors = Used::fuller(self.descriptors, supplies::descriptors());
+        self.ports = Used::fuller(self.ports, supplies::ports());
         (self.last, self.last_at) = (usage, now);
         Ok(())
     }
@@ -133,6 +146,8 @@ impl Watch {
             thread: whole.thread,
             starved: whole.starved,
             throttled: whole.throttled,
+            descriptors: self.descriptors,
+            ports: self.ports,
         }
     }
 }
@@ -156,5 +171,6 @@ mod tests {
         assert!(account.thread >= Duration::from_millis(200), "{account:?}");
         assert!(account.process >= account.thread);
         assert!(account.processors > 0.0);
+        assert!(account.descriptors.is_some_and(|used| used.most > 0));
     }
 }
