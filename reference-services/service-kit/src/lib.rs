@@ -2,6 +2,7 @@
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
 pub mod chance;
+pub mod deadline;
 pub mod detached;
 pub mod env;
 pub mod gate;

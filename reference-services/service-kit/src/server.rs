@@ -10,9 +10,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::env::Env;
 use crate::problem::{self, Problem};
+
+mod connections;
+mod slow_body;
 
 /// Where and how long a service serves.
 #[derive(Clone, Debug)]
@@ -33,11 +36,19 @@ pub struct ServerConfig {
     pub drain_limit: Duration,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// How long the header of a request may take to arrive, counted from the connection's beginning
+    /// or the end of the request before. So it also ends a connection that lies idle: whoever keeps
+    /// connections to this service must let go of them earlier.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take to arrive, and how long a client may stand still while
+    /// it is sent an answer.
+    pub body_timeout: Duration,
 }
 
 impl ServerConfig {
     /// Reads `BIND_ADDR` (default `0.0.0.0`), `PORT`, `BOOT_DELAY` (default 0), `DRAIN_DELAY`
-    /// (default 0), `DRAIN_LIMIT` (default 20 s) and `BODY_LIMIT` (default 16 KiB).
+    /// (default 0), `DRAIN_LIMIT` (default 20 s), `BODY_LIMIT` (default 16 KiB), `HEADER_TIMEOUT`
+    /// (default 30 s) and `BODY_TIMEOUT` (default 10 s).
     pub fn from_env(env: &mut Env, default_port: u16) -> Self {
         let host = env.parse("BIND_ADDR", IpAddr::from([0, 0, 0, 0]));
         let port = env.parse("PORT", default_port);
@@ -47,6 +58,8 @@ impl ServerConfig {
             drain_delay: env.duration("DRAIN_DELAY", Duration::ZERO),
             drain_limit: env.duration("DRAIN_LIMIT", Duration::from_secs(20)),
             body_limit: env.parse("BODY_LIMIT", 16 * 1024),
+            header_timeout: env.duration("HEADER_TIMEOUT", Duration::from_secs(30)),
+            body_timeout: env.duration("BODY_TIMEOUT", Duration::from_secs(10)),
         }
     }
 }
@@ -61,8 +74,8 @@ pub enum ServeError {
     },
     #[error("cannot install the signal handlers")]
     Signals(#[source] io::Error),
-    #[error("serving failed")]
-    Serve(#[source] io::Error),
+    #[error("cannot tell where it listens")]
+    Address(#[source] io::Error),
     #[error("requests were still in hand after the drain limit of {0:?}")]
     DrainLimit(Duration),
 }
@@ -90,20 +103,21 @@ pub async fn serve(
                 address: config.address,
                 source,
             })?;
-    let address = listener.local_addr().map_err(ServeError::Serve)?;
+    let address = listener.local_addr().map_err(ServeError::Address)?;
 
     let readiness = Readiness::default();
-    let router = complete(router, &readiness, config.body_limit);
+    let router = complete(router, &readiness, config);
     let stop_accepting = CancellationToken::new();
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait for the peer's delayed acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
-    let serving = tokio::spawn(async move { serving.await });
+    let patience = connections::Patience {
+        header: config.header_timeout,
+        standstill: config.body_timeout,
+    };
+    let serving = tokio::spawn(connections::serve(
+        listener,
+        router,
+        patience,
+        stop_accepting.clone(),
+    ));
     tracing::info!(%address, "listening");
 
     let name = signals.next().await;
@@ -113,18 +127,16 @@ pub async fn serve(
     stop_accepting.cancel();
     work.close();
     tokio::time::timeout(config.drain_limit, async {
-        let served = serving.await.expect("the server does not panic");
+        serving.await.expect("the server does not panic");
         work.wait().await;
-        served
     })
     .await
-    .map_err(|_elapsed| ServeError::DrainLimit(config.drain_limit))?
-    .map_err(ServeError::Serve)?;
+    .map_err(|_elapsed| ServeError::DrainLimit(config.drain_limit))?;
     tracing::info!("drained");
     Ok(())
 }
 
-fn complete(router: Router, readiness: &Readiness, body_limit: usize) -> Router {
+fn complete(router: Router, readiness: &Readiness, config: &ServerConfig) -> Router {
     let health = Router::new()
         .route("/livez", get(|| async { "alive" }))
         .route("/readyz", get(readyz))
@@ -133,7 +145,11 @@ fn complete(router: Router, readiness: &Readiness, body_limit: usize) -> Router 
         .merge(health)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(DefaultBodyLimit::max(config.body_limit))
+        .layer(middleware::from_fn_with_state(
+            config.body_timeout,
+            slow_body::refuse,
+        ))
 }
 
 /// Ready from the first request on, and not any more once the end has begun. It asks nothing of
