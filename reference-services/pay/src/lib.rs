@@ -23,5 +23,5 @@ pub async fn build(config: &Config) -> Result<Router, OpenError> {
     let mut registry = Registry::default();
     let payments = SqlPayments::open(&config.database).await?;
     let service = PaymentService::new(Arc::new(payments), config.answer.clone(), &mut registry);
-    Ok(http::router(Arc::new(service)).merge(metrics::router(registry)))
+    Ok(metrics::measured(http::router(Arc::new(service)), registry))
 }
