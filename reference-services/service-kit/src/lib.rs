@@ -13,6 +13,7 @@ pub mod resilience;
 pub mod server;
 pub mod sqlite;
 pub mod telemetry;
+pub mod trace;
 
 use std::process::ExitCode;
 
