@@ -6,6 +6,7 @@ mod entry;
 mod forwarding;
 mod grants;
 mod limits;
+mod monitoring;
 mod process;
 mod resilience;
 mod scripted_upstream;
