@@ -147,7 +147,7 @@ impl Gateway {
                 .then(|| self.retries.pause(upstream, repeats))
                 .flatten();
             let Some(pause) = pause else {
-                tracing::warn!(upstream = upstream.name(), repeats, "{error}");
+                tracing::debug!(upstream = upstream.name(), repeats, "{error}");
                 return Err(error);
             };
             self.measurements.repeated(upstream);
