@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use crate::env::Env;
 use crate::problem::{self, Problem};
 
+use connections::{Patience, Protocol};
+
 mod connections;
 mod slow_body;
 
@@ -28,6 +30,8 @@ mod slow_body;
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub address: SocketAddr,
+    /// Where HTTP/2 without TLS is spoken, as gRPC needs it; `None` is nowhere.
+    pub http2_address: Option<SocketAddr>,
     /// Waited before listening: a program that takes long to start.
     pub boot_delay: Duration,
     /// After the signal, how long requests are still taken while `/readyz` already fails.
@@ -46,7 +50,8 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// Reads `BIND_ADDR` (default `0.0.0.0`), `PORT`, `BOOT_DELAY` (default 0), `DRAIN_DELAY`
+    /// Reads `BIND_ADDR` (default `0.0.0.0`), `PORT`, `HTTP2_PORT` (default: none), `BOOT_DELAY`
+    /// (default 0), `DRAIN_DELAY`
     /// (default 0), `DRAIN_LIMIT` (default 20 s), `BODY_LIMIT` (default 16 KiB), `HEADER_TIMEOUT`
     /// (default 30 s) and `BODY_TIMEOUT` (default 10 s).
     pub fn from_env(env: &mut Env, default_port: u16) -> Self {
@@ -54,6 +59,9 @@ impl ServerConfig {
         let port = env.parse("PORT", default_port);
         Self {
             address: SocketAddr::new(host, port),
+            http2_address: env
+                .parse_optional("HTTP2_PORT")
+                .map(|port| SocketAddr::new(host, port)),
             boot_delay: env.duration("BOOT_DELAY", Duration::ZERO),
             drain_delay: env.duration("DRAIN_DELAY", Duration::ZERO),
             drain_limit: env.duration("DRAIN_LIMIT", Duration::from_secs(20)),
@@ -96,29 +104,33 @@ pub async fn serve(
             return Ok(());
         }
     }
-    let listener =
-        TcpListener::bind(config.address)
-            .await
-            .map_err(|source| ServeError::Listen {
-                address: config.address,
-                source,
-            })?;
-    let address = listener.local_addr().map_err(ServeError::Address)?;
+    let listener = listen(config.address).await?;
+    let http2_listener = match config.http2_address {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
 
     let readiness = Readiness::default();
     let router = complete(router, &readiness, config);
     let stop_accepting = CancellationToken::new();
-    let patience = connections::Patience {
+    let patience = Patience {
         header: config.header_timeout,
         standstill: config.body_timeout,
     };
-    let serving = tokio::spawn(connections::serve(
-        listener,
-        router,
-        patience,
-        stop_accepting.clone(),
-    ));
+    let serve_on = |listener: TcpListener, protocol| {
+        let (router, stop) = (router.clone(), stop_accepting.clone());
+        let address = listener.local_addr().map_err(ServeError::Address)?;
+        work.spawn(connections::serve(
+            listener, protocol, router, patience, stop,
+        ));
+        Ok(address)
+    };
+    let address = serve_on(listener, Protocol::Http1)?;
     tracing::info!(%address, "listening");
+    if let Some(listener) = http2_listener {
+        let http2_address = serve_on(listener, Protocol::Http2)?;
+        tracing::info!(%http2_address, "listening");
+    }
 
     let name = signals.next().await;
     readiness.draining.store(true, Ordering::Relaxed);
@@ -126,14 +138,17 @@ pub async fn serve(
     tokio::time::sleep(config.drain_delay).await;
     stop_accepting.cancel();
     work.close();
-    tokio::time::timeout(config.drain_limit, async {
-        serving.await.expect("the server does not panic");
-        work.wait().await;
-    })
-    .await
-    .map_err(|_elapsed| ServeError::DrainLimit(config.drain_limit))?;
+    tokio::time::timeout(config.drain_limit, work.wait())
+        .await
+        .map_err(|_elapsed| ServeError::DrainLimit(config.drain_limit))?;
     tracing::info!("drained");
     Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
 }
 
 fn complete(router: Router, readiness: &Readiness, config: &ServerConfig) -> Router {

@@ -1,6 +1,7 @@
 //! Connections from clients: accepted one by one, each served by a task of its own, none kept for
 //! ever by a client that sends its request, or takes its answer, too slowly.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -8,9 +9,9 @@ use axum::extract::ConnectInfo;
 use axum::serve::Listener;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio_io_timeout::TimeoutStream;
@@ -29,18 +30,23 @@ pub(super) struct Patience {
     pub(super) standstill: Duration,
 }
 
-/// Serves every connection until `stop`, and then only until each has had the answer to the request
+/// What is spoken on a connection. Which one is known beforehand: by the port.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Protocol {
+    Http1,
+    /// HTTP/2 without TLS, which gRPC needs.
+    Http2,
+}
+
+/// Serves every connection until `stop`, and then only until each has had the answers to the requests
 /// it is at. A request carries the address of its client as [`ConnectInfo`].
 pub(super) async fn serve(
     mut listener: TcpListener,
+    protocol: Protocol,
     router: Router,
     patience: Patience,
     stop: CancellationToken,
 ) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(patience.header)
-        .max_buf_size(BUFFER_LIMIT);
     let connections = GracefulShutdown::new();
     loop {
         let (stream, client) = tokio::select! {
@@ -58,16 +64,50 @@ pub(super) async fn serve(
             request.extensions_mut().insert(ConnectInfo(client));
             router.clone().oneshot(request)
         });
-        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), answer);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%client, %error, "a connection broke");
+        match protocol {
+            Protocol::Http1 => {
+                let connection = http1_settings(patience)
+                    .serve_connection(TokioIo::new(Box::pin(stream)), answer);
+                tokio::spawn(until_its_end(client, connections.watch(connection)));
             }
-        });
+            Protocol::Http2 => {
+                // A client that is there answers pings; so one that sends nothing is gone.
+                stream.set_read_timeout(Some(patience.header + patience.standstill));
+                let connection = http2_settings(patience)
+                    .serve_connection(TokioIo::new(Box::pin(stream)), answer);
+                tokio::spawn(until_its_end(client, connections.watch(connection)));
+            }
+        }
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+fn http1_settings(patience: Patience) -> http1::Builder {
+    let mut settings = http1::Builder::new();
+    settings
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.header)
+        .max_buf_size(BUFFER_LIMIT);
+    settings
+}
+
+fn http2_settings(patience: Patience) -> http2::Builder<TokioExecutor> {
+    let mut settings = http2::Builder::new(TokioExecutor::new());
+    settings
+        .timer(TokioTimer::new())
+        .keep_alive_interval(patience.header)
+        .keep_alive_timeout(patience.standstill);
+    settings
+}
+
+async fn until_its_end(
+    client: SocketAddr,
+    connection: impl Future<Output = Result<(), hyper::Error>>,
+) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%client, %error, "a connection broke");
+    }
 }
 
 #[cfg(test)]
@@ -88,9 +128,14 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
 
     async fn connect(router: Router, patience: Patience) -> TcpStream {
+        connect_with(Protocol::Http1, router, patience).await
+    }
+
+    async fn connect_with(protocol: Protocol, router: Router, patience: Patience) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, router, patience, CancellationToken::new()));
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, protocol, router, patience, stop));
         TcpStream::connect(address).await.unwrap()
     }
 
@@ -117,6 +162,23 @@ mod tests {
         stream.write_all(whole).await.unwrap();
         let answers = rest(&mut stream).await;
         assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1, "{answers}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_over_http_2_is_left() {
+        let patience = Patience {
+            header: SHORT,
+            standstill: SHORT,
+        };
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let settings = "\0\0\0\u{4}\0\0\0\0\0";
+        for begun in ["", "PRI * HTT", &format!("{preface}{settings}")] {
+            let router = Router::new();
+            let mut stream = connect_with(Protocol::Http2, router, patience).await;
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).await.unwrap();
+        }
     }
 
     #[tokio::test]
