@@ -47,5 +47,5 @@ pub async fn build(config: &Config, work: TaskTracker) -> Result<Router, BuildEr
     // same name, and the second would pass as paid.
     let names = Chance::new(None);
     let service = OrderService::new(Arc::new(orders), Arc::new(payments), names, work);
-    Ok(http::router(service).merge(metrics::router(registry)))
+    Ok(metrics::measured(http::router(service), registry))
 }

@@ -2,6 +2,7 @@
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
 pub mod chance;
+pub mod deadline;
 pub mod detached;
 pub mod env;
 pub mod gate;
@@ -12,6 +13,7 @@ pub mod resilience;
 pub mod server;
 pub mod sqlite;
 pub mod telemetry;
+pub mod trace;
 
 use std::process::ExitCode;
 

@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("service-kit", &[]),
     ("app", &["service-kit"]),
     ("pay", &["service-kit"]),
+    ("gateway", &["service-kit"]),
 ];
 
 /// External crate → the workspace crates that may use it outside their tests.
