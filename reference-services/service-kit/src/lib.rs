@@ -5,6 +5,7 @@ pub mod chance;
 pub mod deadline;
 pub mod detached;
 pub mod env;
+pub mod events;
 pub mod gate;
 pub mod metrics;
 pub mod precise;

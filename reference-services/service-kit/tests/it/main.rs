@@ -1,0 +1,6 @@
+//! service-kit against what it talks to.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod events;
