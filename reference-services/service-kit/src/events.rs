@@ -11,7 +11,6 @@ pub mod wire;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -19,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use self::traceparent::Traceparent;
+use crate::clock::now_ms;
 
 /// The schema version of every event that says nothing else.
 const FIRST_SCHEMA_VERSION: u32 = 1;
@@ -136,13 +136,6 @@ impl Event {
             event: self,
         }
     }
-}
-
-fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// An event and where it goes.
