@@ -1,7 +1,9 @@
 //! What every reference service needs and no domain knows: settings from the environment, logs,
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
+pub mod as_text;
 pub mod background;
+pub mod batch;
 pub mod chance;
 pub mod clock;
 pub mod database;
@@ -9,6 +11,7 @@ pub mod deadline;
 pub mod detached;
 pub mod env;
 pub mod events;
+pub mod folder;
 pub mod gate;
 pub mod inbox;
 pub mod metrics;
