@@ -2,6 +2,7 @@
 //! broker nor what any event means.
 
 mod delivery;
+mod follow;
 pub mod kafka;
 mod measurements;
 pub mod memory;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+pub use self::follow::follow;
 use self::traceparent::Traceparent;
 use crate::clock::now_ms;
 
