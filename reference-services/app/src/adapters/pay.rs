@@ -11,7 +11,7 @@ use service_kit::metrics::{duration_histogram, observe};
 use service_kit::resilience::{CallError, Command};
 
 use crate::domain::Order;
-use crate::ports::{PaymentError, Payments};
+use crate::ports::{Cause, PaymentError, Payments};
 
 /// What part of pay's answer time pay itself calls simulated, in milliseconds.
 const SIMULATED_LATENCY: &str = "x-simulated-latency-ms";
@@ -83,11 +83,15 @@ impl PayClient {
 
 #[async_trait]
 impl Payments for PayClient {
-    async fn pay(&self, order: &Order) -> Result<(), PaymentError> {
-        let request = self.client.post(&self.payments_url).json(&PaymentRequest {
+    async fn pay(&self, order: &Order, cause: &Cause) -> Result<(), PaymentError> {
+        let mut request = self.client.post(&self.payments_url).json(&PaymentRequest {
             order_id: order.id.to_string(),
             amount: order.amount(),
         });
+        request = request.header("x-request-id", cause.to_string());
+        if let Some(traceparent) = &cause.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
         let answer = self.command.run(call(request, self.overhead.clone())).await;
         match answer {
             Ok(Answer::Paid) => Ok(()),
