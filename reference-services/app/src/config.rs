@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use service_kit::database::DatabaseConfig;
 use service_kit::env::{Env, EnvError};
 use service_kit::resilience::CommandSettings;
 use service_kit::server::ServerConfig;
-use service_kit::sqlite::DatabaseConfig;
 use service_kit::telemetry::LogConfig;
 
 use crate::adapters::costs::Costs;

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use axum::Router;
 use prometheus_client::registry::Registry;
 use service_kit::chance::Chance;
+use service_kit::database::OpenError;
 use service_kit::metrics;
 use service_kit::resilience::{Command, Measurements};
-use service_kit::sqlite::OpenError;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::costs::PacedOrders;

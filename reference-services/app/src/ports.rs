@@ -12,6 +12,9 @@ pub enum StoreError {
     /// Every connection stayed busy for as long as the store is willing to wait.
     #[error("no connection to the store of orders became free in time")]
     Exhausted,
+    /// The store is away; nothing was asked of it.
+    #[error("the store of orders cannot be reached")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store failed.
     #[error("the store of orders failed")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use service_kit::database::DatabaseConfig;
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServerConfig;
-use service_kit::sqlite::DatabaseConfig;
 use service_kit::telemetry::LogConfig;
 
 use crate::service::AnswerTime;

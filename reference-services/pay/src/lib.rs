@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use prometheus_client::registry::Registry;
+use service_kit::database::OpenError;
 use service_kit::metrics;
-use service_kit::sqlite::OpenError;
 
 use crate::adapters::sql::SqlPayments;
 use crate::adapters::{grpc, http};

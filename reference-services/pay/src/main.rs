@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use pay::config::Config;
+use service_kit::database::OpenError;
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServeError;
-use service_kit::sqlite::OpenError;
 use service_kit::{server, telemetry};
 use tokio_util::task::TaskTracker;
 

@@ -1,17 +1,22 @@
 //! What every reference service needs and no domain knows: settings from the environment, logs,
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
+pub mod background;
 pub mod chance;
 pub mod deadline;
+pub mod clock;
+pub mod database;
 pub mod detached;
 pub mod env;
+pub mod events;
 pub mod gate;
+pub mod inbox;
 pub mod metrics;
+pub mod outbox;
 pub mod precise;
 pub mod problem;
 pub mod resilience;
 pub mod server;
-pub mod sqlite;
 pub mod telemetry;
 pub mod trace;
 

@@ -29,6 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("app", &["service-kit"]),
     ("pay", &["service-kit"]),
     ("gateway", &["service-kit"]),
+    ("test-servers", &[]),
 ];
 
 /// External crate → the workspace crates that may use it outside their tests.

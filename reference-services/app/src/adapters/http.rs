@@ -159,6 +159,10 @@ fn not_paid(error: PaymentError) -> Problem {
 fn store_failed(error: &StoreError) -> Problem {
     match error {
         StoreError::Exhausted => RefusalReason::PoolExhausted.problem(error.to_string()),
+        StoreError::Unreachable(cause) => {
+            tracing::warn!(%cause, "{error}");
+            RefusalReason::Connect.problem(error.to_string())
+        }
         StoreError::Broken(cause) => {
             // What the database said is for the log, never for the client.
             tracing::error!(%cause, "{error}");

@@ -5,22 +5,28 @@
 //! connection is held for the whole flow, which is what bounds the orders under way.
 
 use async_trait::async_trait;
-use service_kit::sqlite::{ConnectError, Database, DatabaseConfig, Lease, OpenError};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use service_kit::database::{
+    ConnectError, Database, DatabaseConfig, Lease, OpenError, Schema, query,
+};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use crate::domain::{Order, OrderId, Quantity};
 use crate::ports::{Connection, Orders, StoreError};
 
-/// The orders in SQLite.
+const SCHEMA: Schema = Schema {
+    sqlite: include_str!("sql/sqlite.sql"),
+    postgres: include_str!("sql/postgres.sql"),
+    mysql: include_str!("sql/mysql.sql"),
+};
+
+/// The orders in a database.
 #[derive(Debug)]
 pub struct SqlOrders(Database);
 
 impl SqlOrders {
     pub async fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
-        Database::open(config, include_str!("orders.sql"))
-            .await
-            .map(Self)
+        Database::open(config, &[SCHEMA]).await.map(Self)
     }
 }
 
@@ -29,7 +35,7 @@ impl Orders for SqlOrders {
     async fn connect(&self) -> Result<Box<dyn Connection>, StoreError> {
         let lease = self.0.connect().await.map_err(|error| match error {
             ConnectError::Exhausted => StoreError::Exhausted,
-            ConnectError::Broken(error) => broken(error),
+            ConnectError::Unreachable(error) => StoreError::Unreachable(Box::new(error)),
         })?;
         Ok(Box::new(SqlConnection {
             lease,
@@ -54,14 +60,18 @@ impl Connection for SqlConnection {
         let Some(order) = self.inserted.take() else {
             return Ok(());
         };
-        sqlx::query("INSERT INTO orders (id, item, quantity, address) VALUES (?, ?, ?, ?)")
-            .bind(order.id.to_string())
-            .bind(order.item.as_str())
-            .bind(order.quantity.get())
-            .bind(order.address)
-            .execute(self.lease.connection())
-            .await
-            .map_err(broken)?;
+        let connection = self.lease.connection();
+        query(
+            connection,
+            "INSERT INTO orders (id, item, quantity, address) VALUES (?, ?, ?, ?)",
+        )
+        .bind(order.id.to_string())
+        .bind(order.item.as_str())
+        .bind(i64::from(order.quantity.get()))
+        .bind(order.address)
+        .execute(connection)
+        .await
+        .map_err(broken)?;
         Ok(())
     }
 
@@ -71,20 +81,28 @@ impl Connection for SqlConnection {
     }
 
     async fn find(&mut self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        sqlx::query("SELECT id, item, quantity, address FROM orders WHERE id = ?")
-            .bind(id.to_string())
-            .try_map(order)
-            .fetch_optional(self.lease.connection())
-            .await
-            .map_err(broken)
+        let connection = self.lease.connection();
+        query(
+            connection,
+            "SELECT id, item, quantity, address FROM orders WHERE id = ?",
+        )
+        .bind(id.to_string())
+        .try_map(order)
+        .fetch_optional(connection)
+        .await
+        .map_err(broken)
     }
 
     async fn list(&mut self) -> Result<Vec<Order>, StoreError> {
-        sqlx::query("SELECT id, item, quantity, address FROM orders ORDER BY sequence")
-            .try_map(order)
-            .fetch_all(self.lease.connection())
-            .await
-            .map_err(broken)
+        let connection = self.lease.connection();
+        query(
+            connection,
+            "SELECT id, item, quantity, address FROM orders ORDER BY sequence",
+        )
+        .try_map(order)
+        .fetch_all(connection)
+        .await
+        .map_err(broken)
     }
 }
 
@@ -92,10 +110,11 @@ impl Connection for SqlConnection {
     clippy::needless_pass_by_value,
     reason = "the signature that `try_map` asks for"
 )]
-fn order(row: SqliteRow) -> Result<Order, sqlx::Error> {
+fn order(row: AnyRow) -> Result<Order, sqlx::Error> {
     let id: &str = row.try_get("id")?;
     let item: &str = row.try_get("item")?;
-    let quantity: u32 = row.try_get("quantity")?;
+    let quantity: i64 = row.try_get("quantity")?;
+    let quantity = u32::try_from(quantity).map_err(unreadable)?;
     Ok(Order {
         id: id.parse().map_err(unreadable)?,
         item: item.parse().map_err(unreadable)?,

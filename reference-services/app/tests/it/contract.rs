@@ -1,4 +1,4 @@
-//! What every store of orders must do, asked of SQLite and of the double in memory.
+//! What every store of orders must do, asked of each kind of database and of the double in memory.
 
 use std::sync::Arc;
 
@@ -7,13 +7,25 @@ use app::config::Config;
 use app::domain::{Item, Order, OrderId, Quantity};
 use app::ports::Orders;
 use service_kit::env::Env;
+use test_servers::{Kind, Server};
 
 use crate::doubles::InMemoryOrders;
 
-async fn every_store() -> [Arc<dyn Orders>; 2] {
-    let config = Config::from_env(Env::of_pairs([])).unwrap();
-    let sqlite = SqlOrders::open(&config.database).await.unwrap();
-    [Arc::new(InMemoryOrders::default()), Arc::new(sqlite)]
+async fn every_store() -> Vec<Arc<dyn Orders>> {
+    let double: Arc<dyn Orders> = Arc::new(InMemoryOrders::default());
+    let mut stores = vec![double, open([]).await];
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        if let Some(server) = Server::shared(kind) {
+            let url = server.new_database();
+            stores.push(open([("DATABASE_URL", url.as_str())]).await);
+        }
+    }
+    stores
+}
+
+async fn open<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Arc<dyn Orders> {
+    let config = Config::from_env(Env::of_pairs(env)).unwrap();
+    Arc::new(SqlOrders::open(&config.database).await.unwrap())
 }
 
 fn order(id: u128, item: Item, quantity: u32, address: Option<&str>) -> Order {

@@ -117,6 +117,10 @@ fn refuse(error: PayError) -> Problem {
 fn unavailable(error: &StoreError) -> Problem {
     match error {
         StoreError::Exhausted => RefusalReason::PoolExhausted.problem(error.to_string()),
+        StoreError::Unreachable(cause) => {
+            tracing::warn!(%cause, "{error}");
+            RefusalReason::Connect.problem(error.to_string())
+        }
         StoreError::Broken(cause) => {
             // What the database said is for the log, never for the client.
             tracing::error!(%cause, "{error}");

@@ -1,4 +1,5 @@
-//! What every store of payments must do, asked of SQLite and of a double in memory.
+//! What every store of payments must do, asked of each kind of database and of a double in
+//! memory.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +9,7 @@ use pay::config::Config;
 use pay::domain::{OrderId, Payment};
 use pay::ports::{Connection, Payments, Recorded, StoreError};
 use service_kit::env::Env;
+use test_servers::{Kind, Server};
 
 #[derive(Clone, Default)]
 struct InMemory(Arc<Mutex<Vec<Payment>>>);
@@ -48,13 +50,21 @@ fn payment(order_id: &str, amount: Option<u32>) -> Payment {
     }
 }
 
-async fn sqlite<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Arc<dyn Payments> {
+async fn open<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Arc<dyn Payments> {
     let config = Config::from_env(Env::of_pairs(env)).unwrap();
     Arc::new(SqlPayments::open(&config.database).await.unwrap())
 }
 
-async fn every_store() -> [Arc<dyn Payments>; 2] {
-    [Arc::new(InMemory::default()), sqlite([]).await]
+async fn every_store() -> Vec<Arc<dyn Payments>> {
+    let double: Arc<dyn Payments> = Arc::new(InMemory::default());
+    let mut stores = vec![double, open([]).await];
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        if let Some(server) = Server::shared(kind) {
+            let url = server.new_database();
+            stores.push(open([("DATABASE_URL", url.as_str())]).await);
+        }
+    }
+    stores
 }
 
 #[tokio::test]
@@ -123,11 +133,11 @@ async fn a_data_folder_outlives_the_process_and_a_temporary_file_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = [("DATA_DIR", folder.path().to_str().unwrap())];
     for (env, survivors) in [(&data_dir[..], 1), (&[], 0)] {
-        let first = sqlite(env.iter().copied()).await;
+        let first = open(env.iter().copied()).await;
         let mut connection = first.connect().await.unwrap();
         connection.record(&payment("a", None)).await.unwrap();
         drop((connection, first));
-        let second = sqlite(env.iter().copied()).await;
+        let second = open(env.iter().copied()).await;
         let list = second.connect().await.unwrap().list().await.unwrap();
         assert_eq!(list.len(), survivors);
     }

@@ -1,0 +1,7 @@
+CREATE TABLE IF NOT EXISTS orders (
+    sequence BIGINT AUTO_INCREMENT PRIMARY KEY,
+    id       CHAR(32) NOT NULL UNIQUE,
+    item     VARCHAR(64) NOT NULL,
+    quantity BIGINT NOT NULL,
+    address  TEXT
+) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

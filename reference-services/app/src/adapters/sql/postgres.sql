@@ -1,0 +1,7 @@
+CREATE TABLE IF NOT EXISTS orders (
+    sequence BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    item     TEXT NOT NULL,
+    quantity BIGINT NOT NULL,
+    address  TEXT
+);

@@ -1,0 +1,5 @@
+CREATE TABLE IF NOT EXISTS payments (
+    sequence BIGINT AUTO_INCREMENT PRIMARY KEY,
+    order_id VARCHAR(64) NOT NULL UNIQUE,
+    amount   BIGINT
+) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

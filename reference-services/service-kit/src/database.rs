@@ -1,0 +1,256 @@
+//! An SQL database behind a bounded number of connections: SQLite, PostgreSQL, MySQL or MariaDB,
+//! whichever the URL names. Knows no table but those it is told to make.
+//!
+//! A service starts and becomes ready although the server of its database is away: the tables are
+//! made when it is first reached, and requests are refused until then. Taking every replica out of
+//! service, or restarting them all, would not bring the server back. But a server that answers and
+//! refuses (a wrong password, an unknown database) ends the process at its start, so that a rollout
+//! with wrong settings stops before it has replaced what works.
+//!
+//! A connection is asked whether it still lives before it is handed out, unless it is SQLite's: so a
+//! server that was killed and came back costs the requests that were in hand, and no other.
+
+mod config;
+mod dialect;
+mod exclusive;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _};
+use tokio::sync::{Notify, OnceCell};
+
+use self::config::Place;
+pub use self::config::{DatabaseConfig, Location};
+pub use self::dialect::{Dialect, Schema, query};
+pub use self::exclusive::Exclusive;
+use crate::gate::{Gate, Handoff, Slot};
+
+/// How many connections there are for work that no request waits for: it goes on while requests hold
+/// all of theirs.
+const BACKGROUND_CONNECTIONS: u32 = 2;
+
+/// How many connections may be on their way out of the pool, to become an [`Exclusive`].
+const EXCLUSIVE_CONNECTIONS: u32 = 1;
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the database {location} is none of sqlite:, postgres:, mysql:, mariadb:")]
+    UnknownKind { location: Location },
+    #[error("the database {location} would be another one for each connection")]
+    InMemory { location: Location },
+    #[error("cannot make a temporary folder for the database")]
+    Folder(#[source] std::io::Error),
+    #[error("cannot open the database {location}")]
+    Open {
+        location: Location,
+        source: sqlx::Error,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("no connection became free in time")]
+    Exhausted,
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Database {
+    // Closed before the place can go away.
+    pool: AnyPool,
+    place: Place,
+    schemas: Vec<Schema>,
+    schemas_made: OnceCell<()>,
+    requests: Gate,
+    background: Gate,
+    acquire_timeout: Duration,
+    outbox_filled: Arc<Notify>,
+}
+
+impl Database {
+    /// Opens the database and makes the tables that are missing. A server that is away is no error.
+    pub async fn open(config: &DatabaseConfig, schemas: &[Schema]) -> Result<Self, OpenError> {
+        let open_failed = |source| OpenError::Open {
+            location: config.location.clone(),
+            source,
+        };
+        let place = config.location.resolve()?;
+        let database = Self {
+            pool: pool(config, &place).map_err(open_failed)?,
+            place,
+            schemas: schemas.to_vec(),
+            schemas_made: OnceCell::new(),
+            requests: Gate::new(config.connections as usize, config.handoff),
+            background: Gate::new(BACKGROUND_CONNECTIONS as usize, Handoff::Fair),
+            acquire_timeout: config.acquire_timeout,
+            outbox_filled: Arc::new(Notify::new()),
+        };
+        match database.warm_up(config.connections).await {
+            Ok(()) => {}
+            Err(error) if database.place.file.is_none() && is_absence(&error) => {
+                tracing::warn!(%error, database = %config.location,
+                    "the database cannot be reached yet; requests are refused until it can");
+            }
+            Err(error) => return Err(open_failed(error)),
+        }
+        Ok(database)
+    }
+
+    /// Waits for a free connection to serve a request with.
+    pub async fn connect(&self) -> Result<Lease, ConnectError> {
+        self.lease(&self.requests).await
+    }
+
+    /// Waits for a free connection for work that no request waits for.
+    pub async fn connect_in_background(&self) -> Result<Lease, ConnectError> {
+        self.lease(&self.background).await
+    }
+
+    async fn lease(&self, gate: &Gate) -> Result<Lease, ConnectError> {
+        let slot = tokio::time::timeout(self.acquire_timeout, gate.enter())
+            .await
+            .map_err(|_elapsed| ConnectError::Exhausted)?;
+        self.make_tables()
+            .await
+            .map_err(ConnectError::Unreachable)?;
+        Ok(Lease {
+            connection: self
+                .pool
+                .acquire()
+                .await
+                .map_err(ConnectError::Unreachable)?,
+            dialect: self.place.dialect,
+            outbox_filled: Arc::clone(&self.outbox_filled),
+            _slot: slot,
+        })
+    }
+
+    /// Completes after a commit that put events into the outbox.
+    pub(crate) async fn outbox_filled(&self) {
+        self.outbox_filled.notified().await;
+    }
+
+    /// Makes the tables and opens all connections, which the first requests then need not pay for.
+    async fn warm_up(&self, connections: u32) -> Result<(), sqlx::Error> {
+        self.make_tables().await?;
+        let mut opened = Vec::new();
+        for _ in 0..connections {
+            opened.push(self.pool.acquire().await?);
+        }
+        Ok(())
+    }
+
+    async fn make_tables(&self) -> Result<(), sqlx::Error> {
+        let dialect = self.place.dialect;
+        let make = || async {
+            let mut connection = self.pool.acquire().await?;
+            if let Some(statement) = dialect.first_of_all() {
+                connection.execute(sqlx::raw_sql(statement)).await?;
+            }
+            let mut transaction = connection.begin_with(dialect.begin()).await?;
+            if let Some(statement) = dialect.before_schema() {
+                transaction.execute(sqlx::raw_sql(statement)).await?;
+            }
+            for schema in &self.schemas {
+                let statements = schema.of(dialect);
+                transaction.execute(sqlx::raw_sql(statements)).await?;
+            }
+            transaction.commit().await
+        };
+        self.schemas_made.get_or_try_init(make).await.copied()
+    }
+}
+
+/// A connection, given back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    // Dropped in this order: the next holder of the slot must find the connection given back.
+    connection: PoolConnection<Any>,
+    dialect: Dialect,
+    outbox_filled: Arc<Notify>,
+    _slot: Slot,
+}
+
+impl Lease {
+    /// The connection itself, to run single statements on.
+    pub fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+
+    /// Begins a transaction that writes.
+    pub async fn begin(&mut self) -> Result<Transaction<'_>, sqlx::Error> {
+        Ok(Transaction {
+            transaction: self.connection.begin_with(self.dialect.begin()).await?,
+            outbox_filled: &self.outbox_filled,
+            fills_outbox: false,
+        })
+    }
+}
+
+/// Statements that take effect together, at `commit`, or not at all.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    transaction: sqlx::Transaction<'a, Any>,
+    outbox_filled: &'a Notify,
+    fills_outbox: bool,
+}
+
+impl Transaction<'_> {
+    /// The connection, to run statements of this transaction on.
+    pub fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
+    }
+
+    /// Remembers that there will be events to publish after the commit.
+    pub(crate) fn fills_outbox(&mut self) {
+        self.fills_outbox = true;
+    }
+
+    /// Makes everything durable and visible. After an error it may be so all the same.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await?;
+        if self.fills_outbox {
+            self.outbox_filled.notify_one();
+        }
+        Ok(())
+    }
+}
+
+fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    let dialect = place.dialect;
+    let options: AnyConnectOptions = place.url.parse()?;
+    // Waiting for a connection is the gate's business: whoever holds a slot finds one here, and this
+    // timeout is for making one.
+    Ok(AnyPoolOptions::new()
+        .max_connections(config.connections + BACKGROUND_CONNECTIONS + EXCLUSIVE_CONNECTIONS)
+        .acquire_timeout(config.connect_timeout)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(dialect != Dialect::Sqlite)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                if let Some(settings) = dialect.connection_settings() {
+                    connection.execute(sqlx::raw_sql(settings)).await?;
+                }
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options))
+}
+
+/// Whether a server that could not be used may be usable later, without anybody changing a setting.
+fn is_absence(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => error.is_transient_in_connect_phase(),
+        _ => false,
+    }
+}

@@ -1,0 +1,350 @@
+//! One member of a group of consumers: it takes its share of the partitions, gives it up when it is
+//! told to, and remembers at the broker how far it has come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use super::KafkaConfig;
+use super::client::{self, Logged};
+use super::lane::{Lane, Lanes, Parcel, Partition, Put};
+use super::publisher::Publisher;
+use crate::events::delivery::{Delivery, Pauses, deliver};
+use crate::events::measurements::Measurements;
+use crate::events::wire::Record;
+use crate::events::{Handler, Subscription};
+
+/// Saying goodbye takes a few round trips; a broker that is away is not waited for.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// A consumer that has joined its group.
+pub(super) struct Member<'a> {
+    subscription: &'a Subscription,
+    consumer: StreamConsumer<Share>,
+    measurements: Measurements,
+}
+
+/// Why a member has left.
+pub(super) enum Ended {
+    Stopped,
+    /// This consumer cannot go on; another one may.
+    Broken(KafkaError),
+}
+
+impl<'a> Member<'a> {
+    pub(super) fn join(
+        config: &KafkaConfig,
+        subscription: &'a Subscription,
+        measurements: Measurements,
+    ) -> KafkaResult<Self> {
+        let mut settings = client::settings(config);
+        settings
+            .set("group.id", &subscription.group)
+            .set("auto.offset.reset", "earliest")
+            // Committed is what this program stores, and it stores what was handled.
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "1000")
+            // Only what moves to another member is taken away, the rest is worked on meanwhile.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set(
+                "session.timeout.ms",
+                config.session_timeout.as_millis().to_string(),
+            )
+            .set(
+                "heartbeat.interval.ms",
+                (config.session_timeout / 10).as_millis().to_string(),
+            )
+            // The embedded broker answers an empty fetch late: this bounds how late an event is.
+            .set("fetch.wait.max.ms", "100")
+            .set("statistics.interval.ms", "1000");
+        let share = Share {
+            lanes: Lanes::default(),
+            measurements: measurements.clone(),
+        };
+        let consumer: StreamConsumer<Share> =
+            StreamConsumer::from_config_and_context(&settings, share)?;
+        let topics: Vec<&str> = subscription.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        Ok(Self {
+            subscription,
+            consumer,
+            measurements,
+        })
+    }
+
+    /// Handles what comes until `stop`, finishes what is in hand then, and leaves the group.
+    pub(super) async fn consume(
+        self,
+        handler: &dyn Handler,
+        publisher: &Publisher,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let worker = Worker {
+            subscription: self.subscription,
+            consumer: &self.consumer,
+            measurements: &self.measurements,
+            handler,
+            publisher,
+            // Its own, because a broken consumer stops its lanes, too.
+            stop: stop.child_token(),
+        };
+        let ended = worker.work().await;
+        leave(self.consumer).await;
+        ended
+    }
+}
+
+/// What is needed to work on lanes.
+struct Worker<'a> {
+    subscription: &'a Subscription,
+    consumer: &'a StreamConsumer<Share>,
+    measurements: &'a Measurements,
+    handler: &'a dyn Handler,
+    publisher: &'a Publisher,
+    stop: CancellationToken,
+}
+
+impl Worker<'_> {
+    /// The consumer is asked for records at all times, however long handling takes: that is how it
+    /// stays a member, and hears of partitions that come and go.
+    async fn work(&self) -> Ended {
+        let mut busy = FuturesUnordered::new();
+        let ended = loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break Ended::Stopped,
+                received = self.consumer.recv() => match received {
+                    Ok(message) => busy.extend(self.accept(&message).map(|lane| self.drive(lane))),
+                    Err(error) if is_final(&error) => break Ended::Broken(error),
+                    // It was logged where it came from, and the consumer sees to it.
+                    Err(_) => {}
+                },
+                Some(()) = busy.next() => {}
+            }
+        };
+        self.stop.cancel();
+        loop {
+            tokio::select! {
+                lane = busy.next() => if lane.is_none() { return ended },
+                // Not handled and not stored: the next member gets it again.
+                _ = self.consumer.recv() => {}
+            }
+        }
+    }
+
+    /// Puts a record into its lane, which is returned if it is a new one.
+    fn accept(&self, message: &BorrowedMessage<'_>) -> Option<Arc<Lane>> {
+        let partition = Partition {
+            topic: message.topic().to_owned(),
+            number: message.partition(),
+        };
+        let parcel = Parcel {
+            offset: message.offset(),
+            record: record(message),
+        };
+        match self.consumer.context().lanes.put(partition, parcel) {
+            Put::Opened(lane) => Some(lane),
+            Put::Added(lane) => {
+                if lane.is_to_be_held_up() {
+                    log_failure(self.consumer.pause(&list(&lane.partition, Offset::Invalid)));
+                }
+                None
+            }
+        }
+    }
+
+    /// Handles a lane's records one after the other until it is taken away.
+    async fn drive(&self, lane: Arc<Lane>) {
+        let handle_all = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return,
+                    parcel = lane.next() => if !self.handle(&lane.partition, parcel).await { return },
+                }
+                if lane.is_to_go_on() {
+                    log_failure(
+                        self.consumer
+                            .resume(&list(&lane.partition, Offset::Invalid)),
+                    );
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = lane.taken_away.cancelled() => {}
+            () = handle_all => {}
+        }
+    }
+
+    /// False when the stop came first.
+    async fn handle(&self, partition: &Partition, parcel: Parcel) -> bool {
+        let Parcel { offset, record } = parcel;
+        let topic = &partition.topic;
+        match deliver(&record, topic, self.handler, self.measurements, &self.stop).await {
+            Delivery::Handled => {}
+            Delivery::Dead(reason) => {
+                tracing::error!(
+                    topic,
+                    partition = partition.number,
+                    offset,
+                    reason,
+                    "dead letter"
+                );
+                if !self.bury(topic, record.into_dead_letter(&reason)).await {
+                    return false;
+                }
+            }
+            Delivery::Stopped => return false,
+        }
+        log_failure(
+            self.consumer
+                .store_offsets(&list(partition, Offset::Offset(offset + 1))),
+        );
+        true
+    }
+
+    async fn bury(&self, topic: &str, letter: Record) -> bool {
+        let dead_letters = self.subscription.dead_letters(topic);
+        let letter = [(dead_letters.as_str(), letter)];
+        let mut pauses = Pauses::default();
+        while let Err((topic, error)) = self.publisher.send(&letter).await {
+            tracing::warn!(topic, %error, "a dead letter cannot be sent yet");
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = pauses.next() => {}
+            }
+        }
+        self.measurements.dead_lettered(topic);
+        true
+    }
+}
+
+/// Everything else the consumer gets over by itself.
+fn is_final(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        // The broker has come back without its topics.
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+}
+
+/// Commits what was handled and leaves, so that the others need not wait for a silence to be noticed.
+async fn leave(consumer: StreamConsumer<Share>) {
+    let leaving = tokio::task::spawn_blocking(move || drop(consumer));
+    if tokio::time::timeout(LEAVE_WITHIN, leaving).await.is_err() {
+        tracing::warn!("the broker does not answer: it will notice later that a consumer has left");
+    }
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    let headers = message.headers();
+    Record {
+        key: message.key().unwrap_or_default().to_vec(),
+        headers: headers
+            .into_iter()
+            .flat_map(|headers| headers.iter())
+            .map(|header| {
+                (
+                    header.key.to_owned(),
+                    header.value.unwrap_or_default().to_vec(),
+                )
+            })
+            .collect(),
+        payload: message.payload().unwrap_or_default().to_vec(),
+    }
+}
+
+fn list(partition: &Partition, offset: Offset) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&partition.topic, partition.number, offset)
+        .expect("every offset used here is one a list can hold");
+    list
+}
+
+/// These fail only for a partition that has just been taken away.
+fn log_failure(outcome: KafkaResult<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "too late for a partition");
+    }
+}
+
+/// The member's share of the partitions, as the library tells of it.
+struct Share {
+    lanes: Lanes,
+    measurements: Measurements,
+}
+
+impl ClientContext for Share {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Logged.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Logged.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        for topic in statistics.topics.values() {
+            // Below zero is the library's own list of what belongs nowhere.
+            for partition in topic.partitions.values().filter(|it| it.partition >= 0) {
+                let reached = [
+                    partition.stored_offset,
+                    partition.committed_offset,
+                    partition.lo_offset,
+                ];
+                let reached = reached.into_iter().find(|offset| *offset >= 0);
+                match reached {
+                    Some(reached) if partition.desired && partition.hi_offset >= 0 => {
+                        let waiting = (partition.hi_offset - reached).max(0);
+                        self.measurements
+                            .lag(&topic.topic, partition.partition, waiting);
+                    }
+                    _ => self
+                        .measurements
+                        .forget_lag(&topic.topic, partition.partition),
+                }
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Share {
+    /// Runs before another member can get what is revoked, and between two polls of the lanes: from
+    /// here on no offset of theirs is stored.
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else {
+            return;
+        };
+        for element in list.elements() {
+            let partition = Partition {
+                topic: element.topic().to_owned(),
+                number: element.partition(),
+            };
+            self.lanes.close(&partition);
+            self.measurements
+                .forget_lag(&partition.topic, partition.number);
+        }
+    }
+
+    /// A partition that was held up when it was taken away must not stay so when it comes back.
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                tracing::info!(partitions = list.count(), "more partitions to consume");
+                log_failure(consumer.resume(list));
+            }
+            Rebalance::Revoke(list) => {
+                tracing::info!(partitions = list.count(), "fewer partitions to consume");
+            }
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
+        }
+    }
+}

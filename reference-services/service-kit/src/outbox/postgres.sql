@@ -1,0 +1,13 @@
+CREATE TABLE IF NOT EXISTS outbox (
+    sequence       BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    topic          TEXT NOT NULL,
+    event_id       TEXT NOT NULL,
+    kind           TEXT NOT NULL,
+    schema_version BIGINT NOT NULL,
+    event_key      TEXT NOT NULL,
+    correlation_id TEXT NOT NULL,
+    causation_id   TEXT NOT NULL,
+    occurred_at_ms BIGINT NOT NULL,
+    traceparent    TEXT,
+    payload        TEXT NOT NULL
+);
