@@ -3,9 +3,9 @@
 
 pub mod background;
 pub mod chance;
-pub mod deadline;
 pub mod clock;
 pub mod database;
+pub mod deadline;
 pub mod detached;
 pub mod env;
 pub mod events;
