@@ -72,7 +72,7 @@ impl Config {
             },
             auth: auth(&mut env),
             rate: rate(&mut env),
-            in_flight_limit: env.parse("IN_FLIGHT_LIMIT", 256),
+            in_flight_limit: env.parse("IN_FLIGHT_LIMIT", 256_u32) as usize,
             retries: RetrySettings {
                 limit: env.parse("RETRY_LIMIT", 2),
                 backoff: env.duration("RETRY_BACKOFF", Duration::from_millis(25)),

@@ -130,7 +130,7 @@ impl Tokens {
             aud: self.audience.clone(),
             scope: scopes.to_string(),
             iat: now,
-            exp: now + self.lifetime.as_secs(),
+            exp: now.saturating_add(self.lifetime.as_secs()),
             jti: format!("{:032x}", self.names.identifier()),
         };
         let header = Header {

@@ -96,6 +96,10 @@ fn refuse(error: PayError) -> Status {
 fn unavailable(error: &StoreError) -> Status {
     match error {
         StoreError::Exhausted => Status::unavailable(error.to_string()),
+        StoreError::Unreachable(cause) => {
+            tracing::warn!(%cause, "{error}");
+            Status::unavailable(error.to_string())
+        }
         StoreError::Broken(cause) => {
             // What the database said is for the log, never for the client.
             tracing::error!(%cause, "{error}");
