@@ -20,7 +20,8 @@ pub async fn run(service: StoreService, poll: Duration, stop: CancellationToken)
             Ok(Next::At(due)) => until(due).clamp(BREATH, poll.max(BREATH)),
             Ok(Next::Unknown) => poll,
             Err(error) => {
-                tracing::warn!(cause = ?error, "no delivery can be advanced: {error}");
+                let error = &error as &(dyn std::error::Error + 'static);
+                tracing::warn!(error, "no delivery can be advanced");
                 poll
             }
         };

@@ -5,4 +5,6 @@
 mod contract;
 mod doubles;
 mod events;
+mod flow;
 mod http;
+mod process;

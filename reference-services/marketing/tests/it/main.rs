@@ -5,4 +5,6 @@
 mod campaign;
 mod contract;
 mod doubles;
+mod flow;
 mod http;
+mod process;

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use service_kit::background::Background;
 use service_kit::events::memory::MemoryBus;
-use service_kit::events::{Event, EventBus, HandleError, Handler, Subscription, follow};
-use tokio::sync::watch;
+use service_kit::events::{Event, EventBus, Subscription};
 
 use crate::places::{Database, databases};
 
@@ -42,34 +40,12 @@ async fn start(database: &Database, bus: &Arc<MemoryBus>) -> Background {
 const END: [&str; 2] = ["OrderDelivered", "DeliveryCancelled"];
 const ANSWER: [&str; 2] = ["DeliveryCancelled", "CancellationRefused"];
 
-/// Hears everything about deliveries, and counts what is of one of these kinds.
-struct Listener {
-    kinds: [&'static str; 2],
-    heard: watch::Sender<usize>,
-}
-
-#[async_trait]
-impl Handler for Listener {
-    async fn handle(&self, event: &Event) -> Result<(), HandleError> {
-        let is_one = self.kinds.contains(&event.kind.as_str());
-        self.heard
-            .send_modify(|count| *count += usize::from(is_one));
-        Ok(())
-    }
-}
-
 /// Completes when so many events of these kinds have been told.
-async fn until_told(bus: &Arc<MemoryBus>, kinds: [&'static str; 2], count: usize) {
-    let (heard, mut hears) = watch::channel(0);
-    let listening = Background::default();
-    let bus = Arc::clone(bus) as Arc<dyn EventBus>;
-    let subscription = Subscription::new("test", &["deliveries"]).kept_by(kinds[1]);
-    let listener = Listener { kinds, heard };
-    listening.spawn(|stop| follow(bus, subscription, listener, stop));
-    let told = hears.wait_for(|heard| *heard >= count);
+async fn until_told(bus: &MemoryBus, kinds: [&str; 2], count: usize) {
+    let is_one = |event: &Event| kinds.contains(&event.kind.as_str());
+    let told = bus.until_published("deliveries", count, is_one);
     let told = tokio::time::timeout(PATIENCE, told).await;
-    told.expect("not all was told").unwrap();
-    listening.end().await;
+    told.expect("not all was told");
 }
 
 async fn pay(bus: &MemoryBus, order_id: &str) -> Event {

@@ -8,4 +8,5 @@ mod events;
 mod flow;
 mod http;
 mod places;
+mod process;
 mod service;

@@ -44,11 +44,7 @@ pub(crate) fn places() -> Vec<Place> {
 
 pub(crate) fn databases() -> Vec<Database> {
     let servers = [Kind::MariaDb, Kind::Postgres].into_iter();
-    let servers = servers.filter_map(Server::shared).map(|server| Database {
-        variable: "DATABASE_URL",
-        value: server.new_database(),
-        _folder: None,
-    });
+    let servers = servers.filter_map(Server::shared).map(Database::on);
     std::iter::once(Database::in_a_folder())
         .chain(servers)
         .collect()
@@ -87,6 +83,15 @@ impl Database {
             variable: "DATA_DIR",
             value: folder.path().to_str().unwrap().to_owned(),
             _folder: Some(folder),
+        }
+    }
+
+    /// A new one on `server`.
+    pub(crate) fn on(server: &Server) -> Self {
+        Self {
+            variable: "DATABASE_URL",
+            value: server.new_database(),
+            _folder: None,
         }
     }
 
