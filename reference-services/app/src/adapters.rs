@@ -1,6 +1,8 @@
-//! App's connections to the outside: HTTP in front, SQL and the pay service behind.
+//! App's connections to the outside: HTTP in front, SQL, the pay service and events behind.
 
+mod cause;
 pub mod costs;
+pub mod events;
 pub mod http;
 pub mod pay;
 pub mod sql;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use service_kit::database::DatabaseConfig;
 use service_kit::env::{Env, EnvError};
+use service_kit::events::kafka::KafkaConfig;
+use service_kit::inbox::InboxConfig;
 use service_kit::resilience::CommandSettings;
 use service_kit::server::ServerConfig;
 use service_kit::telemetry::LogConfig;
@@ -21,6 +23,11 @@ pub struct Config {
     pub pay: PayConfig,
     /// What the call to pay is protected by.
     pub resilience: CommandSettings,
+    /// `None` is no bus.
+    pub kafka: Option<KafkaConfig>,
+    pub inbox: InboxConfig,
+    /// How long an order may wait for its payment before it is abandoned.
+    pub intent_limit: Duration,
     /// The series of the costs' random draws; `None` is another one on each start.
     pub seed: Option<u64>,
 }
@@ -29,7 +36,9 @@ impl Config {
     /// Reads, besides what every service reads: `PAY_URL`, else `PAY_SERVICE_HOST` and
     /// `PAY_SERVICE_PORT` (which Kubernetes sets), else `http://localhost:8082`; `PAY_CALL_LIMIT`
     /// (default 30 s); `PAY_*` of [`CommandSettings::from_env`]; `ORDER_RECEIVE_COST`,
-    /// `ORDER_INSERT_COST`, `ORDER_COMMIT_COST`, `ORDER_ROLLBACK_COST` (default 0) and `RNG_SEED`.
+    /// `ORDER_INSERT_COST`, `ORDER_COMMIT_COST`, `ORDER_ROLLBACK_COST` (default 0); `RNG_SEED`; and
+    /// `ORDER_INTENT_LIMIT` (default 1 m): longer than any payment takes, because an order that is
+    /// still waiting for its payment then is given up.
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let cost = |env: &mut Env, name| env.duration(name, Duration::ZERO);
         let config = Self {
@@ -47,6 +56,9 @@ impl Config {
                 call_limit: env.duration("PAY_CALL_LIMIT", Duration::from_secs(30)),
             },
             resilience: CommandSettings::from_env(&mut env, "PAY"),
+            kafka: KafkaConfig::from_env(&mut env),
+            inbox: InboxConfig::from_env(&mut env),
+            intent_limit: env.duration("ORDER_INTENT_LIMIT", Duration::from_secs(60)),
             seed: env.parse_optional("RNG_SEED"),
         };
         env.finish()?;

@@ -1,7 +1,11 @@
-//! What an order is and what can be ordered.
+//! What an order is, what can be ordered, and how far an order is.
+
+mod status;
 
 use std::fmt;
 use std::str::FromStr;
+
+pub use self::status::{Fact, News, Status, Step, UnknownStatus};
 
 /// Something on the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +130,40 @@ impl Order {
     }
 }
 
+/// An order that was accepted, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedOrder {
+    pub order: Order,
+    pub status: Status,
+}
+
+/// What a customer calls an order before it has an id, so that asking again does not order again:
+/// 1 to 128 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(String);
+
+/// Text that is no idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an idempotency key has 1 to 128 visible ASCII characters")]
+pub struct InvalidIdempotencyKey;
+
+impl IdempotencyKey {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidIdempotencyKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
+        let is_key = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        is_key
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidIdempotencyKey)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +199,16 @@ mod tests {
         }
         for bad in ["", "1", "+0000000000000000000000000000001", &"g".repeat(32)] {
             assert_eq!(bad.parse::<OrderId>(), Err(InvalidOrderId));
+        }
+    }
+
+    #[test]
+    fn idempotency_keys_are_one_short_word() {
+        for good in ["1", "\"8e03978e-40d5\"", &"k".repeat(128)] {
+            assert_eq!(good.parse::<IdempotencyKey>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "a\n", "열쇠", &"k".repeat(129)] {
+            assert_eq!(bad.parse::<IdempotencyKey>(), Err(InvalidIdempotencyKey));
         }
     }
 

@@ -1,13 +1,23 @@
-//! The use cases of app. No order is accepted unless it is paid.
+//! The use cases of app. No order is accepted unless it is paid, and no payment is kept unless its
+//! order is accepted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use service_kit::chance::Chance;
+use service_kit::clock::now_ms;
 use service_kit::detached;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
-use crate::domain::{Item, Order, OrderId, Quantity};
-use crate::ports::{Connection, Orders, PaymentError, Payments, StoreError};
+use crate::domain::{
+    AcceptedOrder, IdempotencyKey, Item, News, Order, OrderId, Quantity, Status, Step,
+};
+use crate::ports::{
+    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, PaymentError, Payments,
+    Rollback, StoreError, Taken,
+};
 
 /// What a customer asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +25,15 @@ pub struct OrderRequest {
     pub item: Item,
     pub quantity: Quantity,
     pub address: Option<String>,
+    pub key: Option<IdempotencyKey>,
+}
+
+/// An order that was asked for and is accepted now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placed {
+    New(AcceptedOrder),
+    /// An earlier request with the same key and content had placed it.
+    Again(AcceptedOrder),
 }
 
 /// Why an order was not accepted.
@@ -24,9 +43,16 @@ pub enum OrderError {
     Payment(#[from] PaymentError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Whatever was paid is given back.
+    #[error("the order took too long and was given up")]
+    Abandoned,
+    #[error("this key was used for an order with other content")]
+    KeyReused,
+    #[error("an earlier request with this key is still under way")]
+    KeyUnderWay,
 }
 
-/// Takes and shows orders.
+/// Takes, shows, follows and cancels orders.
 #[derive(Clone)]
 pub struct OrderService {
     orders: Arc<dyn Orders>,
@@ -58,55 +84,138 @@ impl OrderService {
     }
 
     /// Accepts an order once it is paid. An order that was begun is brought to its end even if the
-    /// customer goes away: stopping between payment and commit would take money for nothing.
-    pub async fn place(&self, request: OrderRequest) -> Result<Order, OrderError> {
-        let order = Order {
-            id: OrderId::new(self.names.identifier()),
-            item: request.item,
-            quantity: request.quantity,
-            address: request.address,
+    /// customer goes away.
+    pub async fn place(&self, request: OrderRequest, cause: Cause) -> Result<Placed, OrderError> {
+        let intent = Intent {
+            order: Order {
+                id: OrderId::new(self.names.identifier()),
+                item: request.item,
+                quantity: request.quantity,
+                address: request.address,
+            },
+            key: request.key,
+            begun_at_ms: now_ms(),
         };
-        let orders = Arc::clone(&self.orders);
-        let payments = Arc::clone(&self.payments);
-        detached::result(self.work.spawn(async move {
-            accept(&*orders, &*payments, &order).await?;
-            Ok(order)
-        }))
-        .await
+        let span = tracing::info_span!("order", correlation_id = %intent.order.id, %cause);
+        let service = self.clone();
+        let placing = async move { service.accept(intent, &cause).await };
+        detached::result(self.work.spawn(placing.instrument(span))).await
+    }
+
+    /// The connection is held from the first step to the last, as by a transaction around them all:
+    /// while orders wait for their payment, they use connections up.
+    async fn accept(&self, intent: Intent, cause: &Cause) -> Result<Placed, OrderError> {
+        let mut connection = self.orders.connect().await?;
+        if let Inserted::KeyUsed { order, status } = connection.insert(&intent).await? {
+            return repeated(&intent.order, order, status);
+        }
+        let order = intent.order;
+        match self.payments.pay(&order, cause).await {
+            Ok(()) => commit(&mut *connection, order, cause).await,
+            Err(refused) => {
+                let reason = refused.rollback();
+                if let Err(error) = connection.rollback(&order, reason, cause).await {
+                    tracing::warn!(%error, "an order that was not paid waits to be abandoned");
+                }
+                Err(refused.into())
+            }
+        }
+    }
+
+    /// Asks for an accepted order not to be brought. The store decides; the status returned tells
+    /// whether it still may.
+    pub async fn cancel(&self, id: OrderId, cause: Cause) -> Result<Option<Status>, StoreError> {
+        let mut connection = self.orders.connect().await?;
+        let taken = connection.take(id, Step::Cancel, &cause).await?;
+        Ok(taken.map(|taken| taken.after))
+    }
+
+    /// Moves an order on as the store tells, once for each event.
+    pub async fn follow(&self, id: OrderId, news: News, cause: Cause) -> Result<(), StoreError> {
+        let mut connection = self.orders.connect_in_background().await?;
+        match connection.take(id, Step::News(news), &cause).await? {
+            Some(Taken { before, after }) => {
+                tracing::debug!(correlation_id = %id, ?before, ?after, %cause, "heard of an order");
+            }
+            None => tracing::warn!(correlation_id = %id, %cause, "heard of an unknown order"),
+        }
+        Ok(())
+    }
+
+    /// Abandons orders that were begun longer than `limit` ago and neither accepted nor given up:
+    /// whoever began them has ended in between. Until `stop`.
+    pub async fn abandon_overdue(&self, limit: Duration, stop: &CancellationToken) {
+        let period = (limit / 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        loop {
+            if let Err(error) = self.abandon_older_than(limit).await {
+                tracing::warn!(%error, "overdue orders are not abandoned yet");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(period) => {}
+            }
+        }
+    }
+
+    async fn abandon_older_than(&self, limit: Duration) -> Result<(), StoreError> {
+        let cause = Cause {
+            origin: Origin::Clock,
+            traceparent: None,
+        };
+        let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        let mut connection = self.orders.connect_in_background().await?;
+        for order in connection
+            .overdue(now_ms().saturating_sub(limit_ms))
+            .await?
+        {
+            tracing::warn!(correlation_id = %order.id, "abandons an order that was never finished");
+            connection
+                .rollback(&order, Rollback::PerhapsPaid, &cause)
+                .await?;
+        }
+        Ok(())
     }
 
     /// The accepted order of this name.
-    pub async fn find(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+    pub async fn find(&self, id: OrderId) -> Result<Option<AcceptedOrder>, StoreError> {
         self.orders.connect().await?.find(id).await
     }
 
     /// All accepted orders, oldest first.
-    pub async fn list(&self) -> Result<Vec<Order>, StoreError> {
+    pub async fn list(&self) -> Result<Vec<AcceptedOrder>, StoreError> {
         self.orders.connect().await?.list().await
     }
 }
 
-/// The connection is held from the first step to the last, as by a transaction around them all: while
-/// orders wait for their payment, they use connections up.
-async fn accept(
-    orders: &dyn Orders,
-    payments: &dyn Payments,
-    order: &Order,
-) -> Result<(), OrderError> {
-    let mut connection = orders.connect().await?;
-    connection.insert(order.clone()).await?;
-    match payments.pay(order).await {
-        Ok(()) => commit(&mut *connection, order).await,
-        Err(refused) => {
-            connection.rollback().await?;
-            Err(refused.into())
+async fn commit(
+    connection: &mut dyn Connection,
+    order: Order,
+    cause: &Cause,
+) -> Result<Placed, OrderError> {
+    match connection.commit(&order, cause).await {
+        Ok(Committed::Accepted) => Ok(Placed::New(AcceptedOrder {
+            order,
+            status: Status::Paid,
+        })),
+        Ok(Committed::Abandoned) => Err(OrderError::Abandoned),
+        Err(error) => {
+            tracing::error!(%error, "paid, and perhaps not accepted; then it will be abandoned");
+            Err(error.into())
         }
     }
 }
 
-async fn commit(connection: &mut dyn Connection, order: &Order) -> Result<(), OrderError> {
-    connection.commit().await.map_err(|error| {
-        tracing::error!(order = %order.id, "paid, but not accepted: {error}");
-        error.into()
-    })
+fn repeated(asked: &Order, earlier: Order, status: Option<Status>) -> Result<Placed, OrderError> {
+    let asked_again = Order {
+        id: earlier.id,
+        ..asked.clone()
+    };
+    match status {
+        _ if asked_again != earlier => Err(OrderError::KeyReused),
+        None => Err(OrderError::KeyUnderWay),
+        Some(status) => Ok(Placed::Again(AcceptedOrder {
+            order: earlier,
+            status,
+        })),
+    }
 }

@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 use service_kit::database::OpenError;
 use service_kit::metrics;
 
-use crate::adapters::http;
 use crate::adapters::sql::SqlPayments;
+use crate::adapters::{grpc, http};
 use crate::config::Config;
 use crate::service::PaymentService;
 
@@ -23,5 +23,7 @@ pub async fn build(config: &Config) -> Result<Router, OpenError> {
     let mut registry = Registry::default();
     let payments = SqlPayments::open(&config.database).await?;
     let service = PaymentService::new(Arc::new(payments), config.answer.clone(), &mut registry);
-    Ok(http::router(Arc::new(service)).merge(metrics::router(registry)))
+    let service = Arc::new(service);
+    let api = http::router(Arc::clone(&service)).merge(grpc::router(service));
+    Ok(metrics::measured(api, registry))
 }

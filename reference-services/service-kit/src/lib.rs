@@ -7,6 +7,7 @@ pub mod batch;
 pub mod chance;
 pub mod clock;
 pub mod database;
+pub mod deadline;
 pub mod detached;
 pub mod env;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod problem;
 pub mod resilience;
 pub mod server;
 pub mod telemetry;
+pub mod trace;
 
 use std::process::ExitCode;
 

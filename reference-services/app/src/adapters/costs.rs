@@ -13,8 +13,10 @@ use service_kit::chance::Chance;
 use service_kit::metrics::{duration_histogram, observe};
 use service_kit::precise;
 
-use crate::domain::{Order, OrderId};
-use crate::ports::{Connection, Orders, StoreError};
+use crate::domain::{AcceptedOrder, Order, OrderId, Step};
+use crate::ports::{
+    Cause, Committed, Connection, Inserted, Intent, Orders, Rollback, StoreError, Taken,
+};
 
 /// Mean durations of the steps; each is drawn anew from a gamma distribution of shape 4.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +100,10 @@ impl<O: Orders> Orders for PacedOrders<O> {
             pace: self.pace.clone(),
         }))
     }
+
+    async fn connect_in_background(&self) -> Result<Box<dyn Connection>, StoreError> {
+        self.orders.connect_in_background().await
+    }
 }
 
 struct PacedConnection {
@@ -123,32 +129,50 @@ impl Pace {
 
 #[async_trait]
 impl Connection for PacedConnection {
-    async fn insert(&mut self, order: Order) -> Result<(), StoreError> {
-        let work = self.connection.insert(order);
+    async fn insert(&mut self, intent: &Intent) -> Result<Inserted, StoreError> {
+        let work = self.connection.insert(intent);
         let pace = &self.pace;
         pace.step(pace.costs.insert, &pace.durations.insert, work)
             .await
     }
 
-    async fn commit(&mut self) -> Result<(), StoreError> {
-        let work = self.connection.commit();
+    async fn commit(&mut self, order: &Order, cause: &Cause) -> Result<Committed, StoreError> {
+        let work = self.connection.commit(order, cause);
         let pace = &self.pace;
         pace.step(pace.costs.commit, &pace.durations.commit, work)
             .await
     }
 
-    async fn rollback(&mut self) -> Result<(), StoreError> {
-        let work = self.connection.rollback();
+    async fn rollback(
+        &mut self,
+        order: &Order,
+        reason: Rollback,
+        cause: &Cause,
+    ) -> Result<(), StoreError> {
+        let work = self.connection.rollback(order, reason, cause);
         let pace = &self.pace;
         pace.step(pace.costs.rollback, &pace.durations.rollback, work)
             .await
     }
 
-    async fn find(&mut self, id: OrderId) -> Result<Option<Order>, StoreError> {
+    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Order>, StoreError> {
+        self.connection.overdue(noted_before_ms).await
+    }
+
+    async fn take(
+        &mut self,
+        id: OrderId,
+        step: Step,
+        cause: &Cause,
+    ) -> Result<Option<Taken>, StoreError> {
+        self.connection.take(id, step, cause).await
+    }
+
+    async fn find(&mut self, id: OrderId) -> Result<Option<AcceptedOrder>, StoreError> {
         self.connection.find(id).await
     }
 
-    async fn list(&mut self) -> Result<Vec<Order>, StoreError> {
+    async fn list(&mut self) -> Result<Vec<AcceptedOrder>, StoreError> {
         self.connection.list().await
     }
 }

@@ -1,7 +1,9 @@
 //! App over HTTP, in both languages of the business.
 
+use std::time::Duration;
+
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
@@ -9,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use service_kit::problem::{JsonBody, Problem};
 use service_kit::resilience::{RefusalReason, retry_after};
 
-use crate::domain::{Item, Order, OrderId, Quantity};
+use super::cause;
+use crate::domain::{
+    AcceptedOrder, IdempotencyKey, InvalidIdempotencyKey, Item, OrderId, Quantity, Status,
+};
 use crate::ports::{PaymentError, StoreError};
-use crate::service::{OrderError, OrderRequest, OrderService};
+use crate::service::{OrderError, OrderRequest, OrderService, Placed};
 
 /// `/주문s` as clients send it: percent-encoded in either case of letters, or raw.
 const ORDERS_IN_KOREAN: [&str; 3] = ["/%EC%A3%BC%EB%AC%B8s", "/%ec%a3%bc%eb%ac%b8s", "/주문s"];
@@ -45,21 +50,36 @@ struct OrderResponse {
     status: &'static str,
 }
 
-impl From<Order> for OrderResponse {
-    fn from(order: Order) -> Self {
+impl From<AcceptedOrder> for OrderResponse {
+    fn from(AcceptedOrder { order, status }: AcceptedOrder) -> Self {
         Self {
             id: order.id.to_string(),
             item: order.item.as_str(),
             quantity: order.quantity.get(),
             amount: order.amount(),
             address: order.address,
-            // Only paid orders are accepted, and only accepted ones can be seen.
-            status: "paid",
+            status: status.as_str(),
         }
     }
 }
 
-/// `POST /orders`, `GET /orders`, `GET /orders/{id}`, and the same under `/주문s`.
+#[derive(Debug, Serialize)]
+struct CancellationResponse {
+    id: String,
+    status: &'static str,
+}
+
+impl CancellationResponse {
+    fn new(id: OrderId, status: Status) -> Self {
+        Self {
+            id: id.to_string(),
+            status: status.as_str(),
+        }
+    }
+}
+
+/// `POST /orders`, `GET /orders`, `GET /orders/{id}`, `POST /orders/{id}/cancellation`, and the same
+/// under `/주문s`.
 pub fn router(service: OrderService) -> Router {
     let mut router = resource(Router::new(), "/orders");
     for path in ORDERS_IN_KOREAN {
@@ -73,35 +93,72 @@ fn resource(router: Router<OrderService>, path: &str) -> Router<OrderService> {
     router
         .route(path, collection)
         .route(&format!("{path}/{{id}}"), get(find))
+        .route(&format!("{path}/{{id}}/cancellation"), post(cancel))
 }
 
+/// 201 for a new order. With the header `Idempotency-Key`: 200 for an order that an earlier request
+/// with the same key and content has placed, 422 for other content, 409 as long as it is under way.
+/// A request that failed has not used its key up.
 async fn place(
     State(service): State<OrderService>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<OrderBody>,
 ) -> Result<Response, Problem> {
-    let request = request(body)?;
-    let order = service.place(request).await.map_err(refuse)?;
-    let location = [(header::LOCATION, format!("/orders/{}", order.id))];
-    Ok((
-        StatusCode::CREATED,
-        location,
-        Json(OrderResponse::from(order)),
-    )
-        .into_response())
+    let request = request(body, idempotency_key(&headers)?)?;
+    let placed = service.place(request, cause::of_request(&headers)).await;
+    let (status, accepted) = match placed.map_err(refuse)? {
+        Placed::New(accepted) => (StatusCode::CREATED, accepted),
+        Placed::Again(accepted) => (StatusCode::OK, accepted),
+    };
+    let location = [(header::LOCATION, format!("/orders/{}", accepted.order.id))];
+    Ok((status, location, Json(OrderResponse::from(accepted))).into_response())
+}
+
+/// 202 when the store has been asked to decide, also when it has cancelled the order since; 409 when
+/// the order is being cooked or further.
+async fn cancel(
+    State(service): State<OrderService>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let order_id = order_id(&id)?;
+    let status = service
+        .cancel(order_id, cause::of_request(&headers))
+        .await
+        .map_err(|error| store_failed(&error))?
+        .ok_or_else(|| unknown(&id))?;
+    if status.is_cancelled_or_may_be() {
+        let location = [(header::LOCATION, format!("/orders/{order_id}"))];
+        let body = CancellationResponse::new(order_id, status);
+        Ok((StatusCode::ACCEPTED, location, Json(body)).into_response())
+    } else {
+        let detail = format!(
+            "the order cannot be cancelled any more: {}",
+            status.as_str()
+        );
+        Err(Problem::new(StatusCode::CONFLICT, detail))
+    }
 }
 
 async fn find(
     State(service): State<OrderService>,
     Path(id): Path<String>,
 ) -> Result<Json<OrderResponse>, Problem> {
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, format!("there is no order {id}"));
-    // Text that cannot be an order id names no order.
-    let order_id: OrderId = id.parse().map_err(|_| unknown())?;
     let order = service
-        .find(order_id)
+        .find(order_id(&id)?)
         .await
         .map_err(|error| store_failed(&error))?;
-    order.map(|order| Json(order.into())).ok_or_else(unknown)
+    let order = order.ok_or_else(|| unknown(&id))?;
+    Ok(Json(order.into()))
+}
+
+/// Text that cannot be an order id names no order.
+fn order_id(text: &str) -> Result<OrderId, Problem> {
+    text.parse().map_err(|_| unknown(text))
+}
+
+fn unknown(id: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no order {id}"))
 }
 
 async fn list(State(service): State<OrderService>) -> Result<Json<Vec<OrderResponse>>, Problem> {
@@ -109,7 +166,18 @@ async fn list(State(service): State<OrderService>) -> Result<Json<Vec<OrderRespo
     Ok(Json(orders.into_iter().map(Into::into).collect()))
 }
 
-fn request(body: OrderBody) -> Result<OrderRequest, Problem> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value.to_str().ok().and_then(|text| text.parse().ok());
+    key.map(Some).ok_or_else(|| {
+        let detail = InvalidIdempotencyKey.to_string();
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
+}
+
+fn request(body: OrderBody, key: Option<IdempotencyKey>) -> Result<OrderRequest, Problem> {
     let invalid = |error: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error);
     let item: Item = body
         .item
@@ -132,6 +200,7 @@ fn request(body: OrderBody) -> Result<OrderRequest, Problem> {
         item,
         quantity,
         address: body.address,
+        key,
     })
 }
 
@@ -139,6 +208,10 @@ fn refuse(error: OrderError) -> Problem {
     match error {
         OrderError::Payment(error) => not_paid(error),
         OrderError::Store(error) => store_failed(&error),
+        OrderError::Abandoned => RefusalReason::Timeout.problem(error.to_string()),
+        OrderError::KeyReused => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        OrderError::KeyUnderWay => Problem::new(StatusCode::CONFLICT, error.to_string())
+            .with_header(header::RETRY_AFTER, retry_after(Duration::from_secs(1))),
     }
 }
 

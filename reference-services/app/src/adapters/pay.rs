@@ -11,10 +11,13 @@ use service_kit::metrics::{duration_histogram, observe};
 use service_kit::resilience::{CallError, Command};
 
 use crate::domain::Order;
-use crate::ports::{PaymentError, Payments};
+use crate::ports::{Cause, PaymentError, Payments};
 
 /// What part of pay's answer time pay itself calls simulated, in milliseconds.
 const SIMULATED_LATENCY: &str = "x-simulated-latency-ms";
+
+/// Less than pay keeps a connection that lies idle, so that pay never ends one that is just used.
+const IDLE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Where pay is and how long a call may go on.
 #[derive(Clone, Debug)]
@@ -68,6 +71,7 @@ impl PayClient {
         Ok(Self {
             client: Client::builder()
                 .timeout(config.call_limit)
+                .pool_idle_timeout(IDLE_LIMIT)
                 .build()
                 .map_err(PayClientError)?,
             payments_url: format!("{}/payments", config.url.trim_end_matches('/')),
@@ -79,11 +83,15 @@ impl PayClient {
 
 #[async_trait]
 impl Payments for PayClient {
-    async fn pay(&self, order: &Order) -> Result<(), PaymentError> {
-        let request = self.client.post(&self.payments_url).json(&PaymentRequest {
+    async fn pay(&self, order: &Order, cause: &Cause) -> Result<(), PaymentError> {
+        let mut request = self.client.post(&self.payments_url).json(&PaymentRequest {
             order_id: order.id.to_string(),
             amount: order.amount(),
         });
+        request = request.header("x-request-id", cause.to_string());
+        if let Some(traceparent) = &cause.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
         let answer = self.command.run(call(request, self.overhead.clone())).await;
         match answer {
             Ok(Answer::Paid) => Ok(()),

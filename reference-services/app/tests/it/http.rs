@@ -2,51 +2,16 @@
 
 use std::time::Duration;
 
-use app::config::Config;
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use serde_json::{Value, json};
-use service_kit::env::Env;
-use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use http_body_util::BodyExt as _;
+use serde_json::json;
+use tower::ServiceExt as _;
 
+use crate::rig::{app, get, header, json_of, order, post};
 use crate::scripted_pay::{Script, ScriptedPay};
 
 const PAID: Script = Script::Answer(StatusCode::CREATED);
-
-async fn app<'a>(pay_url: &'a str, env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Router {
-    let env = Env::of_pairs([("PAY_URL", pay_url)].into_iter().chain(env));
-    let config = Config::from_env(env).unwrap();
-    app::build(&config, TaskTracker::new()).await.unwrap()
-}
-
-async fn post(app: &Router, path: &str, body: &Value) -> Response<Body> {
-    let request = Request::post(path)
-        .header("content-type", "application/json")
-        .body(Body::from(body.to_string()))
-        .unwrap();
-    app.clone().oneshot(request).await.unwrap()
-}
-
-async fn order(app: &Router) -> Response<Body> {
-    post(app, "/orders", &json!({"item": "chicken"})).await
-}
-
-async fn get(app: &Router, path: &str) -> Response<Body> {
-    let request = Request::get(path).body(Body::empty()).unwrap();
-    app.clone().oneshot(request).await.unwrap()
-}
-
-async fn json_of(response: Response<Body>) -> Value {
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    serde_json::from_slice(&bytes).unwrap()
-}
-
-fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
-    response.headers()[name].to_str().unwrap()
-}
 
 fn assert_refused(response: &Response<Body>, status: StatusCode, reason: &str) {
     assert_eq!(response.status(), status);

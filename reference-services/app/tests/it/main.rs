@@ -4,7 +4,10 @@
 
 mod contract;
 mod doubles;
+mod events;
 mod http;
+mod outage;
 mod process;
+mod rig;
 mod scripted_pay;
 mod service;

@@ -3,8 +3,13 @@
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use app::adapters::sql::SCHEMAS;
+use app::config::Config;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use service_kit::database::{Database, query};
+use service_kit::env::Env;
+use sqlx::Row as _;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -167,6 +172,52 @@ async fn paths_and_methods_that_are_not_served_are_problems_and_bodies_have_a_li
 }
 
 #[tokio::test]
+async fn an_order_whose_app_was_killed_is_abandoned_by_the_next() {
+    let pay = ScriptedPay::start(Script::Hold).await;
+    let data = tempfile::tempdir().unwrap();
+    let data_dir = data.path().to_str().unwrap();
+    let url = pay.url();
+    let env = [
+        ("PAY_URL", url.as_str()),
+        ("DATA_DIR", data_dir),
+        ("ORDER_INTENT_LIMIT", "10ms"),
+    ];
+    let first = App::start([("PAY_TIMEOUT", "0")].into_iter().chain(env)).await;
+    let orders = format!("{}/orders", first.url);
+    let order = tokio::spawn(
+        client()
+            .post(&orders)
+            .json(&json!({"item": "chicken"}))
+            .send(),
+    );
+    let asked = pay.asked(1).await;
+    first.signal("KILL");
+    assert!(order.await.unwrap().is_err());
+    assert!(!first.exit().await.success());
+
+    let second = App::start(env).await;
+    let config = Config::from_env(Env::of_pairs(env)).unwrap();
+    let database = Database::open(&config.database, &SCHEMAS).await.unwrap();
+    let abandoned = async {
+        let statement = "SELECT event_key FROM outbox WHERE kind = 'OrderAbandoned'";
+        loop {
+            let mut lease = database.connect().await.unwrap();
+            let connection = lease.connection();
+            let row = query(connection, statement)
+                .fetch_optional(connection)
+                .await;
+            if let Some(row) = row.unwrap() {
+                break row.get::<String, _>(0);
+            }
+        }
+    };
+    let abandoned = tokio::time::timeout(PATIENCE, abandoned).await.unwrap();
+    assert_eq!(abandoned, asked[0]);
+    second.signal("TERM");
+    assert!(second.exit().await.success());
+}
+
+#[tokio::test]
 async fn a_signal_while_starting_ends_the_process() {
     let temporary = tempfile::tempdir().unwrap();
     let mut process = command(&temporary)
@@ -176,8 +227,7 @@ async fn a_signal_while_starting_ends_the_process() {
         .spawn()
         .unwrap();
     let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
-    let line = log.next_line().await.unwrap().unwrap();
-    assert!(line.contains("starting"), "{line}");
+    while !log.next_line().await.unwrap().unwrap().contains("starting") {}
     let app = App {
         process,
         url: String::new(),

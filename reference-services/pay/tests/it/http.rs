@@ -23,12 +23,12 @@ async fn post(pay: &Router, body: &Value) -> Response<Body> {
     pay.clone().oneshot(request).await.unwrap()
 }
 
-async fn get(pay: &Router, path: &str) -> Response<Body> {
+pub(crate) async fn get(pay: &Router, path: &str) -> Response<Body> {
     let request = Request::get(path).body(Body::empty()).unwrap();
     pay.clone().oneshot(request).await.unwrap()
 }
 
-async fn json_of(response: Response<Body>) -> Value {
+pub(crate) async fn json_of(response: Response<Body>) -> Value {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     serde_json::from_slice(&bytes).unwrap()
 }

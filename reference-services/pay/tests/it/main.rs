@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod contract;
+mod grpc;
 mod http;
 mod process;
+mod proto;

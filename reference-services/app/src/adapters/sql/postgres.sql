@@ -1,7 +1,12 @@
 CREATE TABLE IF NOT EXISTS orders (
-    sequence BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id       TEXT NOT NULL UNIQUE,
-    item     TEXT NOT NULL,
-    quantity BIGINT NOT NULL,
-    address  TEXT
+    sequence        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id              TEXT NOT NULL UNIQUE,
+    item            TEXT NOT NULL,
+    quantity        BIGINT NOT NULL,
+    address         TEXT,
+    -- 'pending' until it is paid: nobody sees it, and it is abandoned when it stays so for too long.
+    status          TEXT NOT NULL,
+    idempotency_key TEXT UNIQUE,
+    begun_at_ms     BIGINT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS orders_pending ON orders (begun_at_ms) WHERE status = 'pending';
