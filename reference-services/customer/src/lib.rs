@@ -52,6 +52,8 @@ pub fn build_on(
         let happenings = Happenings(service.clone());
         background.spawn(|stop| follow(bus, subscription, happenings, stop));
     }
-    let router = http::router(service).merge(metrics::router(registry));
-    Ok((router, background))
+    Ok((
+        metrics::measured(http::router(service), registry),
+        background,
+    ))
 }

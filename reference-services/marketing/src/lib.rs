@@ -56,6 +56,8 @@ pub fn build_on(
         background.spawn(|stop| follow(of_consumer, subscription, deliveries, stop));
         background.spawn(|stop| campaign::publish(service.clone(), bus, stop));
     }
-    let router = http::router(service).merge(metrics::router(registry));
-    Ok((router, background))
+    Ok((
+        metrics::measured(http::router(service), registry),
+        background,
+    ))
 }
