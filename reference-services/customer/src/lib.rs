@@ -52,6 +52,6 @@ pub fn build_on(
         let happenings = Happenings(service.clone());
         background.spawn(|stop| follow(bus, subscription, happenings, stop));
     }
-    let router = http::router(service).merge(metrics::router(registry));
+    let router = metrics::measured(http::router(service), registry);
     Ok((router, background))
 }

@@ -56,6 +56,6 @@ pub fn build_on(
         background.spawn(|stop| follow(of_consumer, subscription, deliveries, stop));
         background.spawn(|stop| campaign::publish(service.clone(), bus, stop));
     }
-    let router = http::router(service).merge(metrics::router(registry));
+    let router = metrics::measured(http::router(service), registry);
     Ok((router, background))
 }

@@ -65,6 +65,6 @@ pub async fn build_on(
     background.spawn(|stop| async move { outbox::watch(&watched, &outbox, &stop).await });
     let inbox = config.inbox;
     background.spawn(|stop| async move { inbox::expire_regularly(&database, inbox, &stop).await });
-    let router = http::router(service).merge(metrics::router(registry));
+    let router = metrics::measured(http::router(service), registry);
     Ok((router, background))
 }
