@@ -52,8 +52,6 @@ pub fn build_on(
         let happenings = Happenings(service.clone());
         background.spawn(|stop| follow(bus, subscription, happenings, stop));
     }
-    Ok((
-        metrics::measured(http::router(service), registry),
-        background,
-    ))
+    let router = metrics::measured(http::router(service), registry);
+    Ok((router, background))
 }

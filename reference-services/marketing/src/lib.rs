@@ -56,8 +56,6 @@ pub fn build_on(
         background.spawn(|stop| follow(of_consumer, subscription, deliveries, stop));
         background.spawn(|stop| campaign::publish(service.clone(), bus, stop));
     }
-    Ok((
-        metrics::measured(http::router(service), registry),
-        background,
-    ))
+    let router = metrics::measured(http::router(service), registry);
+    Ok((router, background))
 }

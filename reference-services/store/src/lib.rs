@@ -65,8 +65,6 @@ pub async fn build_on(
     background.spawn(|stop| async move { outbox::watch(&watched, &outbox, &stop).await });
     let inbox = config.inbox;
     background.spawn(|stop| async move { inbox::expire_regularly(&database, inbox, &stop).await });
-    Ok((
-        metrics::measured(http::router(service), registry),
-        background,
-    ))
+    let router = metrics::measured(http::router(service), registry);
+    Ok((router, background))
 }
