@@ -4,4 +4,5 @@
 
 mod contract;
 mod http;
+mod outage;
 mod process;
