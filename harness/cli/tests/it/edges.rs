@@ -35,7 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("auditor", &["service-kit"]),
     ("contracts", &["service-kit"]),
     ("test-servers", &[]),
-    ("end-to-end", &[]),
+    ("end-to-end", &["test-servers"]),
 ];
 
 /// External crate → the workspace crates that may use it outside their tests.
