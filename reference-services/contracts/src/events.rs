@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use service_kit::events::wire::Record;
+use service_kit::events::{Event, EventId, Handler};
 
 use crate::breach::Breach;
 use crate::members::Members;
@@ -53,6 +54,17 @@ impl Events {
                 payload: payload.clone(),
             })
             .collect()
+    }
+
+    /// A new event of this type.
+    pub fn event(&self, kind: &str) -> Event {
+        let mut terms = self.terms().into_iter();
+        let terms = terms.find(|terms| terms.kind == kind);
+        let example = terms.map(|terms| terms.example());
+        let example = example.unwrap_or_else(|| panic!("no {kind} is in the contract"));
+        let event = example.read().unwrap_or_else(|error| panic!("{error}"));
+        let id = EventId::random();
+        Event { id, ..event }
     }
 
     /// How what was told breaks the contract. There must be something of each type.
@@ -111,6 +123,18 @@ impl EventTerms {
         payloads.chain(headers).collect()
     }
 
+    /// The broken events that `handler` takes all the same: it does not need of them what the contract
+    /// asks for.
+    pub async fn needless(&self, handler: &dyn Handler) -> Vec<String> {
+        let mut needless = Vec::new();
+        for (what, record) in self.broken() {
+            if hear(&record, handler).await.is_ok() {
+                needless.push(format!("{}: {what}", self.kind));
+            }
+        }
+        needless
+    }
+
     fn record(&self, headers: &Map<String, Value>, payload: &Map<String, Value>) -> Record {
         let bytes = |value: &Value| match value {
             Value::String(text) => text.clone().into_bytes(),
@@ -124,6 +148,13 @@ impl EventTerms {
             payload: Value::from(payload.clone()).to_string().into_bytes(),
         }
     }
+}
+
+/// Gives `record` to `handler` as a bus does, and returns the event that it was.
+pub async fn hear(record: &Record, handler: &dyn Handler) -> Result<Event, String> {
+    let event = record.read().map_err(|error| error.to_string())?;
+    let handled = handler.handle(&event).await;
+    handled.map(|()| event).map_err(|error| error.to_string())
 }
 
 fn headers(record: &Record) -> Map<String, Value> {

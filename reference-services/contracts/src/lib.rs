@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use self::breach::Breach;
-pub use self::events::{EventTerms, Events};
+pub use self::events::{EventTerms, Events, hear};
 pub use self::exchange::{AnswerTerms, Exchange, RequestTerms};
 pub use self::members::{Member, Members};
 
@@ -28,6 +28,22 @@ pub struct Contract {
     pub exchanges: Vec<Exchange>,
     /// What the consumer reads of the provider's events.
     pub events: Option<Events>,
+}
+
+impl Contract {
+    /// What the contract says of events, which it must.
+    pub fn events(&self) -> &Events {
+        let Self {
+            consumer, provider, ..
+        } = self;
+        let events = self.events.as_ref();
+        events.unwrap_or_else(|| panic!("{consumer} needs no events of {provider}"))
+    }
+}
+
+/// The contract of these two.
+pub fn between(consumer: &str, provider: &str) -> Contract {
+    some(|contract| contract.consumer == consumer && contract.provider == provider).remove(0)
 }
 
 /// The contracts in which `service` is the consumer.
