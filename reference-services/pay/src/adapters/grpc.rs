@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use self::proto::payments_server::{Payments, PaymentsServer};
 use self::proto::{FindRequest, PayRequest};
 use super::http::SIMULATED_LATENCY;
-use crate::domain::{OrderId, Payment};
+use crate::domain::{self, OrderId, Payment};
 use crate::ports::StoreError;
 use crate::service::{PayError, PaymentService};
 
@@ -46,7 +46,7 @@ impl Payments for GrpcPayments {
             amount: request.amount,
         };
         let taken = self.0.pay(payment).await.map_err(refuse)?;
-        let mut response = Response::new(taken.payment.into());
+        let mut response = Response::new(shown(taken.payment, domain::Status::Taken));
         let latency = format!("{:.3}", taken.latency.as_secs_f64() * 1e3);
         let latency = HeaderValue::try_from(latency).expect("digits make a header value");
         let headers: &mut HeaderMap = response.metadata_mut().as_mut();
@@ -65,7 +65,7 @@ impl Payments for GrpcPayments {
             .await
             .map_err(|error| unavailable(&error))?;
         found
-            .map(|payment| Response::new(payment.into()))
+            .map(|entry| Response::new(shown(entry.payment, entry.status)))
             .ok_or_else(|| {
                 let order_id = order_id.as_str();
                 Status::not_found(format!("the order {order_id} has not been paid"))
@@ -73,12 +73,16 @@ impl Payments for GrpcPayments {
     }
 }
 
-impl From<Payment> for proto::Payment {
-    fn from(payment: Payment) -> Self {
-        Self {
-            order_id: payment.order_id.as_str().to_owned(),
-            amount: payment.amount,
-        }
+fn shown(payment: Payment, status: domain::Status) -> proto::Payment {
+    let status = match status {
+        domain::Status::Taken => proto::Status::Taken,
+        domain::Status::Refunded => proto::Status::Refunded,
+        domain::Status::Barred => proto::Status::Barred,
+    };
+    proto::Payment {
+        order_id: payment.order_id.as_str().to_owned(),
+        amount: payment.amount,
+        status: i32::from(status),
     }
 }
 
@@ -89,6 +93,7 @@ fn order_id(text: &str) -> Result<OrderId, Status> {
 fn refuse(error: PayError) -> Status {
     match error {
         PayError::Conflict(_) => Status::already_exists(error.to_string()),
+        PayError::GivenUp(_) => Status::failed_precondition(error.to_string()),
         PayError::Store(error) => unavailable(&error),
     }
 }

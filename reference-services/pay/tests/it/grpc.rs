@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use axum::Router;
 use pay::adapters::grpc::proto::payments_client::PaymentsClient;
-use pay::adapters::grpc::proto::{FindRequest, PayRequest, Payment};
+use pay::adapters::grpc::proto::{FindRequest, PayRequest, Payment, Status};
 use pay::config::Config;
 use serde_json::Value;
 use service_kit::env::Env;
@@ -15,7 +15,8 @@ use tonic::transport::Channel;
 async fn pay() -> Router {
     let swift = [("PAY_LATENCY_BASE", "1ms"), ("PAY_LATENCY_JITTER", "1ms")];
     let config = Config::from_env(Env::of_pairs(swift)).unwrap();
-    pay::build(&config).await.unwrap()
+    let (router, _) = pay::build(&config).await.unwrap();
+    router
 }
 
 fn of(order_id: &str, amount: Option<u32>) -> PayRequest {
@@ -38,6 +39,7 @@ async fn a_payment_is_taken_once_and_can_be_seen_on_both_sides() {
     let expected = Payment {
         order_id: "42".to_owned(),
         amount: Some(18_000),
+        status: Status::Taken.into(),
     };
     let mut latencies = Vec::new();
     for _ in 0..2 {
@@ -57,7 +59,7 @@ async fn a_payment_is_taken_once_and_can_be_seen_on_both_sides() {
     let over_http = crate::http::json_of(over_http).await;
     assert_eq!(
         over_http,
-        serde_json::json!([{"orderId": "42", "amount": 18_000}])
+        serde_json::json!([{"orderId": "42", "amount": 18_000, "status": "taken"}])
     );
 }
 

@@ -20,6 +20,43 @@ pub struct Payment {
     /// In won; absent when whoever paid did not say.
     #[prost(uint32, optional, tag = "2")]
     pub amount: ::core::option::Option<u32>,
+    #[prost(enumeration = "Status", tag = "3")]
+    pub status: i32,
+}
+/// What became of the money for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Status {
+    Unspecified = 0,
+    Taken = 1,
+    /// It was given back.
+    Refunded = 2,
+    /// It was never taken and never will be: the order was given up before.
+    Barred = 3,
+}
+impl Status {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STATUS_UNSPECIFIED",
+            Self::Taken => "STATUS_TAKEN",
+            Self::Refunded => "STATUS_REFUNDED",
+            Self::Barred => "STATUS_BARRED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+            "STATUS_TAKEN" => Some(Self::Taken),
+            "STATUS_REFUNDED" => Some(Self::Refunded),
+            "STATUS_BARRED" => Some(Self::Barred),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod payments_client {
@@ -102,7 +139,7 @@ pub mod payments_client {
             self
         }
         /// Takes a payment. Asking again for the same order and amount does not take the money again;
-        /// asking for another amount is ALREADY_EXISTS.
+        /// asking for another amount is ALREADY_EXISTS, for an order that was given up FAILED_PRECONDITION.
         pub async fn pay(
             &mut self,
             request: impl tonic::IntoRequest<super::PayRequest>,
@@ -162,7 +199,7 @@ pub mod payments_server {
     #[async_trait]
     pub trait Payments: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a payment. Asking again for the same order and amount does not take the money again;
-        /// asking for another amount is ALREADY_EXISTS.
+        /// asking for another amount is ALREADY_EXISTS, for an order that was given up FAILED_PRECONDITION.
         async fn pay(
             &self,
             request: tonic::Request<super::PayRequest>,
