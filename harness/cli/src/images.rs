@@ -1,28 +1,23 @@
-//! From image names to local programs: reads `images.yaml` and builds what is a package of a
-//! cargo workspace.
+//! From image names to local programs: reads `images.yaml` and has built what cargo builds.
 //!
 //! ```yaml
 //! images:
-//!   holdfast/app:dev: {cargo: app}                  # built when a manifest needs it
-//!   example/tool:1:   {command: [/usr/bin/tool, -v]}
+//!   holdfast/app:dev:    {cargo: app}            # built when a manifest needs it
+//!   holdfast/broker:dev: {crate: ../broker}      # the same, of a folder with a lock file of its own
+//!   example/tool:1:      {command: [/usr/bin/tool, -v]}
 //! ```
+
+mod build;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::Read as _;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use holdfast_cluster::{ImageMap, Program, pod_shim};
+use holdfast_cluster::{ImageMap, Program};
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 use crate::failure::Failure;
-use crate::{cluster, manifests, terminal};
+use crate::{cluster, manifests};
 
 /// The file's name, next to a manifest folder or in it.
 const FILE_NAME: &str = "images.yaml";
@@ -38,6 +33,9 @@ struct ImagesFile {
 enum Source {
     /// A binary package of the cargo workspace that contains the file.
     Cargo(String),
+    /// The folder, from that of the file, of a crate that is no member of the workspace: what it
+    /// needs is compiled for nobody else. So it is built only if a manifest names it.
+    Crate(PathBuf),
     /// A program and its leading arguments.
     Command(Vec<String>),
 }
@@ -59,10 +57,10 @@ impl Choice {
         }
     }
 
-    fn includes(&self, image: &str, needed: &BTreeSet<String>) -> bool {
-        match self {
-            Self::Needed => needed.contains(image),
-            Self::Everything(_) => true,
+    fn includes(&self, image: &str, source: &Source, needed: &BTreeSet<String>) -> bool {
+        match (self, source) {
+            (Self::Needed, _) | (_, Source::Crate(_)) => needed.contains(image),
+            (Self::Everything(_), Source::Cargo(_) | Source::Command(_)) => true,
         }
     }
 }
@@ -93,12 +91,15 @@ pub(crate) async fn resolve(
     };
     let mut packages: BTreeMap<&str, &str> = BTreeMap::new();
     for (image, source) in &file.images {
-        if !choice.includes(image, wanted) {
+        if !choice.includes(image, source, wanted) {
             continue;
         }
         match source {
             Source::Cargo(package) => {
                 packages.insert(image, package);
+            }
+            Source::Crate(folder) => {
+                images.insert(image, Program::new(build::own_crate(&path, folder).await?));
             }
             Source::Command(words) => {
                 let (program, arguments) = words.split_first().ok_or_else(|| {
@@ -122,7 +123,7 @@ pub(crate) async fn resolve(
         return Ok(images);
     }
     let names: BTreeSet<&str> = packages.values().copied().collect();
-    let programs = build(&path, &names).await?;
+    let programs = build::packages(&path, &names).await?;
     for (image, package) in packages {
         let program = programs.get(package).ok_or_else(|| {
             Failure::input(format!(
@@ -176,114 +177,6 @@ fn read(path: &Path) -> Result<ImagesFile, Failure> {
         .map_err(|error| Failure::input(format!("cannot read {}: {error}", path.display())))?;
     serde_saphyr::from_str(&text)
         .map_err(|error| Failure::input(format!("{}: {error}", path.display())))
-}
-
-/// A cargo that does not outlive this process, nor the wait for it: it runs below the pod shim,
-/// which kills it and its compilers when the lifeline is closed.
-struct Cargo {
-    shim: Child,
-    lifeline: Option<UnixStream>,
-}
-
-/// Killing a process group takes milliseconds; longer than this means that something is stuck.
-const KILL_WITHIN: Duration = Duration::from_secs(2);
-
-impl Cargo {
-    fn start(folder: &Path, packages: &BTreeSet<&str>) -> Result<Self, Failure> {
-        let cannot = |error| Failure::carrying_out(format!("cannot start cargo: {error}"));
-        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let line = pod_shim::guarded(&cluster::pod_shim()?, &program);
-        let (lifeline, far_end) = UnixStream::pair().map_err(cannot)?;
-        let mut command = Command::new(&line[0]);
-        command
-            .args(&line[1..])
-            .arg("build")
-            .arg("--message-format=json-render-diagnostics")
-            .current_dir(folder)
-            .stdin(Stdio::from(OwnedFd::from(far_end)))
-            .stdout(Stdio::piped())
-            // Ctrl-C in a terminal goes to every process of its group: the shim must outlive it
-            // until it has killed the compilers.
-            .process_group(0);
-        // The services are built like the tool: a debug tool is a developer's, in a hurry.
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
-        // The whole workspace chooses the features, as it did for the tool itself: what they share
-        // is not compiled twice.
-        command.arg("--workspace");
-        for package in packages {
-            command.args(["--bin", package]);
-        }
-        let shim = command.spawn().map_err(cannot)?;
-        let lifeline = Some(lifeline);
-        Ok(Self { shim, lifeline })
-    }
-
-    /// What the shim says about a program it could not start.
-    fn words(&mut self) -> String {
-        let mut text = String::new();
-        if let Some(lifeline) = &mut self.lifeline {
-            // The shim has ended: what it said is all there, or nothing is.
-            drop(lifeline.read_to_string(&mut text));
-        }
-        let failed = text.lines().find_map(|line| line.strip_prefix("failed "));
-        failed.unwrap_or_default().to_owned()
-    }
-}
-
-impl Drop for Cargo {
-    fn drop(&mut self) {
-        self.lifeline = None;
-        let deadline = Instant::now() + KILL_WITHIN;
-        while matches!(self.shim.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-/// Builds the packages with cargo, whose own progress goes to standard error, and returns the
-/// binaries by package name.
-async fn build(
-    images_file: &Path,
-    packages: &BTreeSet<&str>,
-) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    // The parent of a bare file name is empty, which is no folder to change to.
-    let folder = images_file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let list = packages.iter().copied().collect::<Vec<_>>().join(", ");
-    terminal::say(&format!("building {list}"));
-    let mut cargo = Cargo::start(folder.unwrap_or(Path::new(".")), packages)?;
-    let output = cargo.shim.stdout.take().expect("standard output is piped");
-    let mut programs = BTreeMap::new();
-    let mut lines = BufReader::new(output).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        programs.extend(executable(&line));
-    }
-    let status = cargo.shim.wait().await;
-    if status.is_ok_and(|status| status.success()) {
-        return Ok(programs);
-    }
-    let words = cargo.words();
-    if words.is_empty() {
-        Err(Failure::input(format!(
-            "cargo could not build {list}, which images in {} name",
-            images_file.display()
-        ))
-        .hint("cargo's own words are above"))
-    } else {
-        Err(Failure::input(format!("cannot start cargo: {words}"))
-            .hint("images that are cargo packages need the Rust toolchain in PATH"))
-    }
-}
-
-/// The target name and binary of one of cargo's JSON messages, if it announces one.
-fn executable(line: &str) -> Option<(String, PathBuf)> {
-    let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    let path = message.get("executable")?.as_str()?;
-    let name = message.get("target")?.get("name")?.as_str()?;
-    Some((name.to_owned(), path.into()))
 }
 
 #[cfg(test)]

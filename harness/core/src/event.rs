@@ -371,6 +371,14 @@ pub struct LoadFinished {
     pub starved_seconds: Option<f64>,
     /// Seconds for which the control group's quota stopped the sending processes, in all.
     pub throttled_seconds: f64,
+    /// File descriptors of the sending process; of several, of the one that had fewest left for
+    /// its share.
+    #[serde(default)]
+    pub descriptors: Option<Used>,
+    /// TCP sockets of the sending machine, connected or not forgotten yet, against the local ports
+    /// it has for one destination; of several machines, of the fullest.
+    #[serde(default)]
+    pub ports: Option<Used>,
     /// Whole seconds in which the generator could not keep its own time: its figures are not the
     /// service's then.
     pub saturated_seconds: Vec<u32>,
@@ -384,6 +392,26 @@ pub struct LoadFinished {
     pub calibrated_rate: Option<f64>,
     /// The processes that sent; one unless the load was shared out.
     pub workers: Vec<WorkerAccount>,
+}
+
+/// The most that was in use of something bounded, as seen once a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Used {
+    /// The most in use.
+    pub most: u64,
+    /// How many there are.
+    pub of: u64,
+}
+
+impl Used {
+    /// The one of two with the larger share in use.
+    pub fn fuller(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let share = |used: &Self| used.most as f64 / used.of.max(1) as f64;
+        one.into_iter()
+            .chain(other)
+            .max_by(|a, b| share(a).total_cmp(&share(b)))
+    }
 }
 
 /// One process of a load.

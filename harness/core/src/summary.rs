@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{EndpointCount, JourneyCount, Tick, WorkerAccount};
+use crate::event::{EndpointCount, JourneyCount, Tick, Used, WorkerAccount};
 use crate::experiment::Phase;
 use crate::outcome::{Reason, Source};
 use crate::record::Record;
@@ -320,6 +320,12 @@ pub struct SelfCheck {
     pub starved_seconds: Option<f64>,
     /// Seconds for which a control group's quota stopped the sending processes, in all.
     pub throttled_seconds: f64,
+    /// File descriptors of the sending process.
+    #[serde(default)]
+    pub descriptors: Option<Used>,
+    /// TCP sockets of the sending machine against the local ports for one destination.
+    #[serde(default)]
+    pub ports: Option<Used>,
     /// Requests per second that the generator managed against a server that does nothing, when it
     /// was tried.
     pub calibrated_rate: Option<f64>,

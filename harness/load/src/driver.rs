@@ -74,6 +74,12 @@ pub enum DriverError {
     /// Scenarios in an open model.
     #[error("scenarios are played by users; give the plan stages with users instead of a rate")]
     ScenariosAtARate,
+    /// Scenarios with so many requests for each user.
+    #[error(
+        "a user who plays a scenario sends what that says until the load ends; leave \
+         `requests_per_user` out"
+    )]
+    ScenariosWithALimit,
     /// The generator cannot keep the rate of an open model.
     #[error(
         "{asked:.0} requests per second are asked for at most, and this generator managed \
@@ -150,6 +156,9 @@ impl HttpLoad {
     async fn make_ready(&self, plan: &LoadPlan) -> Result<Load, DriverError> {
         if !self.cast.is_empty() && matches!(plan.model, Model::Arrivals(_)) {
             return Err(DriverError::ScenariosAtARate);
+        }
+        if !self.cast.is_empty() && plan.requests_per_user.is_some() {
+            return Err(DriverError::ScenariosWithALimit);
         }
         let share = self.share;
         // One prober is enough for all processes.

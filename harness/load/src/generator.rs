@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use holdfast_core::event::Used;
 use holdfast_core::histogram::Histogram;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,17 +15,21 @@ mod heartbeat;
 mod processor;
 mod punctuality;
 mod quota;
+mod supplies;
 
 use heartbeat::{BEAT, Lag};
 use processor::Usage;
 pub(crate) use processor::allowed;
 pub(crate) use punctuality::Punctuality;
 use quota::Quota;
+pub(crate) use supplies::open_descriptors;
 
 /// A second is saturated in which the sending thread was ready to run and had no processor for
 /// more than this share of it …
-const STARVED_SHARE: f64 = 0.2;
-/// … and wanted one for more than this share. A thread that mostly sleeps waits a little at each
+const STARVED_SHARE: f64 = 0.5;
+/// … or for more than this share …
+const STARVED_SHARE_OF_A_BUSY_THREAD: f64 = 0.2;
+/// … while it wanted one for more than this. A thread that mostly sleeps waits a little at each
 /// wake wherever processors are shared; the heartbeat and the sends tell how much that matters.
 const WANTED_SHARE: f64 = 0.8;
 /// A second is saturated in which the control group's quota stopped the process for more than this
@@ -45,6 +50,8 @@ pub(crate) struct Watch {
     last: Usage,
     last_at: Duration,
     saturated: BTreeSet<u32>,
+    descriptors: Option<Used>,
+    ports: Option<Used>,
 }
 
 /// What a watch saw.
@@ -62,6 +69,10 @@ pub(crate) struct Account {
     pub(crate) starved: Option<Duration>,
     /// How long the quota stopped the process, all processors together.
     pub(crate) throttled: Duration,
+    /// File descriptors of the process.
+    pub(crate) descriptors: Option<Used>,
+    /// TCP sockets of the machine against the local ports for one destination.
+    pub(crate) ports: Option<Used>,
 }
 
 impl Watch {
@@ -78,6 +89,8 @@ impl Watch {
             last: first,
             last_at: Duration::ZERO,
             saturated: BTreeSet::new(),
+            descriptors: None,
+            ports: None,
         })
     }
 
@@ -103,17 +116,16 @@ impl Watch {
         let usage = Usage::now(&self.quota)?;
         let seconds = (now - self.last_at).as_secs_f64();
         let since = usage.since(&self.last);
-        let starved = since.starved.unwrap_or_default().as_secs_f64();
-        let wanted = since.thread.as_secs_f64() + starved;
         let throttled = since.throttled.as_secs_f64() / self.allowed;
-        let robbed = starved > STARVED_SHARE * seconds && wanted > WANTED_SHARE * seconds;
-        let saturated = robbed || throttled > THROTTLED_SHARE * seconds;
+        let saturated = is_robbed(&since, seconds) || throttled > THROTTLED_SHARE * seconds;
         if seconds >= SHORTEST && saturated {
             // The last of them has only just begun.
             let seconds = self.last_at.as_secs()..now.as_secs().max(self.last_at.as_secs() + 1);
             let seconds = seconds.filter_map(|second| u32::try_from(second).ok());
             self.saturated.extend(seconds);
         }
+        self.descriptors = Used::fuller(self.descriptors, supplies::descriptors());
+        self.ports = Used::fuller(self.ports, supplies::ports());
         (self.last, self.last_at) = (usage, now);
         Ok(())
     }
@@ -133,13 +145,41 @@ impl Watch {
             thread: whole.thread,
             starved: whole.starved,
             throttled: whole.throttled,
+            descriptors: self.descriptors,
+            ports: self.ports,
         }
     }
+}
+
+/// Whether others had the processor that the thread needed.
+fn is_robbed(usage: &Usage, seconds: f64) -> bool {
+    let starved = usage.starved.unwrap_or_default().as_secs_f64() / seconds;
+    let wanted = starved + usage.thread.as_secs_f64() / seconds;
+    let is_busy = wanted > WANTED_SHARE;
+    starved > STARVED_SHARE || (is_busy && starved > STARVED_SHARE_OF_A_BUSY_THREAD)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_for_a_processor_is_robbed_when_it_waits_long_or_needs_it_all() {
+        let robbed = |ran: u64, waited: u64| {
+            let usage = Usage {
+                process: Duration::from_millis(ran),
+                thread: Duration::from_millis(ran),
+                starved: Some(Duration::from_millis(waited)),
+                throttled: Duration::ZERO,
+            };
+            is_robbed(&usage, 1.0)
+        };
+        assert!(robbed(100, 510));
+        assert!(robbed(610, 210));
+        // It sleeps at other times, and waits a little at each wake.
+        assert!(!robbed(300, 400));
+        assert!(!robbed(900, 90));
+    }
 
     #[tokio::test]
     async fn the_watch_tells_what_the_thread_used() {
@@ -156,5 +196,6 @@ mod tests {
         assert!(account.thread >= Duration::from_millis(200), "{account:?}");
         assert!(account.process >= account.thread);
         assert!(account.processors > 0.0);
+        assert!(account.descriptors.is_some_and(|used| used.most > 0));
     }
 }

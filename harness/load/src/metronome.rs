@@ -33,10 +33,10 @@ pub(crate) async fn keep(
     cease: &CancellationToken,
     mut begin: impl FnMut(Instant) -> Begun,
 ) -> io::Result<()> {
-    let alarm = Alarm::new()?;
+    let timer = Timer::new()?;
     let mut times = times.map(|time| recorder.start + time);
     while let Some(due) = times.next() {
-        let Some(rung) = cease.run_until_cancelled(alarm.ring(due)).await else {
+        let Some(rung) = cease.run_until_cancelled(timer.wait_until(due)).await else {
             let ceased = Instant::now();
             let rest = std::iter::once(due).chain(times);
             rest.take_while(|due| *due < ceased)
@@ -53,21 +53,21 @@ pub(crate) async fn keep(
 
 /// A timer of the system that the runtime waits for as for a socket.
 #[derive(Debug)]
-struct Alarm(AsyncFd<Timer>);
+struct Timer(AsyncFd<Descriptor>);
 
 #[derive(Debug)]
-struct Timer(TimerFd);
+struct Descriptor(TimerFd);
 
-impl AsRawFd for Timer {
+impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
 }
 
-impl Alarm {
+impl Timer {
     fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let timer = Timer(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?);
+        let timer = Descriptor(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?);
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for the sake of types that do not own one descriptor \
@@ -78,14 +78,14 @@ impl Alarm {
     }
 
     /// Waits until `then`; never less.
-    async fn ring(&self, then: Instant) -> io::Result<()> {
+    async fn wait_until(&self, then: Instant) -> io::Result<()> {
         loop {
             let left = then.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
             let once = Expiration::OneShot(TimeSpec::from_duration(left));
-            let Timer(timer) = self.0.get_ref();
+            let Descriptor(timer) = self.0.get_ref();
             timer.set(once, TimerSetTimeFlags::empty())?;
             // An expiry need not be read: setting the timer again takes it back.
             self.0.readable().await?.clear_ready();

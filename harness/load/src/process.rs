@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::generator::open_descriptors;
+
 /// File descriptors the rest of the process may need besides the load's sockets.
 const DESCRIPTORS_BESIDE: u64 = 128;
 
@@ -89,8 +91,7 @@ fn catches_interrupt() -> bool {
 
 /// Makes sure that `sockets` can be open at once, raising the soft limit when it is too low.
 pub(crate) fn provide_descriptors(sockets: u64) -> Result<(), ProcessError> {
-    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
-    let needed = open + sockets + DESCRIPTORS_BESIDE;
+    let needed = open_descriptors() + sockets + DESCRIPTORS_BESIDE;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((needed, needed));
     if needed <= soft {
         return Ok(());

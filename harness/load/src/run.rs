@@ -129,6 +129,8 @@ fn finished(recorder: &Recorder, elapsed: Duration, account: Account) -> LoadFin
         processors: account.processors,
         starved_seconds: account.starved.map(|starved| starved.as_secs_f64()),
         throttled_seconds: account.throttled.as_secs_f64(),
+        descriptors: account.descriptors,
+        ports: account.ports,
         mean_users: recorder.mean_users(elapsed),
         pause_seconds: recorder.pause_seconds(),
         ..LoadFinished::default()

@@ -69,7 +69,7 @@ pub async fn build_on(
 
     let outbox = OutboxMetrics::register(&mut registry);
     let background = start_background(bus, config, database, outbox, service.clone());
-    let router = http::router(service).merge(metrics::router(registry));
+    let router = metrics::measured(http::router(service), registry);
     Ok((router, background))
 }
 

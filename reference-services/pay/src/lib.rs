@@ -19,8 +19,8 @@ use service_kit::outbox::{self, OutboxMetrics, Relay};
 use service_kit::{inbox, metrics};
 
 use crate::adapters::events::{self, Orders};
-use crate::adapters::http;
 use crate::adapters::sql::{SCHEMAS, SqlPayments};
+use crate::adapters::{grpc, http};
 use crate::config::Config;
 use crate::service::PaymentService;
 
@@ -63,6 +63,7 @@ pub async fn build_on(
     background.spawn(|stop| async move { outbox::watch(&watched, &outbox, &stop).await });
     let inbox = config.inbox;
     background.spawn(|stop| async move { inbox::expire_regularly(&database, inbox, &stop).await });
-    let router = http::router(Arc::new(service)).merge(metrics::router(registry));
-    Ok((router, background))
+    let service = Arc::new(service);
+    let api = http::router(Arc::clone(&service)).merge(grpc::router(service));
+    Ok((metrics::measured(api, registry), background))
 }

@@ -131,6 +131,17 @@ impl Event {
             .map_err(|error| HandleError::Poison(format!("{} cannot be read: {error}", self.kind)))
     }
 
+    /// What log lines about this event are written in: it says which event it is, and of which chain.
+    pub fn span(&self) -> tracing::Span {
+        tracing::info_span!(
+            "event",
+            id = %self.id,
+            kind = self.kind,
+            correlation_id = self.correlation_id,
+            causation_id = self.causation_id,
+        )
+    }
+
     /// This event on its way to `topic`.
     pub fn to(self, topic: impl Into<String>) -> Addressed {
         Addressed {
@@ -171,6 +182,7 @@ pub trait EventBus: Send + Sync {
 pub struct Subscription {
     pub group: String,
     pub topics: Vec<String>,
+    service: String,
 }
 
 impl Subscription {
@@ -178,12 +190,22 @@ impl Subscription {
         Self {
             group: group.to_owned(),
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+            service: group.to_owned(),
         }
     }
 
-    /// Where events of `topic` end that this group can never handle.
+    /// The same for what one process keeps for itself and calls `identity`: it gets every event, not
+    /// a share of them, and, if it is new, those that were published before it was made.
+    pub fn kept_by(self, identity: &str) -> Self {
+        Self {
+            group: format!("{}-{identity}", self.service),
+            ..self
+        }
+    }
+
+    /// Where events of `topic` end that this service can never handle.
     pub fn dead_letters(&self, topic: &str) -> String {
-        format!("{topic}.{}.dead-letters", self.group)
+        format!("{topic}.{}.dead-letters", self.service)
     }
 }
 
@@ -267,6 +289,16 @@ mod tests {
         let traceparent = effect.traceparent.unwrap();
         assert!(traceparent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
         assert_ne!(Some(traceparent), cause.traceparent);
+    }
+
+    #[test]
+    fn who_keeps_events_has_a_group_alone_and_shares_the_dead_letters() {
+        let shared = Subscription::new("customer", &["orders"]);
+        let kept = shared.clone().kept_by("a1");
+        assert_eq!(kept.group, "customer-a1");
+        assert_eq!(kept.topics, shared.topics);
+        assert_eq!(kept.dead_letters("orders"), "orders.customer.dead-letters");
+        assert_eq!(shared.dead_letters("orders"), kept.dead_letters("orders"));
     }
 
     #[test]

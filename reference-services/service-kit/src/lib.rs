@@ -1,13 +1,17 @@
 //! What every reference service needs and no domain knows: settings from the environment, logs,
 //! metrics, health, errors over HTTP, an orderly end, and calls to others that may fail.
 
+pub mod as_text;
 pub mod background;
+pub mod batch;
 pub mod chance;
 pub mod clock;
 pub mod database;
+pub mod deadline;
 pub mod detached;
 pub mod env;
 pub mod events;
+pub mod folder;
 pub mod gate;
 pub mod inbox;
 pub mod metrics;
@@ -17,6 +21,7 @@ pub mod problem;
 pub mod resilience;
 pub mod server;
 pub mod telemetry;
+pub mod trace;
 
 use std::process::ExitCode;
 

@@ -1,20 +1,28 @@
-//! The measurements of a service, served in the OpenMetrics text format.
+//! The measurements of a service, served in the OpenMetrics text format: its own, and of every request
+//! how many there were, how they ended and how long they took.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Serves what was registered at `/metrics`.
-pub fn router(registry: Registry) -> Router {
+use requests::Requests;
+
+mod requests;
+
+/// Measures every request to `api`, and serves what was registered at `/metrics`.
+pub fn measured(api: Router, mut registry: Registry) -> Router {
+    let requests = Requests::register(&mut registry);
     let registry = Arc::new(registry);
-    Router::new().route("/metrics", get(move || async move { render(&registry) }))
+    api.layer(from_fn_with_state(requests, requests::measure))
+        .route("/metrics", get(move || async move { render(&registry) }))
 }
 
 fn render(registry: &Registry) -> Response {

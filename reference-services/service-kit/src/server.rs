@@ -10,9 +10,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -21,10 +21,17 @@ use tokio_util::task::TaskTracker;
 use crate::env::Env;
 use crate::problem::{self, Problem};
 
+use connections::{Patience, Protocol};
+
+mod connections;
+mod slow_body;
+
 /// Where and how long a service serves.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub address: SocketAddr,
+    /// Where HTTP/2 without TLS is spoken, as gRPC needs it; `None` is nowhere.
+    pub http2_address: Option<SocketAddr>,
     /// Waited before listening: a program that takes long to start.
     pub boot_delay: Duration,
     /// After the signal, how long requests are still taken while `/readyz` already fails.
@@ -33,20 +40,34 @@ pub struct ServerConfig {
     pub drain_limit: Duration,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// How long the header of a request may take to arrive, counted from the connection's beginning
+    /// or the end of the request before. So it also ends a connection that lies idle: whoever keeps
+    /// connections to this service must let go of them earlier.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take to arrive, and how long a client may stand still while
+    /// it is sent an answer.
+    pub body_timeout: Duration,
 }
 
 impl ServerConfig {
-    /// Reads `BIND_ADDR` (default `0.0.0.0`), `PORT`, `BOOT_DELAY` (default 0), `DRAIN_DELAY`
-    /// (default 0), `DRAIN_LIMIT` (default 20 s) and `BODY_LIMIT` (default 16 KiB).
+    /// Reads `BIND_ADDR` (default `0.0.0.0`), `PORT`, `HTTP2_PORT` (default: none), `BOOT_DELAY`
+    /// (default 0), `DRAIN_DELAY`
+    /// (default 0), `DRAIN_LIMIT` (default 20 s), `BODY_LIMIT` (default 16 KiB), `HEADER_TIMEOUT`
+    /// (default 30 s) and `BODY_TIMEOUT` (default 10 s).
     pub fn from_env(env: &mut Env, default_port: u16) -> Self {
         let host = env.parse("BIND_ADDR", IpAddr::from([0, 0, 0, 0]));
         let port = env.parse("PORT", default_port);
         Self {
             address: SocketAddr::new(host, port),
+            http2_address: env
+                .parse_optional("HTTP2_PORT")
+                .map(|port| SocketAddr::new(host, port)),
             boot_delay: env.duration("BOOT_DELAY", Duration::ZERO),
             drain_delay: env.duration("DRAIN_DELAY", Duration::ZERO),
             drain_limit: env.duration("DRAIN_LIMIT", Duration::from_secs(20)),
             body_limit: env.parse("BODY_LIMIT", 16 * 1024),
+            header_timeout: env.duration("HEADER_TIMEOUT", Duration::from_secs(30)),
+            body_timeout: env.duration("BODY_TIMEOUT", Duration::from_secs(10)),
         }
     }
 }
@@ -61,8 +82,8 @@ pub enum ServeError {
     },
     #[error("cannot install the signal handlers")]
     Signals(#[source] io::Error),
-    #[error("serving failed")]
-    Serve(#[source] io::Error),
+    #[error("cannot tell where it listens")]
+    Address(#[source] io::Error),
     #[error("requests were still in hand after the drain limit of {0:?}")]
     DrainLimit(Duration),
 }
@@ -83,28 +104,33 @@ pub async fn serve(
             return Ok(());
         }
     }
-    let listener =
-        TcpListener::bind(config.address)
-            .await
-            .map_err(|source| ServeError::Listen {
-                address: config.address,
-                source,
-            })?;
-    let address = listener.local_addr().map_err(ServeError::Serve)?;
+    let listener = listen(config.address).await?;
+    let http2_listener = match config.http2_address {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
 
     let readiness = Readiness::default();
-    let router = complete(router, &readiness, config.body_limit);
+    let router = complete(router, &readiness, config);
     let stop_accepting = CancellationToken::new();
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait for the peer's delayed acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(stop_accepting.clone().cancelled_owned());
-    let serving = tokio::spawn(async move { serving.await });
+    let patience = Patience {
+        header: config.header_timeout,
+        standstill: config.body_timeout,
+    };
+    let serve_on = |listener: TcpListener, protocol| {
+        let (router, stop) = (router.clone(), stop_accepting.clone());
+        let address = listener.local_addr().map_err(ServeError::Address)?;
+        work.spawn(connections::serve(
+            listener, protocol, router, patience, stop,
+        ));
+        Ok(address)
+    };
+    let address = serve_on(listener, Protocol::Http1)?;
     tracing::info!(%address, "listening");
+    if let Some(listener) = http2_listener {
+        let http2_address = serve_on(listener, Protocol::Http2)?;
+        tracing::info!(%http2_address, "listening");
+    }
 
     let name = signals.next().await;
     readiness.draining.store(true, Ordering::Relaxed);
@@ -112,19 +138,20 @@ pub async fn serve(
     tokio::time::sleep(config.drain_delay).await;
     stop_accepting.cancel();
     work.close();
-    tokio::time::timeout(config.drain_limit, async {
-        let served = serving.await.expect("the server does not panic");
-        work.wait().await;
-        served
-    })
-    .await
-    .map_err(|_elapsed| ServeError::DrainLimit(config.drain_limit))?
-    .map_err(ServeError::Serve)?;
+    tokio::time::timeout(config.drain_limit, work.wait())
+        .await
+        .map_err(|_elapsed| ServeError::DrainLimit(config.drain_limit))?;
     tracing::info!("drained");
     Ok(())
 }
 
-fn complete(router: Router, readiness: &Readiness, body_limit: usize) -> Router {
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+fn complete(router: Router, readiness: &Readiness, config: &ServerConfig) -> Router {
     let health = Router::new()
         .route("/livez", get(|| async { "alive" }))
         .route("/readyz", get(readyz))
@@ -133,7 +160,11 @@ fn complete(router: Router, readiness: &Readiness, body_limit: usize) -> Router 
         .merge(health)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(DefaultBodyLimit::max(config.body_limit))
+        .layer(middleware::from_fn_with_state(
+            config.body_timeout,
+            slow_body::refuse,
+        ))
 }
 
 /// Ready from the first request on, and not any more once the end has begun. It asks nothing of

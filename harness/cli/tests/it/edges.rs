@@ -28,7 +28,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("service-kit", &[]),
     ("app", &["service-kit"]),
     ("pay", &["service-kit"]),
+    ("store", &["service-kit"]),
+    ("customer", &["service-kit"]),
+    ("marketing", &["service-kit"]),
+    ("gateway", &["service-kit"]),
+    ("auditor", &["service-kit"]),
     ("test-servers", &[]),
+    ("end-to-end", &[]),
 ];
 
 /// External crate → the workspace crates that may use it outside their tests.
@@ -44,7 +50,7 @@ const WRAPPERS: &[(&str, &[&str])] = &[
         "serde-saphyr",
         &["holdfast", "holdfast-cluster", "holdfast-core"],
     ),
-    ("sqlx", &["app", "pay", "service-kit"]),
+    ("sqlx", &["app", "pay", "service-kit", "store"]),
 ];
 
 /// What `core` must never depend on.

@@ -11,6 +11,7 @@ mod conformance;
 mod edges;
 mod golden;
 mod holdfast;
+mod images;
 mod kubectl;
 mod nothing_left;
 mod scenario;

@@ -65,6 +65,8 @@ fn tell_of(record: &Record, load: &LoadFinished, median: Option<f64>, check: &mu
     check.send_lag_p99 = seconds(load.send_lag.percentile(99.0));
     check.starved_seconds = load.starved_seconds;
     check.throttled_seconds = load.throttled_seconds;
+    check.descriptors = load.descriptors;
+    check.ports = load.ports;
     check.calibrated_rate = load.calibrated_rate;
     check.saturated_seconds = load.saturated_seconds.len() as u64;
     let elapsed = check.load_seconds;

@@ -9,7 +9,7 @@ pub(crate) fn main(arguments: &[&str]) {
     let [address, users, seconds] = arguments else {
         panic!("{arguments:?}");
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Add as _;
 use std::time::Duration;
 
-use holdfast_core::event::{Event, LoadFinished, Tick, WorkerAccount};
+use holdfast_core::event::{Event, LoadFinished, Tick, Used, WorkerAccount};
 use holdfast_core::histogram::Histogram;
 use holdfast_core::outcome::{FailedRequest, Source};
 
@@ -288,6 +288,10 @@ impl Merger {
                 .filter_map(|one| one.starved_seconds)
                 .reduce(f64::add),
             throttled_seconds: sum(|one| one.throttled_seconds),
+            descriptors: accounts()
+                .map(|one| one.descriptors)
+                .fold(None, Used::fuller),
+            ports: accounts().map(|one| one.ports).fold(None, Used::fuller),
             saturated_seconds: saturated.into_iter().collect(),
             mean_users: user_seconds / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
             pause_seconds: sum(|one| one.pause_seconds),

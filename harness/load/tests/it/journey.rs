@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast_core::event::JourneyCount;
+use holdfast_core::event::{JourneyCount, Tick};
 use holdfast_core::experiment::{Connections, Journey, Redirects};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::LoadPlan;
@@ -342,9 +342,16 @@ async fn a_check_that_does_not_hold_fails_the_request() {
     let mut plan = plan(1, 200, vec![journey("read", vec![checked])]);
     plan.prober = Some(20.0);
     let told = run(&server.url(), &plan, Options::default()).await;
-    let failed = told.failed.len() as u64;
-    assert!(failed.abs_diff(told.expected()) <= 1);
-    assert_eq!(told.reasons(), BTreeMap::from([(Reason::Check, failed)]));
+    let reasons = told.reasons();
+    assert_eq!(reasons.keys().collect::<Vec<_>>(), [&Reason::Check]);
+    // The two answers take turns; of those that were cut off nobody knows which they got.
+    let cut_off: u64 = told.finished.cut_off.values().sum();
+    let apart = reasons[&Reason::Check].abs_diff(told.expected());
+    assert!(
+        apart <= 1 + cut_off,
+        "{apart} more of one than of the other"
+    );
+    assert!(!told.failed.is_empty());
     for failed in &told.failed {
         assert_eq!(failed.status, Some(201));
         assert_eq!(failed.request, "GET /orders/1");
@@ -353,7 +360,8 @@ async fn a_check_that_does_not_hold_fails_the_request() {
             r#"check of json /status, wanted "paid": found "pending""#
         );
     }
-    let by_users = told.sum(Source::Users, |tick| tick.unexpected[&Reason::Check]);
+    let checked = |tick: &Tick| tick.unexpected.get(&Reason::Check).copied().unwrap_or(0);
+    let by_users = told.sum(Source::Users, checked);
     assert_eq!(journeys(&told)["read"].failed, by_users);
 }
 

@@ -238,3 +238,17 @@ async fn scenarios_need_users() {
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn scenarios_are_not_cut_off_after_so_many_requests() {
+    let scenario = Scenario::new("orders").register_transaction(transaction!(login));
+    let load = driver("http://127.0.0.1:9", Options::default()).unwrap();
+    let load = load.with_scenarios(vec![scenario]);
+    let mut plan = plan(1, Duration::from_secs(1));
+    plan.requests_per_user = Some(3);
+    let refused = load.prepare(&plan).await.unwrap_err();
+    assert!(
+        matches!(refused, DriverError::ScenariosWithALimit),
+        "{refused}"
+    );
+}

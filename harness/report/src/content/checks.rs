@@ -1,5 +1,6 @@
 //! What was promised, and whether the figures can be trusted: objectives, accounting, self-check.
 
+use holdfast_core::event::Used;
 use holdfast_core::summary::{Accounting, SelfCheck};
 use holdfast_core::verdict::{Judged, Verdict};
 
@@ -109,6 +110,13 @@ pub(crate) fn self_check_rows(check: &SelfCheck) -> Vec<(&'static str, String)> 
     if check.throttled_seconds > 0.0 {
         let throttled = words::seconds(check.throttled_seconds);
         rows.push(("stopped by a processor quota", throttled));
+    }
+    if let Some(Used { most, of }) = check.descriptors {
+        rows.push(("file descriptors, at most", format!("{most} of {of}")));
+    }
+    if let Some(Used { most, of }) = check.ports {
+        let sockets = format!("{most} on this machine; {of} local ports for one destination");
+        rows.push(("TCP sockets, at most", sockets));
     }
     if let Some(rate) = check.calibrated_rate {
         let tried = format!("{} against a server that does nothing", words::rate(rate));

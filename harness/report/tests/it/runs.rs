@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::event::{
-    Environment, Event, JourneyEnd, LoadFinished, Observation, RunStarted, Stamped, Tick,
+    Environment, Event, JourneyEnd, LoadFinished, Observation, RunStarted, Stamped, Tick, Used,
 };
 use holdfast_core::experiment::{
     Arrivals, Body, Journey, Metric, Model, Objective, Pauses, Phase, RateStage, Reference,
@@ -98,6 +98,14 @@ impl Building {
             ticks: BTreeMap::new(),
             load: LoadFinished {
                 processors: 2.0,
+                descriptors: Some(Used {
+                    most: 151,
+                    of: 1024,
+                }),
+                ports: Some(Used {
+                    most: 230,
+                    of: 28_232,
+                }),
                 ..LoadFinished::default()
             },
             busy: 0.0,

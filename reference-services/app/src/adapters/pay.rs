@@ -16,6 +16,9 @@ use crate::ports::{Cause, PaymentError, Payments};
 /// What part of pay's answer time pay itself calls simulated, in milliseconds.
 const SIMULATED_LATENCY: &str = "x-simulated-latency-ms";
 
+/// Less than pay keeps a connection that lies idle, so that pay never ends one that is just used.
+const IDLE_LIMIT: Duration = Duration::from_secs(15);
+
 /// Where pay is and how long a call may go on.
 #[derive(Clone, Debug)]
 pub struct PayConfig {
@@ -68,6 +71,7 @@ impl PayClient {
         Ok(Self {
             client: Client::builder()
                 .timeout(config.call_limit)
+                .pool_idle_timeout(IDLE_LIMIT)
                 .build()
                 .map_err(PayClientError)?,
             payments_url: format!("{}/payments", config.url.trim_end_matches('/')),

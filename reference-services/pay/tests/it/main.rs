@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod contract;
+mod grpc;
 mod http;
 mod outage;
 mod process;
+mod proto;

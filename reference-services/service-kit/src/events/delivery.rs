@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::measurements::Measurements;
 use super::wire::Record;
-use super::{HandleError, Handler};
+use super::{Event, HandleError, Handler};
 
 /// Between two attempts: at first, then twice as long each time up to the longest. Short, because a
 /// service should be whole again soon after the database it waits for is.
@@ -36,9 +37,21 @@ pub(super) async fn deliver(
         Ok(event) => event,
         Err(error) => return Delivery::Dead(error.to_string()),
     };
+    attempt(&event, topic, handler, measurements, stop)
+        .instrument(event.span())
+        .await
+}
+
+async fn attempt(
+    event: &Event,
+    topic: &str,
+    handler: &dyn Handler,
+    measurements: &Measurements,
+    stop: &CancellationToken,
+) -> Delivery {
     let mut pauses = Pauses::default();
     loop {
-        match handler.handle(&event).await {
+        match handler.handle(event).await {
             Ok(()) => {
                 measurements.consumed(topic, &event.kind);
                 return Delivery::Handled;
@@ -48,8 +61,6 @@ pub(super) async fn deliver(
                 measurements.retried(topic);
                 tracing::warn!(
                     topic,
-                    event = %event.id,
-                    kind = event.kind,
                     error = &*error as &(dyn std::error::Error + 'static),
                     "not handled yet"
                 );

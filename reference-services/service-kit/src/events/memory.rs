@@ -110,6 +110,19 @@ impl MemoryBus {
         }
     }
 
+    /// Returns once `count` events that are `wanted` have been published to `topic`.
+    pub async fn until_published(
+        &self,
+        topic: &str,
+        count: usize,
+        wanted: impl Fn(&Event) -> bool,
+    ) {
+        let mut changes = self.changes.subscribe();
+        while self.events(topic).iter().filter(|it| wanted(it)).count() < count {
+            changes.changed().await.expect("this bus holds the sender");
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock can panic")
     }

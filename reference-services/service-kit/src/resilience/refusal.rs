@@ -23,6 +23,8 @@ pub enum RefusalReason {
     UpstreamError,
     /// No database connection became free in time.
     PoolExhausted,
+    /// As many requests as the service is willing to have in hand at once are in hand.
+    Shed,
 }
 
 impl RefusalReason {
@@ -35,14 +37,17 @@ impl RefusalReason {
             Self::Connect => "connect",
             Self::UpstreamError => "upstream-error",
             Self::PoolExhausted => "pool-exhausted",
+            Self::Shed => "shed",
         }
     }
 
     pub fn status(self) -> StatusCode {
         match self {
-            Self::BreakerOpen | Self::BulkheadFull | Self::Connect | Self::PoolExhausted => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::BreakerOpen
+            | Self::BulkheadFull
+            | Self::Connect
+            | Self::PoolExhausted
+            | Self::Shed => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamError => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }

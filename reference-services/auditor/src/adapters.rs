@@ -1,0 +1,4 @@
+//! What connects auditor to the outside world.
+
+pub mod http;
+pub mod services;

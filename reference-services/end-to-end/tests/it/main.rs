@@ -1,0 +1,10 @@
+//! The services together, as processes that talk over HTTP and over the broker.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod customers;
+mod flow;
+mod kills;
+mod replicas;
+mod sessions;
+mod system;

@@ -1,0 +1,30 @@
+//! Runs the gateway.
+
+use std::process::ExitCode;
+
+use gateway::config::Config;
+use service_kit::env::{Env, EnvError};
+use service_kit::server::ServeError;
+use service_kit::{server, telemetry};
+use tokio_util::task::TaskTracker;
+
+#[derive(Debug, thiserror::Error)]
+enum MainError {
+    #[error(transparent)]
+    Settings(#[from] EnvError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service_kit::exit(run().await)
+}
+
+async fn run() -> Result<(), MainError> {
+    let config = Config::from_env(Env::of_process())?;
+    telemetry::init(&config.log);
+    let router = gateway::build(&config);
+    server::serve(&config.server, router, TaskTracker::new()).await?;
+    Ok(())
+}

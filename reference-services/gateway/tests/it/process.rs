@@ -1,0 +1,231 @@
+//! The gateway as a process: how it starts and ends, and clients that mean no good.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::scripted_upstream::{Script, ScriptedUpstream};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Process {
+    process: Child,
+    address: String,
+    /// What it said before it listened.
+    said: Vec<Value>,
+}
+
+impl Process {
+    async fn start<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .env_clear()
+            .env("BIND_ADDR", "127.0.0.1")
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .envs(env)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        let address = loop {
+            let line = log.next_line().await.unwrap().expect("it never listened");
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = line["fields"]["address"].as_str() {
+                break address.to_owned();
+            }
+            said.push(line);
+        };
+        // The pipe must be read to its end, or the next line of log would stop the process.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        Self {
+            process,
+            address,
+            said,
+        }
+    }
+
+    async fn open<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::start([("GATEWAY_AUTH", "off")].into_iter().chain(env)).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Sends text as it is, and gives all that comes back until the connection ends.
+    async fn raw(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        read.expect("the connection was kept").unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn terminate(mut self) -> ExitStatus {
+        let pid = self.process.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", "TERM", &pid])
+            .status();
+        assert!(sent.unwrap().success());
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        status.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn it_says_once_that_its_doors_are_open_or_its_key_is_its_own() {
+    let open = Process::open([]).await;
+    let messages = |process: &Process| -> Vec<String> {
+        let message = |line: &Value| line["fields"]["message"].as_str().unwrap().to_owned();
+        process.said.iter().map(message).collect()
+    };
+    assert_eq!(messages(&open), ["GATEWAY_AUTH=off: everybody is let in"]);
+    let closed = Process::start([]).await;
+    assert_eq!(
+        messages(&closed),
+        [
+            "JWT_KEY is not set: tokens are signed with a key that is gone with this process",
+            "OAUTH_CLIENTS is not set: nobody can get a token"
+        ]
+    );
+    let ready = reqwest::get(closed.url("/readyz")).await.unwrap();
+    assert_eq!(ready.status(), StatusCode::OK);
+    let orders = reqwest::get(closed.url("/orders")).await.unwrap();
+    assert_eq!(orders.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_terminated_gateway_finishes_what_it_has_in_hand() {
+    let app = ScriptedUpstream::start(Script::Hold).await;
+    let gateway = Process::open([("APP_URL", app.url().as_str())]).await;
+    let order = reqwest::Client::new()
+        .post(gateway.url("/orders"))
+        .body("{}");
+    let order = tokio::spawn(order.send());
+    app.asked(1).await;
+    let exit = tokio::spawn(gateway.terminate());
+    app.allow(1);
+    assert_eq!(order.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(exit.await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn clients_that_send_slowly_are_left_and_nothing_reaches_the_service() {
+    let app = ScriptedUpstream::start(Script::Echo).await;
+    let url = app.url();
+    let gateway = Process::open([
+        ("APP_URL", url.as_str()),
+        ("HEADER_TIMEOUT", "50ms"),
+        ("BODY_TIMEOUT", "50ms"),
+        // One slow client would be enough to keep everybody out, if it had a place.
+        ("IN_FLIGHT_LIMIT", "1"),
+    ])
+    .await;
+    assert_eq!(
+        gateway.raw("POST /orders HTTP/1.1\r\nhost: a\r\n").await,
+        ""
+    );
+    let slow = "POST /orders HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n{";
+    let answer = gateway.raw(slow).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{answer}"
+    );
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    assert_eq!(app.asked_so_far().len(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_slowly_takes_no_place() {
+    let app = ScriptedUpstream::start(Script::Echo).await;
+    let url = app.url();
+    let gateway = Process::open([("APP_URL", url.as_str()), ("IN_FLIGHT_LIMIT", "1")]).await;
+    let mut slow = TcpStream::connect(&gateway.address).await.unwrap();
+    let begun =
+        "POST /orders HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n";
+    slow.write_all(begun.as_bytes()).await.unwrap();
+    let mut asked_for_its_body = [0; 25];
+    slow.read_exact(&mut asked_for_its_body).await.unwrap();
+    assert_eq!(&asked_for_its_body, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let served = reqwest::get(gateway.url("/orders")).await.unwrap();
+    assert_eq!(served.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn huge_requests_are_refused_and_do_not_reach_the_service() {
+    let app = ScriptedUpstream::start(Script::Echo).await;
+    let url = app.url();
+    let gateway = Process::open([("APP_URL", url.as_str()), ("BODY_LIMIT", "100")]).await;
+    let client = reqwest::Client::new();
+    let body = "x".repeat(101);
+    let refused = client
+        .post(gateway.url("/orders"))
+        .body(body.clone())
+        .send();
+    let refused = refused.await.unwrap();
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        refused.headers()["content-type"],
+        "application/problem+json"
+    );
+
+    let chunked = "POST /orders HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    let answer = gateway
+        .raw(&format!("{chunked}65\r\n{body}\r\n0\r\n\r\n"))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+
+    let header = "x".repeat(300 * 1024);
+    let mut stream = TcpStream::connect(&gateway.address).await.unwrap();
+    let request = format!("GET /orders HTTP/1.1\r\nx-huge: {header}\r\n\r\n");
+    // It may be cut off before all is written, and then the answer may be lost.
+    let written = stream.write_all(request.as_bytes()).await.is_ok();
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer).await.is_ok();
+    let is_refused = answer.starts_with("HTTP/1.1 431 ");
+    assert!(is_refused || !(written && read), "{answer}");
+    assert_eq!(app.asked_so_far().len(), 0);
+}
+
+#[tokio::test]
+async fn requests_that_could_be_smuggled_are_refused() {
+    let app = ScriptedUpstream::start(Script::Echo).await;
+    let gateway = Process::open([("APP_URL", app.url().as_str())]).await;
+    for framing in [
+        "content-length: 1\r\ncontent-length: 2",
+        "transfer-encoding: chunked\r\ntransfer-encoding: identity",
+        "content-length: +1",
+    ] {
+        let request = format!("POST /orders HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n");
+        let answer = gateway.raw(&request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{framing}: {answer}");
+    }
+    assert_eq!(app.asked_so_far().len(), 0);
+}
+
+#[tokio::test]
+async fn wrong_settings_are_told_in_one_line() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .env_clear()
+        .env("APP_URL", "nowhere at all")
+        .env("JWT_KEY", "short")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("APP_URL") && message.contains("JWT_KEY"),
+        "{message}"
+    );
+    assert!(!message.contains("short"), "{message}");
+    assert_eq!(message.lines().count(), 1);
+}

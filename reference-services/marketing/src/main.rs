@@ -1,0 +1,34 @@
+//! Runs marketing.
+
+use std::process::ExitCode;
+
+use marketing::BuildError;
+use marketing::config::Config;
+use service_kit::env::{Env, EnvError};
+use service_kit::server::ServeError;
+use service_kit::{server, telemetry};
+use tokio_util::task::TaskTracker;
+
+#[derive(Debug, thiserror::Error)]
+enum MainError {
+    #[error(transparent)]
+    Settings(#[from] EnvError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service_kit::exit(run().await)
+}
+
+async fn run() -> Result<(), MainError> {
+    let config = Config::from_env(Env::of_process())?;
+    telemetry::init(&config.log);
+    let (router, background) = marketing::build(&config)?;
+    let served = server::serve(&config.server, router, TaskTracker::new()).await;
+    background.end().await;
+    Ok(served?)
+}

@@ -1,0 +1,115 @@
+//! Store's events: those of app that it follows, and those that it tells.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use service_kit::clock::now_ms;
+use service_kit::events::traceparent::Traceparent;
+use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription};
+
+use crate::domain::{Announcement, Meal, News, OrderId, Trail};
+use crate::service::StoreService;
+
+const ORDERS: &str = "orders";
+const DELIVERIES: &str = "deliveries";
+const SCHEMA_VERSION: u32 = 1;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OrderPaid {
+    order_id: String,
+    item: String,
+    quantity: u32,
+    address: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CancellationRequested {
+    order_id: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AboutOrder {
+    order_id: String,
+}
+
+/// What store reads. All its processes share the work.
+pub fn subscription() -> Subscription {
+    Subscription::new("store", &[ORDERS])
+}
+
+/// Follows the orders.
+#[derive(Debug)]
+pub struct Orders(pub StoreService);
+
+#[async_trait]
+impl Handler for Orders {
+    async fn handle(&self, event: &Event) -> Result<(), HandleError> {
+        match event.kind.as_str() {
+            "OrderPaid" => {
+                let paid: OrderPaid = event.read(SCHEMA_VERSION)?;
+                let order_id = order_id(&paid.order_id)?;
+                let meal = Meal {
+                    item: paid.item,
+                    quantity: paid.quantity,
+                    address: paid.address,
+                };
+                let taken = self.0.receive(order_id, meal, trail(event), now_ms());
+                taken.await.map_err(HandleError::retry)
+            }
+            "CancellationRequested" => {
+                let requested: CancellationRequested = event.read(SCHEMA_VERSION)?;
+                let order_id = order_id(&requested.order_id)?;
+                let answered = self.0.cancel(&order_id, trail(event), now_ms());
+                answered.await.map_err(HandleError::retry)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn order_id(text: &str) -> Result<OrderId, HandleError> {
+    text.parse()
+        .map_err(|error| HandleError::Poison(format!("{text:?}: {error}")))
+}
+
+fn trail(event: &Event) -> Trail {
+    Trail {
+        event: event.id,
+        correlation_id: event.correlation_id.clone(),
+        traceparent: event.traceparent.clone(),
+    }
+}
+
+/// The event that tells `announcement` about an order.
+pub fn event(order_id: &OrderId, announcement: &Announcement) -> Addressed {
+    let kind = match announcement.news {
+        News::OrderAccepted => "OrderAccepted",
+        News::CookingStarted => "CookingStarted",
+        News::RiderAssigned => "RiderAssigned",
+        News::OrderDelivered => "OrderDelivered",
+        News::DeliveryCancelled => "DeliveryCancelled",
+        News::CancellationRefused => "CancellationRefused",
+    };
+    let payload = AboutOrder {
+        order_id: order_id.to_string(),
+    };
+    let cause = &announcement.cause;
+    let mut event = Event::new(
+        kind,
+        order_id.to_string(),
+        cause.event.to_string(),
+        &payload,
+    );
+    event.id = announcement.id;
+    event.correlation_id.clone_from(&cause.correlation_id);
+    event.occurred_at_ms = announcement.at_ms;
+    event.traceparent = child_of(cause.traceparent.as_deref());
+    event.to(DELIVERIES)
+}
+
+fn child_of(traceparent: Option<&str>) -> Option<String> {
+    let parent: Traceparent = traceparent?.parse().ok()?;
+    Some(parent.child().to_string())
+}

@@ -1,0 +1,70 @@
+//! store cooks what is paid for and brings it to the customer, each order once.
+
+pub mod adapters;
+pub mod config;
+pub mod domain;
+pub mod kitchen;
+mod measurements;
+pub mod ports;
+pub mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use prometheus_client::registry::Registry;
+use service_kit::background::Background;
+use service_kit::database::OpenError;
+use service_kit::events::kafka::{self, ClientError};
+use service_kit::events::{EventBus, follow};
+use service_kit::outbox::{self, OutboxMetrics, Relay};
+use service_kit::{inbox, metrics};
+
+use crate::adapters::events::{self, Orders};
+use crate::adapters::http;
+use crate::adapters::sql::SqlDeliveries;
+use crate::config::Config;
+use crate::service::StoreService;
+
+/// Why store could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    #[error(transparent)]
+    Bus(#[from] ClientError),
+}
+
+/// Puts store together, ready to be served, with what it does in the background.
+pub async fn build(config: &Config) -> Result<(Router, Background), BuildError> {
+    let mut registry = Registry::default();
+    let bus = kafka::connect(config.kafka.as_ref(), &mut registry)?;
+    Ok(build_on(bus, config, registry).await?)
+}
+
+/// The same on a given bus.
+pub async fn build_on(
+    bus: Option<Arc<dyn EventBus>>,
+    config: &Config,
+    mut registry: Registry,
+) -> Result<(Router, Background), OpenError> {
+    let deliveries = SqlDeliveries::open(&config.database).await?;
+    let database = Arc::clone(deliveries.database());
+    let service = StoreService::new(Arc::new(deliveries), config.pace, &mut registry);
+    let outbox = OutboxMetrics::register(&mut registry);
+
+    let background = Background::default();
+    background.spawn(|stop| kitchen::run(service.clone(), config.poll, stop));
+    if let Some(bus) = bus {
+        let orders = Orders(service.clone());
+        let of_consumer = Arc::clone(&bus);
+        background.spawn(|stop| follow(of_consumer, events::subscription(), orders, stop));
+        let relay = Relay::new(Arc::clone(&database), bus, outbox.clone());
+        background.spawn(|stop| async move { relay.run(&stop).await });
+    }
+    let watched = Arc::clone(&database);
+    background.spawn(|stop| async move { outbox::watch(&watched, &outbox, &stop).await });
+    let inbox = config.inbox;
+    background.spawn(|stop| async move { inbox::expire_regularly(&database, inbox, &stop).await });
+    let router = metrics::measured(http::router(service), registry);
+    Ok((router, background))
+}

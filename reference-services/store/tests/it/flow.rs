@@ -1,0 +1,156 @@
+//! store as a whole, on a bus in memory: from the payment of an order to its delivery.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use service_kit::background::Background;
+use service_kit::events::memory::MemoryBus;
+use service_kit::events::{Event, EventBus, Subscription};
+
+use crate::places::{Database, databases};
+
+const WAY: [&str; 4] = [
+    "OrderAccepted",
+    "CookingStarted",
+    "RiderAssigned",
+    "OrderDelivered",
+];
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Each stage is over at once.
+const SWIFT: [(&str, &str); 5] = [
+    ("STORE_ACCEPT_TIME", "1ms"),
+    ("STORE_START_TIME", "1ms"),
+    ("STORE_COOKING_TIME", "1ms"),
+    ("STORE_RIDER_TIME", "1ms"),
+    ("STORE_POLL", "20ms"),
+];
+
+async fn start(database: &Database, bus: &Arc<MemoryBus>) -> Background {
+    let config = database.config(SWIFT);
+    let bus = Arc::clone(bus) as Arc<dyn EventBus>;
+    let (_router, background) = store::build_on(Some(bus), &config, Registry::default())
+        .await
+        .unwrap();
+    background
+}
+
+const END: [&str; 2] = ["OrderDelivered", "DeliveryCancelled"];
+const ANSWER: [&str; 2] = ["DeliveryCancelled", "CancellationRefused"];
+
+/// Completes when so many events of these kinds have been told.
+async fn until_told(bus: &MemoryBus, kinds: [&str; 2], count: usize) {
+    let is_one = |event: &Event| kinds.contains(&event.kind.as_str());
+    let told = bus.until_published("deliveries", count, is_one);
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    told.expect("not all was told");
+}
+
+async fn pay(bus: &MemoryBus, order_id: &str) -> Event {
+    let payload = json!({"orderId": order_id, "item": "chicken", "quantity": 1, "amount": 18_000});
+    let paid = Event::new("OrderPaid", order_id, "request", &payload);
+    bus.publish(&[paid.clone().to("orders")]).await.unwrap();
+    paid
+}
+
+/// What was told of each order, as it was told.
+fn told(bus: &MemoryBus) -> BTreeMap<String, Vec<Event>> {
+    let mut told: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    for event in bus.events("deliveries") {
+        told.entry(event.key.clone()).or_default().push(event);
+    }
+    told
+}
+
+fn kinds(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.kind.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_deliver_each_order_once_and_each_step_follows_from_the_one_before() {
+    for database in databases() {
+        let bus = Arc::new(MemoryBus::new());
+        let replicas = [
+            start(&database, &bus).await,
+            start(&database, &bus).await,
+            start(&database, &bus).await,
+        ];
+        let mut payments = Vec::new();
+        for number in 0..50 {
+            payments.push(pay(&bus, &format!("order-{number}")).await);
+        }
+        until_told(&bus, END, 50).await;
+        for replica in replicas {
+            replica.end().await;
+        }
+        let told = told(&bus);
+        assert_eq!(told.len(), 50);
+        for paid in payments {
+            let events = &told[&paid.key];
+            assert_eq!(kinds(events), WAY);
+            let mut cause = paid.id;
+            for event in events {
+                assert_eq!(event.causation_id, cause.to_string());
+                assert_eq!(event.correlation_id, paid.correlation_id);
+                cause = event.id;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_to_cancel_gets_one_answer_whatever_it_races_with() {
+    let database = Database::in_a_folder();
+    let bus = Arc::new(MemoryBus::new());
+    let replicas = [start(&database, &bus).await, start(&database, &bus).await];
+    for number in 0..50 {
+        let order_id = format!("order-{number}");
+        pay(&bus, &order_id).await;
+        let payload = json!({"orderId": order_id});
+        let request = Event::new("CancellationRequested", &*order_id, "request", &payload);
+        bus.publish(&[request.to("orders")]).await.unwrap();
+    }
+    until_told(&bus, END, 50).await;
+    // An order may be delivered before the request to cancel it is read.
+    until_told(&bus, ANSWER, 50).await;
+    for replica in replicas {
+        replica.end().await;
+    }
+    for (order_id, events) in told(&bus) {
+        let mut kinds = kinds(&events);
+        let answers = kinds.iter().filter(|kind| ANSWER.contains(kind));
+        assert_eq!(answers.count(), 1, "{order_id}");
+        if kinds.last() == Some(&"DeliveryCancelled") {
+            assert!(
+                ["OrderAccepted", "DeliveryCancelled"].ends_with(&kinds),
+                "{order_id}"
+            );
+        } else {
+            kinds.retain(|kind| *kind != "CancellationRefused");
+            assert_eq!(kinds, WAY, "{order_id}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_bus_is_away_the_store_goes_on_and_tells_of_it_later() {
+    let database = Database::in_a_folder();
+    let bus = Arc::new(MemoryBus::new());
+    let first = start(&database, &bus).await;
+    pay(&bus, "before").await;
+    bus.until_handled(&Subscription::new("store", &["orders"]))
+        .await;
+    bus.go_down();
+    first.end().await;
+
+    let second = start(&database, &bus).await;
+    bus.come_back();
+    pay(&bus, "after").await;
+    until_told(&bus, END, 2).await;
+    second.end().await;
+    for events in told(&bus).values() {
+        assert_eq!(kinds(events), WAY);
+    }
+}

@@ -1,0 +1,12 @@
+//! store as its clients, its operators and the event bus see it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod contract;
+mod doubles;
+mod events;
+mod flow;
+mod http;
+mod places;
+mod process;
+mod service;
