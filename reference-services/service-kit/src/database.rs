@@ -42,7 +42,7 @@ pub enum OpenError {
     UnknownKind { location: Location },
     #[error("the database {location} would be another one for each connection")]
     InMemory { location: Location },
-    #[error("cannot make a temporary folder for the database")]
+    #[error("cannot make a folder for the database")]
     Folder(#[source] std::io::Error),
     #[error("cannot open the database {location}")]
     Open {

@@ -34,7 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gateway", &["service-kit"]),
     ("auditor", &["service-kit"]),
     ("test-servers", &[]),
-    ("end-to-end", &[]),
+    ("end-to-end", &["test-servers"]),
 ];
 
 /// External crate → the workspace crates that may use it outside their tests.

@@ -89,7 +89,12 @@ impl Location {
     pub(super) fn resolve(&self) -> Result<Place, OpenError> {
         match self {
             Self::Url(url) => self.of_url(url),
-            Self::File(path) => Ok(Place::of_file(path.clone(), None)),
+            Self::File(path) => {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder).map_err(OpenError::Folder)?;
+                }
+                Ok(Place::of_file(path.clone(), None))
+            }
             Self::Temporary { prefix } => {
                 let folder = tempfile::Builder::new().prefix(prefix).tempdir();
                 let folder = folder.map_err(OpenError::Folder)?;
@@ -185,6 +190,14 @@ mod tests {
         let place = Location::File(path.clone()).resolve().unwrap();
         let options: SqliteConnectOptions = place.url.parse().unwrap();
         assert_eq!(options.get_filename(), path);
+    }
+
+    #[test]
+    fn the_folder_of_a_file_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/app.db");
+        Location::File(path.clone()).resolve().unwrap();
+        assert!(path.parent().unwrap().is_dir());
     }
 
     #[test]
