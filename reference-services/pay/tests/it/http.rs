@@ -185,7 +185,7 @@ async fn the_same_seed_draws_the_same_latencies() {
 }
 
 /// Tells pay something as app does, and waits until it has heard it.
-async fn tell(bus: &MemoryBus, events: &[&Event]) {
+pub(crate) async fn tell(bus: &MemoryBus, events: &[&Event]) {
     let events: Vec<_> = events.iter().map(|&it| it.clone().to("orders")).collect();
     bus.publish(&events).await.unwrap();
     let subscription = subscription();

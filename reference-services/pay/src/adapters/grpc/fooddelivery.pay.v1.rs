@@ -23,16 +23,13 @@ pub struct Payment {
     #[prost(enumeration = "Status", tag = "3")]
     pub status: i32,
 }
-/// What became of the money for an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Status {
     Unspecified = 0,
     Taken = 1,
-    /// It was given back.
+    /// Given back: the order is not brought.
     Refunded = 2,
-    /// It was never taken and never will be: the order was given up before.
-    Barred = 3,
 }
 impl Status {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -44,7 +41,6 @@ impl Status {
             Self::Unspecified => "STATUS_UNSPECIFIED",
             Self::Taken => "STATUS_TAKEN",
             Self::Refunded => "STATUS_REFUNDED",
-            Self::Barred => "STATUS_BARRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -53,7 +49,6 @@ impl Status {
             "STATUS_UNSPECIFIED" => Some(Self::Unspecified),
             "STATUS_TAKEN" => Some(Self::Taken),
             "STATUS_REFUNDED" => Some(Self::Refunded),
-            "STATUS_BARRED" => Some(Self::Barred),
             _ => None,
         }
     }
@@ -139,7 +134,8 @@ pub mod payments_client {
             self
         }
         /// Takes a payment. Asking again for the same order and amount does not take the money again;
-        /// asking for another amount is ALREADY_EXISTS, for an order that was given up FAILED_PRECONDITION.
+        /// asking for another amount is ALREADY_EXISTS, and
+        /// for an order that was given up FAILED_PRECONDITION.
         pub async fn pay(
             &mut self,
             request: impl tonic::IntoRequest<super::PayRequest>,
@@ -161,7 +157,7 @@ pub mod payments_client {
                 .insert(GrpcMethod::new("fooddelivery.pay.v1.Payments", "Pay"));
             self.inner.unary(req, path, codec).await
         }
-        /// The payment for an order; NOT_FOUND if it has not been paid.
+        /// The payment for an order; NOT_FOUND if it was never taken.
         pub async fn find(
             &mut self,
             request: impl tonic::IntoRequest<super::FindRequest>,
@@ -199,12 +195,13 @@ pub mod payments_server {
     #[async_trait]
     pub trait Payments: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a payment. Asking again for the same order and amount does not take the money again;
-        /// asking for another amount is ALREADY_EXISTS, for an order that was given up FAILED_PRECONDITION.
+        /// asking for another amount is ALREADY_EXISTS, and
+        /// for an order that was given up FAILED_PRECONDITION.
         async fn pay(
             &self,
             request: tonic::Request<super::PayRequest>,
         ) -> std::result::Result<tonic::Response<super::Payment>, tonic::Status>;
-        /// The payment for an order; NOT_FOUND if it has not been paid.
+        /// The payment for an order; NOT_FOUND if it was never taken.
         async fn find(
             &self,
             request: tonic::Request<super::FindRequest>,
