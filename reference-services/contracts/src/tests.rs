@@ -17,7 +17,7 @@ fn members() -> Members {
     serde_json::from_value(members).unwrap()
 }
 
-fn texts(breaches: Vec<Breach>) -> Vec<String> {
+fn texts(breaches: &[Breach]) -> Vec<String> {
     breaches.iter().map(ToString::to_string).collect()
 }
 
@@ -25,7 +25,7 @@ fn checked(found: Value) -> Vec<String> {
     let Value::Object(found) = found else {
         panic!("{found} is no object");
     };
-    texts(members().check(&found))
+    texts(&members().check(&found))
 }
 
 fn terms() -> Vec<EventTerms> {
@@ -179,7 +179,7 @@ fn another_status_header_or_body_is_named() {
         ),
         (whole().body("b"), vec!["the body is not a JSON object"]),
     ] {
-        assert_eq!(texts(terms.check(&answer.unwrap())), breaches);
+        assert_eq!(texts(&terms.check(&answer.unwrap())), breaches);
     }
 }
 
@@ -191,7 +191,7 @@ fn a_request_is_what_was_agreed_and_nothing_else() {
         for (name, value) in request.example().headers() {
             sent = sent.header(name, value);
         }
-        texts(request.check(&sent.body(body.to_owned()).unwrap()))
+        texts(&request.check(&sent.body(body.to_owned()).unwrap()))
     };
     let body = request.example().into_body();
     let more = body.replace("orderId", "orderid");
