@@ -13,7 +13,8 @@ use prometheus_client::registry::Registry;
 use service_kit::background::Background;
 use service_kit::chance::Chance;
 use service_kit::database::{Database, OpenError};
-use service_kit::events::EventBus;
+use service_kit::events::kafka::{self, ClientError};
+use service_kit::events::{EventBus, follow};
 use service_kit::outbox::{self, OutboxMetrics, Relay};
 use service_kit::resilience::{Command, Measurements};
 use service_kit::{inbox, metrics};
@@ -33,35 +34,26 @@ pub enum BuildError {
     #[error(transparent)]
     Database(#[from] OpenError),
     #[error(transparent)]
+    Bus(#[from] ClientError),
+    #[error(transparent)]
     PayClient(#[from] PayClientError),
 }
 
-/// What app runs on.
-pub struct Ground {
-    /// Where orders under way run.
-    pub work: TaskTracker,
-    /// Where everything runs that no request waits for.
-    pub background: Background,
-    /// Without a bus events wait in the outbox, and none is heard.
-    pub bus: Option<Arc<dyn EventBus>>,
-    pub registry: Registry,
+/// Puts app together, ready to be served, with what it does in the background. Orders under way run
+/// on `work`.
+pub async fn build(config: &Config, work: TaskTracker) -> Result<(Router, Background), BuildError> {
+    let mut registry = Registry::default();
+    let bus = kafka::connect(config.kafka.as_ref(), &mut registry)?;
+    build_on(bus, config, registry, work).await
 }
 
-impl std::fmt::Debug for Ground {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ground").finish_non_exhaustive()
-    }
-}
-
-/// Puts app together, ready to be served.
-pub async fn build(config: &Config, ground: Ground) -> Result<Router, BuildError> {
-    let Ground {
-        work,
-        background,
-        bus,
-        mut registry,
-    } = ground;
-
+/// The same on a given bus.
+pub async fn build_on(
+    bus: Option<Arc<dyn EventBus>>,
+    config: &Config,
+    mut registry: Registry,
+    work: TaskTracker,
+) -> Result<(Router, Background), BuildError> {
     let database = Arc::new(Database::open(&config.database, &SCHEMAS).await?);
     let orders = SqlOrders::new(Arc::clone(&database));
     let orders = PacedOrders::new(orders, config.costs, config.seed, &mut registry);
@@ -75,39 +67,32 @@ pub async fn build(config: &Config, ground: Ground) -> Result<Router, BuildError
     let names = Chance::new(None);
     let service = OrderService::new(Arc::new(orders), Arc::new(payments), names, work);
 
-    let outbox_metrics = OutboxMetrics::register(&mut registry);
-    if let Some(bus) = bus {
-        let relay = Relay::new(
-            Arc::clone(&database),
-            Arc::clone(&bus),
-            outbox_metrics.clone(),
-        );
-        background.spawn(|stop| async move { relay.run(&stop).await });
-        let deliveries = Deliveries(service.clone());
-        background.spawn(|stop| async move {
-            let consumed = bus
-                .consume(&events::subscription(), &deliveries, &stop)
-                .await;
-            if let Err(error) = consumed {
-                tracing::error!(%error, "orders do not follow the store any more");
-            }
-        });
-    }
-    spawn_housekeeping(config, &background, &service, database, outbox_metrics);
-    Ok(metrics::measured(http::router(service), registry))
+    let outbox = OutboxMetrics::register(&mut registry);
+    let background = start_background(bus, config, database, outbox, service.clone());
+    let router = metrics::measured(http::router(service), registry);
+    Ok((router, background))
 }
 
-fn spawn_housekeeping(
+fn start_background(
+    bus: Option<Arc<dyn EventBus>>,
     config: &Config,
-    background: &Background,
-    service: &OrderService,
     database: Arc<Database>,
-    outbox_metrics: OutboxMetrics,
-) {
-    let (service, limit) = (service.clone(), config.intent_limit);
+    outbox: OutboxMetrics,
+    service: OrderService,
+) -> Background {
+    let background = Background::default();
+    if let Some(bus) = bus {
+        let deliveries = Deliveries(service.clone());
+        let of_consumer = Arc::clone(&bus);
+        background.spawn(|stop| follow(of_consumer, events::subscription(), deliveries, stop));
+        let relay = Relay::new(Arc::clone(&database), bus, outbox.clone());
+        background.spawn(|stop| async move { relay.run(&stop).await });
+    }
+    let limit = config.intent_limit;
     background.spawn(|stop| async move { service.abandon_overdue(limit, &stop).await });
     let watched = Arc::clone(&database);
-    background.spawn(|stop| async move { outbox::watch(&watched, &outbox_metrics, &stop).await });
+    background.spawn(|stop| async move { outbox::watch(&watched, &outbox, &stop).await });
     let inbox = config.inbox;
     background.spawn(|stop| async move { inbox::expire_regularly(&database, inbox, &stop).await });
+    background
 }

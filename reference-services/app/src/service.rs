@@ -96,7 +96,8 @@ impl OrderService {
             key: request.key,
             begun_at_ms: now_ms(),
         };
-        let span = tracing::info_span!("order", correlation_id = %intent.order.id, %cause);
+        let span =
+            tracing::info_span!("order", correlation_id = %intent.order.id, causation_id = %cause);
         let service = self.clone();
         let placing = async move { service.accept(intent, &cause).await };
         detached::result(self.work.spawn(placing.instrument(span))).await
@@ -135,9 +136,11 @@ impl OrderService {
         let mut connection = self.orders.connect_in_background().await?;
         match connection.take(id, Step::News(news), &cause).await? {
             Some(Taken { before, after }) => {
-                tracing::debug!(correlation_id = %id, ?before, ?after, %cause, "heard of an order");
+                tracing::debug!(correlation_id = %id, causation_id = %cause, ?before, ?after, "heard of an order");
             }
-            None => tracing::warn!(correlation_id = %id, %cause, "heard of an unknown order"),
+            None => {
+                tracing::warn!(correlation_id = %id, causation_id = %cause, "heard of an unknown order")
+            }
         }
         Ok(())
     }

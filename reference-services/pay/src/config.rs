@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use service_kit::database::DatabaseConfig;
 use service_kit::env::{Env, EnvError};
+use service_kit::events::kafka::KafkaConfig;
+use service_kit::inbox::InboxConfig;
 use service_kit::server::ServerConfig;
 use service_kit::telemetry::LogConfig;
 
@@ -15,6 +17,9 @@ pub struct Config {
     pub server: ServerConfig,
     pub log: LogConfig,
     pub database: DatabaseConfig,
+    /// `None` is no bus.
+    pub kafka: Option<KafkaConfig>,
+    pub inbox: InboxConfig,
     pub answer: AnswerTime,
 }
 
@@ -27,6 +32,8 @@ impl Config {
             server: ServerConfig::from_env(&mut env, 8082),
             log: LogConfig::from_env(&mut env),
             database: DatabaseConfig::from_env(&mut env, "pay"),
+            kafka: KafkaConfig::from_env(&mut env),
+            inbox: InboxConfig::from_env(&mut env),
             answer: AnswerTime {
                 latency_base: env.duration("PAY_LATENCY_BASE", Duration::from_millis(400)),
                 latency_jitter: env.duration("PAY_LATENCY_JITTER", Duration::from_millis(220)),

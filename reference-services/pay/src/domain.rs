@@ -1,4 +1,6 @@
-//! What a payment is and which ones are the same.
+//! What a payment is, which ones are the same, and what becomes of them.
+
+use std::str::FromStr;
 
 /// The order a payment is for. It is the key of the payment: one order is paid once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +35,60 @@ pub struct Payment {
     pub amount: Option<u32>,
 }
 
+/// What became of the money for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Taken,
+    /// It was given back: the order will not be brought.
+    Refunded,
+    /// It was never taken and never will be: the order was given up before it was paid.
+    Barred,
+}
+
+/// A word that is no status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such status")]
+pub struct UnknownStatus;
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Refunded => "refunded",
+            Self::Barred => "barred",
+        }
+    }
+}
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        [Self::Taken, Self::Refunded, Self::Barred]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(UnknownStatus)
+    }
+}
+
+/// All that is known of the payment of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub payment: Payment,
+    pub status: Status,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_status_is_known_by_its_own_name() {
+        for status in [Status::Taken, Status::Refunded, Status::Barred] {
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        assert_eq!("paid".parse::<Status>(), Err(UnknownStatus));
+    }
 
     #[test]
     fn order_ids_are_short_words() {

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use pay::BuildError;
 use pay::config::Config;
-use service_kit::database::OpenError;
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServeError;
 use service_kit::{server, telemetry};
@@ -14,7 +14,7 @@ enum MainError {
     #[error(transparent)]
     Settings(#[from] EnvError),
     #[error(transparent)]
-    Database(#[from] OpenError),
+    Build(#[from] BuildError),
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -27,7 +27,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
     telemetry::init(&config.log);
-    let router = pay::build(&config).await?;
-    server::serve(&config.server, router, TaskTracker::new()).await?;
-    Ok(())
+    let (router, background) = pay::build(&config).await?;
+    let served = server::serve(&config.server, router, TaskTracker::new()).await;
+    background.end().await;
+    Ok(served?)
 }

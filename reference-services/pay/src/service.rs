@@ -1,4 +1,4 @@
-//! The use cases of pay, and how long it takes over them.
+//! The use cases of pay, and how long taking a payment takes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use service_kit::chance::Chance;
 use service_kit::metrics::{duration_histogram, observe};
 use service_kit::precise;
 
-use crate::domain::{OrderId, Payment};
-use crate::ports::{Payments, Recorded, StoreError};
+use crate::domain::{Entry, OrderId, Payment, Status};
+use crate::ports::{Cause, Payments, Recorded, StoreError};
 
 /// How long taking a payment takes. It stands for the bank behind a real payment service.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Taken {
 pub enum PayError {
     #[error("the order {} has been paid with other content", .0.as_str())]
     Conflict(OrderId),
+    #[error("the order {} was given up and cannot be paid any more", .0.as_str())]
+    GivenUp(OrderId),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -91,7 +93,7 @@ impl PaymentService {
         let mut connection = self.payments.connect().await?;
         let connected = Instant::now();
         if let Some(earlier) = connection.find(&payment.order_id).await? {
-            return repeated(payment, earlier, Duration::ZERO);
+            return repeated(payment, &earlier, Duration::ZERO);
         }
         let latency = self.answer.latency_base + self.chance.uniform(self.answer.latency_jitter);
         precise::sleep_until(connected + latency).await;
@@ -104,29 +106,57 @@ impl PaymentService {
                 is_new: true,
                 latency,
             }),
-            Recorded::Existing(earlier) => repeated(payment, earlier, latency),
+            Recorded::Existing(earlier) => repeated(payment, &earlier, latency),
         }
     }
 
-    /// The payment for an order.
-    pub async fn find(&self, order_id: &OrderId) -> Result<Option<Payment>, StoreError> {
-        self.payments.connect().await?.find(order_id).await
+    /// Gives back what was taken for an order that was given up, and takes no payment for it any more.
+    pub async fn give_up(
+        &self,
+        order_id: &OrderId,
+        amount: u32,
+        cause: &Cause,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.payments.connect_in_background().await?;
+        let status = connection.give_up(order_id, amount, cause).await?;
+        tracing::info!(
+            correlation_id = order_id.as_str(),
+            causation_id = %cause.id,
+            ?status,
+            "an order was given up"
+        );
+        Ok(())
     }
 
-    /// All payments, oldest first.
-    pub async fn list(&self) -> Result<Vec<Payment>, StoreError> {
-        self.payments.connect().await?.list().await
+    /// The payment for an order, taken or refunded.
+    pub async fn find(&self, order_id: &OrderId) -> Result<Option<Entry>, StoreError> {
+        let entry = self.payments.connect().await?.find(order_id).await?;
+        Ok(entry.filter(was_taken))
+    }
+
+    /// All payments, taken or refunded, oldest first.
+    pub async fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.payments.connect().await?.list().await?;
+        entries.retain(was_taken);
+        Ok(entries)
     }
 }
 
-fn repeated(asked: Payment, earlier: Payment, latency: Duration) -> Result<Taken, PayError> {
-    if asked == earlier {
-        Ok(Taken {
-            payment: earlier,
+fn was_taken(entry: &Entry) -> bool {
+    match entry.status {
+        Status::Taken | Status::Refunded => true,
+        Status::Barred => false,
+    }
+}
+
+fn repeated(asked: Payment, earlier: &Entry, latency: Duration) -> Result<Taken, PayError> {
+    match earlier.status {
+        Status::Refunded | Status::Barred => Err(PayError::GivenUp(asked.order_id)),
+        Status::Taken if asked != earlier.payment => Err(PayError::Conflict(asked.order_id)),
+        Status::Taken => Ok(Taken {
+            payment: asked,
             is_new: false,
             latency,
-        })
-    } else {
-        Err(PayError::Conflict(asked.order_id))
+        }),
     }
 }

@@ -144,6 +144,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => number / 1e3,
         "s" => number,
         "m" => number * 60.0,
+        "h" => number * 3600.0,
         "" if number == 0.0 => 0.0,
         _ => return Err(wrong()),
     };
@@ -163,6 +164,7 @@ mod tests {
             ("D", "200us"),
             ("E", "0"),
             ("F", "1.5m"),
+            ("G", "168h"),
         ]);
         let mut read = |name| env.duration(name, Duration::MAX);
         assert_eq!(read("A"), Duration::from_millis(610));
@@ -171,6 +173,7 @@ mod tests {
         assert_eq!(read("D"), Duration::from_micros(200));
         assert_eq!(read("E"), Duration::ZERO);
         assert_eq!(read("F"), Duration::from_secs(90));
+        assert_eq!(read("G"), Duration::from_secs(604_800));
         env.finish().unwrap();
     }
 

@@ -33,8 +33,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("marketing", &["service-kit"]),
     ("gateway", &["service-kit"]),
     ("auditor", &["service-kit"]),
+    ("contracts", &["service-kit"]),
     ("test-servers", &[]),
-    ("end-to-end", &[]),
+    ("end-to-end", &["test-servers"]),
 ];
 
 /// External crate → the workspace crates that may use it outside their tests.

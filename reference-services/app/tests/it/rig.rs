@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use app::Ground;
 use app::config::Config;
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +9,6 @@ use axum::http::{Request, Response};
 use http_body_util::BodyExt as _;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use service_kit::background::Background;
 use service_kit::env::Env;
 use service_kit::events::EventBus;
 use service_kit::events::memory::MemoryBus;
@@ -42,13 +40,10 @@ async fn build<'a>(
 ) -> Router {
     let env = Env::of_pairs([("PAY_URL", pay_url)].into_iter().chain(env));
     let config = Config::from_env(env).unwrap();
-    let ground = Ground {
-        work: TaskTracker::new(),
-        background: Background::default(),
-        bus,
-        registry: Registry::default(),
-    };
-    app::build(&config, ground).await.unwrap()
+    let work = TaskTracker::new();
+    let built = app::build_on(bus, &config, Registry::default(), work).await;
+    let (router, _background) = built.unwrap();
+    router
 }
 
 pub(crate) async fn post(app: &Router, path: &str, body: &Value) -> Response<Body> {

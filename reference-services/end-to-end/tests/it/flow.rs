@@ -11,7 +11,7 @@ use service_kit::events::kafka::{KafkaBus, KafkaConfig};
 use service_kit::events::{Event, EventBus, HandleError, Handler, Subscription};
 use tokio_util::sync::CancellationToken;
 
-use crate::system::{Part, System};
+use end_to_end::system::{Part, System};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_delivered_and_everybody_concerned_hears_of_it() {
@@ -57,7 +57,7 @@ async fn a_cancelled_order_is_refunded_and_not_delivered() {
         return;
     };
     // Time enough to change one's mind.
-    system.set(Part::Store, "STORE_START_TIME", "1h");
+    system.set(Part::Store, "STORE_START_TIME", "60m");
     for part in Part::ALL {
         system.start(part).await;
     }
@@ -153,7 +153,7 @@ async fn a_new_consumer_hears_of_everything_since_the_beginning_and_changes_noth
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(crate::system::PATIENCE, all_heard)
+    tokio::time::timeout(end_to_end::system::PATIENCE, all_heard)
         .await
         .unwrap();
     stop.cancel();

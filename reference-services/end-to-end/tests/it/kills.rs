@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use crate::customers::Customers;
-use crate::system::{Part, System};
+use end_to_end::customers::Customers;
+use end_to_end::system::{Part, System};
 
 /// How many kills one run has: `HOLDFAST_KILLS` asks for more or fewer.
 const KILLS: usize = 30;

@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
-mod customers;
 mod flow;
 mod kills;
 mod replicas;
 mod sessions;
-mod system;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use test_servers::{Kind, Server};
 
-use crate::customers::Customers;
-use crate::system::{Part, System};
+use end_to_end::customers::Customers;
+use end_to_end::system::{Part, System};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_then_three_then_one_store_deliver_every_order_once() {

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::system::{Part, System};
+use end_to_end::system::{Part, System};
 
 /// `http localhost:8081/주문s 품목=치킨 수량=1 주소=…`
 async fn order_in_korean(system: &System) -> (StatusCode, Value) {

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use self::proto::payments_server::{Payments, PaymentsServer};
 use self::proto::{FindRequest, PayRequest};
 use super::http::SIMULATED_LATENCY;
-use crate::domain::{OrderId, Payment};
+use crate::domain::{self, Entry, OrderId, Payment};
 use crate::ports::StoreError;
 use crate::service::{PayError, PaymentService};
 
@@ -46,7 +46,7 @@ impl Payments for GrpcPayments {
             amount: request.amount,
         };
         let taken = self.0.pay(payment).await.map_err(refuse)?;
-        let mut response = Response::new(taken.payment.into());
+        let mut response = Response::new(paid(&taken.payment, proto::Status::Taken));
         let latency = format!("{:.3}", taken.latency.as_secs_f64() * 1e3);
         let latency = HeaderValue::try_from(latency).expect("digits make a header value");
         let headers: &mut HeaderMap = response.metadata_mut().as_mut();
@@ -64,21 +64,24 @@ impl Payments for GrpcPayments {
             .find(&order_id)
             .await
             .map_err(|error| unavailable(&error))?;
-        found
-            .map(|payment| Response::new(payment.into()))
-            .ok_or_else(|| {
-                let order_id = order_id.as_str();
-                Status::not_found(format!("the order {order_id} has not been paid"))
-            })
+        let not_found = || {
+            let order_id = order_id.as_str();
+            Status::not_found(format!("the order {order_id} has not been paid"))
+        };
+        let Entry { payment, status } = found.ok_or_else(not_found)?;
+        match status {
+            domain::Status::Taken => Ok(Response::new(paid(&payment, proto::Status::Taken))),
+            domain::Status::Refunded => Ok(Response::new(paid(&payment, proto::Status::Refunded))),
+            domain::Status::Barred => Err(not_found()),
+        }
     }
 }
 
-impl From<Payment> for proto::Payment {
-    fn from(payment: Payment) -> Self {
-        Self {
-            order_id: payment.order_id.as_str().to_owned(),
-            amount: payment.amount,
-        }
+fn paid(payment: &Payment, status: proto::Status) -> proto::Payment {
+    proto::Payment {
+        order_id: payment.order_id.as_str().to_owned(),
+        amount: payment.amount,
+        status: status.into(),
     }
 }
 
@@ -89,6 +92,7 @@ fn order_id(text: &str) -> Result<OrderId, Status> {
 fn refuse(error: PayError) -> Status {
     match error {
         PayError::Conflict(_) => Status::already_exists(error.to_string()),
+        PayError::GivenUp(_) => Status::failed_precondition(error.to_string()),
         PayError::Store(error) => unavailable(&error),
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use service_kit::problem::{JsonBody, Problem};
 use service_kit::resilience::RefusalReason;
+use tracing::Instrument as _;
 
-use crate::domain::{OrderId, Payment};
+use crate::domain::{Entry, OrderId, Payment, Status};
 use crate::ports::StoreError;
 use crate::service::{PayError, PaymentService};
 
@@ -31,13 +32,15 @@ struct PaymentResponse {
     order_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     amount: Option<u32>,
+    status: &'static str,
 }
 
-impl From<Payment> for PaymentResponse {
-    fn from(payment: Payment) -> Self {
+impl From<Entry> for PaymentResponse {
+    fn from(Entry { payment, status }: Entry) -> Self {
         Self {
             order_id: payment.order_id.as_str().to_owned(),
             amount: payment.amount,
+            status: status.as_str(),
         }
     }
 }
@@ -50,18 +53,26 @@ pub fn router(service: Arc<PaymentService>) -> Router {
         .with_state(service)
 }
 
+/// 201 for a payment taken now, 200 for one that was taken before; 409 if it was taken with other
+/// content, or if the order was given up.
 async fn pay(
     State(service): State<Arc<PaymentService>>,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<PaymentRequest>,
 ) -> Result<Response, Problem> {
     let order_id = order_id(&request.order_id)?;
-    let taken = service
-        .pay(Payment {
-            order_id,
-            amount: request.amount,
-        })
-        .await
-        .map_err(refuse)?;
+    let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    let span = tracing::info_span!(
+        "payment",
+        correlation_id = order_id.as_str(),
+        causation_id = request_id
+    );
+    let payment = Payment {
+        order_id,
+        amount: request.amount,
+    };
+    let taken = service.pay(payment).instrument(span).await;
+    let taken = taken.map_err(refuse)?;
     let status = if taken.is_new {
         StatusCode::CREATED
     } else {
@@ -74,7 +85,11 @@ async fn pay(
             format!("{:.3}", taken.latency.as_secs_f64() * 1e3),
         ),
     ];
-    Ok((status, headers, Json(PaymentResponse::from(taken.payment))).into_response())
+    let body = PaymentResponse::from(Entry {
+        payment: taken.payment,
+        status: Status::Taken,
+    });
+    Ok((status, headers, Json(body)).into_response())
 }
 
 async fn find(
@@ -109,7 +124,9 @@ fn order_id(text: &str) -> Result<OrderId, Problem> {
 
 fn refuse(error: PayError) -> Problem {
     match error {
-        PayError::Conflict(_) => Problem::new(StatusCode::CONFLICT, error.to_string()),
+        PayError::Conflict(_) | PayError::GivenUp(_) => {
+            Problem::new(StatusCode::CONFLICT, error.to_string())
+        }
         PayError::Store(error) => unavailable(&error),
     }
 }

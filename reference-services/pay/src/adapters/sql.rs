@@ -1,39 +1,55 @@
-//! The payments in an SQL database.
+//! The payments in an SQL database, each refund in one transaction with the event that tells of it.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use service_kit::database::{
-    ConnectError, Database, DatabaseConfig, Lease, OpenError, Schema, query,
-};
-use sqlx::Row as _;
+use service_kit::database::{ConnectError, Database, Lease, Schema, query};
+use service_kit::{inbox, outbox};
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
-use crate::domain::{OrderId, Payment};
-use crate::ports::{Connection, Payments, Recorded, StoreError};
+use super::events;
+use crate::domain::{Entry, OrderId, Payment, Status};
+use crate::ports::{Cause, Connection, Payments, Recorded, StoreError};
 
-const SCHEMA: Schema = Schema {
-    sqlite: include_str!("sql/sqlite.sql"),
-    postgres: include_str!("sql/postgres.sql"),
-    mysql: include_str!("sql/mysql.sql"),
-};
+/// The tables of pay.
+pub const SCHEMAS: [Schema; 3] = [
+    Schema {
+        sqlite: include_str!("sql/sqlite.sql"),
+        postgres: include_str!("sql/postgres.sql"),
+        mysql: include_str!("sql/mysql.sql"),
+    },
+    outbox::SCHEMA,
+    inbox::SCHEMA,
+];
 
 /// The payments in a database.
 #[derive(Debug)]
-pub struct SqlPayments(Database);
+pub struct SqlPayments(Arc<Database>);
 
 impl SqlPayments {
-    pub async fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
-        Database::open(config, &[SCHEMA]).await.map(Self)
+    /// The payments in a database that has pay's tables.
+    pub fn new(database: Arc<Database>) -> Self {
+        Self(database)
     }
 }
 
 #[async_trait]
 impl Payments for SqlPayments {
     async fn connect(&self) -> Result<Box<dyn Connection>, StoreError> {
-        let lease = self.0.connect().await.map_err(|error| match error {
-            ConnectError::Exhausted => StoreError::Exhausted,
-            ConnectError::Unreachable(error) => StoreError::Unreachable(Box::new(error)),
-        })?;
-        Ok(Box::new(SqlConnection(lease)))
+        connection(self.0.connect().await)
+    }
+
+    async fn connect_in_background(&self) -> Result<Box<dyn Connection>, StoreError> {
+        connection(self.0.connect_in_background().await)
+    }
+}
+
+fn connection(lease: Result<Lease, ConnectError>) -> Result<Box<dyn Connection>, StoreError> {
+    match lease {
+        Ok(lease) => Ok(Box::new(SqlConnection(lease))),
+        Err(ConnectError::Exhausted) => Err(StoreError::Exhausted),
+        Err(ConnectError::Unreachable(error)) => Err(StoreError::Unreachable(Box::new(error))),
     }
 }
 
@@ -42,20 +58,9 @@ struct SqlConnection(Lease);
 #[async_trait]
 impl Connection for SqlConnection {
     async fn record(&mut self, payment: &Payment) -> Result<Recorded, StoreError> {
-        let connection = self.0.connection();
-        let inserted = query(
-            connection,
-            "INSERT INTO payments (order_id, amount) SELECT ?, ? FROM (SELECT 1 AS one) AS once \
-             WHERE NOT EXISTS (SELECT 1 FROM payments WHERE order_id = ?)",
-        )
-        .bind(payment.order_id.as_str())
-        .bind(payment.amount.map(i64::from))
-        .bind(payment.order_id.as_str())
-        .execute(connection)
-        .await;
-        match inserted {
-            Ok(inserted) if inserted.rows_affected() == 1 => return Ok(Recorded::New),
-            Ok(_) => {}
+        match insert(self.0.connection(), payment, Status::Taken).await {
+            Ok(true) => return Ok(Recorded::New),
+            Ok(false) => {}
             // Another request for the same order came first, by less than a statement.
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
             Err(error) => return Err(broken(error)),
@@ -66,42 +71,124 @@ impl Connection for SqlConnection {
         }
     }
 
-    async fn find(&mut self, order_id: &OrderId) -> Result<Option<Payment>, StoreError> {
-        let connection = self.0.connection();
-        query(
-            connection,
-            "SELECT order_id, amount FROM payments WHERE order_id = ?",
-        )
-        .bind(order_id.as_str())
-        .try_map(payment)
-        .fetch_optional(connection)
-        .await
-        .map_err(broken)
+    async fn give_up(
+        &mut self,
+        order_id: &OrderId,
+        amount: u32,
+        cause: &Cause,
+    ) -> Result<Status, StoreError> {
+        let nothing = Payment {
+            order_id: order_id.clone(),
+            amount: None,
+        };
+        let mut transaction = self.0.begin().await.map_err(broken)?;
+        let mut is_refunded = false;
+        if inbox::first_time(&mut transaction, cause.id)
+            .await
+            .map_err(broken)?
+        {
+            let connection = transaction.connection();
+            // If this finds that something was recorded, what follows sees it.
+            let is_barred = insert(connection, &nothing, Status::Barred)
+                .await
+                .map_err(broken)?;
+            is_refunded = !is_barred && refund(connection, order_id).await.map_err(broken)?;
+        }
+        let entry = find(transaction.connection(), order_id).await?;
+        let Entry { payment, status } = entry.ok_or_else(|| broken(sqlx::Error::RowNotFound))?;
+        if is_refunded {
+            let amount = payment.amount.unwrap_or(amount);
+            let told = events::refunded(order_id, amount, cause);
+            outbox::append(&mut transaction, &told)
+                .await
+                .map_err(broken)?;
+        }
+        transaction.commit().await.map_err(broken)?;
+        Ok(status)
     }
 
-    async fn list(&mut self) -> Result<Vec<Payment>, StoreError> {
+    async fn find(&mut self, order_id: &OrderId) -> Result<Option<Entry>, StoreError> {
+        find(self.0.connection(), order_id).await
+    }
+
+    async fn list(&mut self) -> Result<Vec<Entry>, StoreError> {
         let connection = self.0.connection();
         query(
             connection,
-            "SELECT order_id, amount FROM payments ORDER BY sequence",
+            "SELECT order_id, amount, status FROM payments ORDER BY sequence",
         )
-        .try_map(payment)
+        .try_map(entry)
         .fetch_all(connection)
         .await
         .map_err(broken)
     }
 }
 
+/// Whether nothing was known of the payment of that order.
+async fn insert(
+    connection: &mut AnyConnection,
+    payment: &Payment,
+    status: Status,
+) -> Result<bool, sqlx::Error> {
+    let inserted = query(
+        connection,
+        "INSERT INTO payments (order_id, amount, status) \
+         SELECT ?, ?, ? FROM (SELECT 1 AS one) AS once \
+         WHERE NOT EXISTS (SELECT 1 FROM payments WHERE order_id = ?)",
+    )
+    .bind(payment.order_id.as_str().to_owned())
+    .bind(payment.amount.map(i64::from))
+    .bind(status.as_str())
+    .bind(payment.order_id.as_str().to_owned())
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Whether there was something to give back.
+async fn refund(connection: &mut AnyConnection, order_id: &OrderId) -> Result<bool, sqlx::Error> {
+    let refunded = query(
+        connection,
+        "UPDATE payments SET status = ? WHERE order_id = ? AND status = ?",
+    )
+    .bind(Status::Refunded.as_str())
+    .bind(order_id.as_str().to_owned())
+    .bind(Status::Taken.as_str())
+    .execute(connection)
+    .await?;
+    Ok(refunded.rows_affected() == 1)
+}
+
+async fn find(
+    connection: &mut AnyConnection,
+    order_id: &OrderId,
+) -> Result<Option<Entry>, StoreError> {
+    query(
+        connection,
+        "SELECT order_id, amount, status FROM payments WHERE order_id = ?",
+    )
+    .bind(order_id.as_str().to_owned())
+    .try_map(entry)
+    .fetch_optional(connection)
+    .await
+    .map_err(broken)
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the signature that `try_map` asks for"
 )]
-fn payment(row: AnyRow) -> Result<Payment, sqlx::Error> {
+fn entry(row: AnyRow) -> Result<Entry, sqlx::Error> {
     let order_id: &str = row.try_get("order_id")?;
     let amount: Option<i64> = row.try_get("amount")?;
-    Ok(Payment {
+    let status: &str = row.try_get("status")?;
+    let payment = Payment {
         order_id: OrderId::parse(order_id).map_err(unreadable)?,
         amount: amount.map(u32::try_from).transpose().map_err(unreadable)?,
+    };
+    Ok(Entry {
+        payment,
+        status: status.parse().map_err(unreadable)?,
     })
 }
 

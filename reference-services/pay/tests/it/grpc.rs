@@ -1,21 +1,21 @@
 //! pay over gRPC: the same payments as over HTTP.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
 use axum::Router;
 use pay::adapters::grpc::proto::payments_client::PaymentsClient;
-use pay::adapters::grpc::proto::{FindRequest, PayRequest, Payment};
-use pay::config::Config;
+use pay::adapters::grpc::proto::{FindRequest, PayRequest, Payment, Status};
 use serde_json::Value;
-use service_kit::env::Env;
+use service_kit::events::memory::MemoryBus;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::http::{build, given_up, refunds, tell};
+
 async fn pay() -> Router {
-    let swift = [("PAY_LATENCY_BASE", "1ms"), ("PAY_LATENCY_JITTER", "1ms")];
-    let config = Config::from_env(Env::of_pairs(swift)).unwrap();
-    pay::build(&config).await.unwrap()
+    build(None, []).await
 }
 
 fn of(order_id: &str, amount: Option<u32>) -> PayRequest {
@@ -38,6 +38,7 @@ async fn a_payment_is_taken_once_and_can_be_seen_on_both_sides() {
     let expected = Payment {
         order_id: "42".to_owned(),
         amount: Some(18_000),
+        status: Status::Taken.into(),
     };
     let mut latencies = Vec::new();
     for _ in 0..2 {
@@ -57,8 +58,29 @@ async fn a_payment_is_taken_once_and_can_be_seen_on_both_sides() {
     let over_http = crate::http::json_of(over_http).await;
     assert_eq!(
         over_http,
-        serde_json::json!([{"orderId": "42", "amount": 18_000}])
+        serde_json::json!([{"orderId": "42", "amount": 18_000, "status": "taken"}])
     );
+}
+
+#[tokio::test]
+async fn a_payment_that_was_given_back_is_told_so_and_not_taken_again() {
+    let bus = Arc::new(MemoryBus::new());
+    let mut client = PaymentsClient::new(build(Some(Arc::clone(&bus)), []).await);
+    client.pay(of("42", Some(18_000))).await.unwrap();
+    let events = [
+        given_up("OrderCancelled", "42"),
+        given_up("OrderAbandoned", "43"),
+    ];
+    tell(&bus, &events.each_ref()).await;
+    refunds(&bus, 1).await;
+    let found = client.find(named("42")).await.unwrap().into_inner();
+    assert_eq!(found.status(), Status::Refunded);
+    let unknown = client.find(named("43")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    for order_id in ["42", "43"] {
+        let declined = client.pay(of(order_id, Some(18_000))).await.unwrap_err();
+        assert_eq!(declined.code(), Code::FailedPrecondition);
+    }
 }
 
 #[tokio::test]

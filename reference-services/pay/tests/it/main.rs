@@ -5,5 +5,6 @@
 mod contract;
 mod grpc;
 mod http;
+mod outage;
 mod process;
 mod proto;

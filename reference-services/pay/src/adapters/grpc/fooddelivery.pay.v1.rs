@@ -20,6 +20,38 @@ pub struct Payment {
     /// In won; absent when whoever paid did not say.
     #[prost(uint32, optional, tag = "2")]
     pub amount: ::core::option::Option<u32>,
+    #[prost(enumeration = "Status", tag = "3")]
+    pub status: i32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Status {
+    Unspecified = 0,
+    Taken = 1,
+    /// Given back: the order is not brought.
+    Refunded = 2,
+}
+impl Status {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STATUS_UNSPECIFIED",
+            Self::Taken => "STATUS_TAKEN",
+            Self::Refunded => "STATUS_REFUNDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+            "STATUS_TAKEN" => Some(Self::Taken),
+            "STATUS_REFUNDED" => Some(Self::Refunded),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod payments_client {
@@ -102,7 +134,8 @@ pub mod payments_client {
             self
         }
         /// Takes a payment. Asking again for the same order and amount does not take the money again;
-        /// asking for another amount is ALREADY_EXISTS.
+        /// asking for another amount is ALREADY_EXISTS, and
+        /// for an order that was given up FAILED_PRECONDITION.
         pub async fn pay(
             &mut self,
             request: impl tonic::IntoRequest<super::PayRequest>,
@@ -124,7 +157,7 @@ pub mod payments_client {
                 .insert(GrpcMethod::new("fooddelivery.pay.v1.Payments", "Pay"));
             self.inner.unary(req, path, codec).await
         }
-        /// The payment for an order; NOT_FOUND if it has not been paid.
+        /// The payment for an order; NOT_FOUND if it was never taken.
         pub async fn find(
             &mut self,
             request: impl tonic::IntoRequest<super::FindRequest>,
@@ -162,12 +195,13 @@ pub mod payments_server {
     #[async_trait]
     pub trait Payments: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a payment. Asking again for the same order and amount does not take the money again;
-        /// asking for another amount is ALREADY_EXISTS.
+        /// asking for another amount is ALREADY_EXISTS, and
+        /// for an order that was given up FAILED_PRECONDITION.
         async fn pay(
             &self,
             request: tonic::Request<super::PayRequest>,
         ) -> std::result::Result<tonic::Response<super::Payment>, tonic::Status>;
-        /// The payment for an order; NOT_FOUND if it has not been paid.
+        /// The payment for an order; NOT_FOUND if it was never taken.
         async fn find(
             &self,
             request: tonic::Request<super::FindRequest>,

@@ -9,22 +9,23 @@ use tokio_util::sync::CancellationToken;
 
 /// What became of their orders.
 #[derive(Debug, Default)]
-pub(crate) struct Story {
+pub struct Story {
     /// The ids of those that were accepted.
-    pub(crate) accepted: Vec<String>,
+    pub accepted: Vec<String>,
     /// How often another answer came, by status; `None` is no answer.
-    pub(crate) refused: BTreeMap<Option<u16>, u64>,
+    pub refused: BTreeMap<Option<u16>, u64>,
 }
 
 /// Several customers of one entry.
-pub(crate) struct Customers {
+#[derive(Debug)]
+pub struct Customers {
     stop: CancellationToken,
     at_work: JoinSet<Story>,
 }
 
 impl Customers {
     /// Each orders as soon as its last order was answered, and rests a little when it was not.
-    pub(crate) fn start(client: &Client, url: &str, count: usize) -> Self {
+    pub fn start(client: &Client, url: &str, count: usize) -> Self {
         let stop = CancellationToken::new();
         let mut at_work = JoinSet::new();
         for _ in 0..count {
@@ -33,7 +34,7 @@ impl Customers {
         Self { stop, at_work }
     }
 
-    pub(crate) async fn stop(mut self) -> Story {
+    pub async fn stop(mut self) -> Story {
         self.stop.cancel();
         let mut all = Story::default();
         while let Some(story) = self.at_work.join_next().await {

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 
 /// How long anything may take that is to happen in the end: much longer than it takes on a quiet
 /// machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long to leave a process in peace before it is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
+pub enum Part {
     Broker,
     App,
     Pay,
@@ -35,7 +35,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 8] = [
+    pub const ALL: [Self; 8] = [
         Self::Broker,
         Self::App,
         Self::Pay,
@@ -113,18 +113,19 @@ async fn build_services() -> PathBuf {
 }
 
 /// The system; it ends with this value.
-pub(crate) struct System {
+#[derive(Debug)]
+pub struct System {
     programs: &'static BTreeMap<Part, PathBuf>,
     address: Ipv4Addr,
     data: TempDir,
     processes: BTreeMap<Part, Child>,
     settings: BTreeMap<Part, Vec<(&'static str, String)>>,
-    pub(crate) client: Client,
+    pub client: Client,
 }
 
 impl System {
     /// A system of which nothing runs yet; `None` where the broker has not been built.
-    pub(crate) async fn new() -> Option<Self> {
+    pub async fn new() -> Option<Self> {
         let programs = programs().await?;
         Some(Self {
             programs,
@@ -141,7 +142,7 @@ impl System {
     }
 
     /// A system of which everything is ready.
-    pub(crate) async fn running() -> Option<Self> {
+    pub async fn running() -> Option<Self> {
         let mut system = Self::new().await?;
         for part in Part::ALL {
             system.start(part).await;
@@ -150,58 +151,62 @@ impl System {
     }
 
     /// Has `part` started with this setting, from its next start on.
-    pub(crate) fn set(&mut self, part: Part, name: &'static str, value: &str) {
+    pub fn set(&mut self, part: Part, name: &'static str, value: &str) {
         let settings = self.settings.entry(part).or_default();
         settings.push((name, value.to_owned()));
     }
 
     /// Starts a part with the data of its last life, and returns when it is ready.
-    pub(crate) async fn start(&mut self, part: Part) {
-        let process = self.spawn(part, self.address, &self.data.path().join(part.name()));
+    pub async fn start(&mut self, part: Part) {
+        let mut process = self.spawn(part, self.address, &self.data.path().join(part.name()));
+        self.until_ready(part, self.address, &mut process).await;
         self.processes.insert(part, process);
-        self.until_ready(part, self.address).await;
     }
 
     /// Another process of `part` on the same data, at an address of its own.
-    pub(crate) async fn replica(&self, part: Part) -> Child {
+    pub async fn replica(&self, part: Part) -> Child {
         let address = own_address();
-        let process = self.spawn(part, address, &self.data.path().join(part.name()));
-        self.until_ready(part, address).await;
+        let mut process = self.spawn(part, address, &self.data.path().join(part.name()));
+        self.until_ready(part, address, &mut process).await;
         process
     }
 
     /// SIGKILL: nothing is finished.
-    pub(crate) async fn kill(&mut self, part: Part) {
+    pub async fn kill(&mut self, part: Part) {
         let mut process = self.processes.remove(&part).expect("it runs");
         process.kill().await.unwrap();
     }
 
-    pub(crate) fn url(&self, part: Part, path: &str) -> String {
+    /// Memory of a part that is not on disk.
+    pub fn resident_bytes(&self, part: Part) -> u64 {
+        let pid = self.processes[&part].id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    pub fn url(&self, part: Part, path: &str) -> String {
         format!("http://{}:{}{path}", self.address, part.port())
     }
 
-    pub(crate) fn brokers(&self) -> String {
+    pub fn brokers(&self) -> String {
         format!("{}:{}", self.address, Part::Broker.port())
     }
 
-    pub(crate) fn get(&self, part: Part, path: &str) -> RequestBuilder {
+    pub fn get(&self, part: Part, path: &str) -> RequestBuilder {
         self.client.get(self.url(part, path))
     }
 
     /// What a part says at `path`, which must be there.
-    pub(crate) async fn read(&self, part: Part, path: &str) -> Value {
+    pub async fn read(&self, part: Part, path: &str) -> Value {
         let response = self.get(part, path).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{part:?} {path}");
         response.json().await.unwrap()
     }
 
     /// Waits until a part says at `path` what `is_so` wants, and returns that.
-    pub(crate) async fn until(
-        &self,
-        part: Part,
-        path: &str,
-        is_so: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub async fn until(&self, part: Part, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         let mut last = Value::Null;
         while Instant::now() < deadline {
@@ -218,7 +223,7 @@ impl System {
     }
 
     /// Waits until all promises are kept and nothing is due any more.
-    pub(crate) async fn until_settled(&self) -> Value {
+    pub async fn until_settled(&self) -> Value {
         let report = self.until(Part::Auditor, "/invariants", |report| {
             assert_eq!(report["holds"], true, "{report:#}");
             report["settled"] == true
@@ -227,7 +232,7 @@ impl System {
     }
 
     /// Orders something, and returns the order's id if it was accepted.
-    pub(crate) async fn order(&self, part: Part, order: &Value) -> Result<String, StatusCode> {
+    pub async fn order(&self, part: Part, order: &Value) -> Result<String, StatusCode> {
         let response = self.client.post(self.url(part, "/orders")).json(order);
         let Ok(response) = response.send().await else {
             return Err(StatusCode::BAD_GATEWAY);
@@ -278,7 +283,7 @@ impl System {
             .unwrap()
     }
 
-    async fn until_ready(&self, part: Part, address: Ipv4Addr) {
+    async fn until_ready(&self, part: Part, address: Ipv4Addr, process: &mut Child) {
         let deadline = Instant::now() + PATIENCE;
         let target = (address, part.port());
         let is_ready = async || match part {
@@ -290,6 +295,8 @@ impl System {
             }
         };
         while !is_ready().await {
+            let ended = process.try_wait().unwrap();
+            assert!(ended.is_none(), "{part:?} ended: {ended:?}");
             assert!(Instant::now() < deadline, "{part:?} does not get ready");
             tokio::time::sleep(PAUSE).await;
         }
