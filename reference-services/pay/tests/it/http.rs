@@ -1,5 +1,6 @@
 //! pay over HTTP, without a socket, and on the bus in memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use service_kit::env::Env;
 use service_kit::events::memory::MemoryBus;
-use service_kit::events::{Event, EventBus};
+use service_kit::events::{Event, EventBus, EventId};
 use tower::ServiceExt;
 
 async fn pay<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Router {
@@ -202,11 +203,16 @@ pub(crate) fn given_up(kind: &str, order_id: &str) -> Event {
     event
 }
 
+/// What pay has told, once it is `count` different events: each comes at least once.
 pub(crate) async fn refunds(bus: &MemoryBus, count: usize) -> Vec<Event> {
-    while bus.events("payments").len() < count {
+    loop {
+        let told = bus.events("payments");
+        let different: BTreeSet<EventId> = told.iter().map(|event| event.id).collect();
+        if different.len() >= count {
+            return told;
+        }
         tokio::task::yield_now().await;
     }
-    bus.events("payments")
 }
 
 #[tokio::test]
