@@ -158,16 +158,16 @@ impl System {
 
     /// Starts a part with the data of its last life, and returns when it is ready.
     pub async fn start(&mut self, part: Part) {
-        let process = self.spawn(part, self.address, &self.data.path().join(part.name()));
+        let mut process = self.spawn(part, self.address, &self.data.path().join(part.name()));
+        self.until_ready(part, self.address, &mut process).await;
         self.processes.insert(part, process);
-        self.until_ready(part, self.address).await;
     }
 
     /// Another process of `part` on the same data, at an address of its own.
     pub async fn replica(&self, part: Part) -> Child {
         let address = own_address();
-        let process = self.spawn(part, address, &self.data.path().join(part.name()));
-        self.until_ready(part, address).await;
+        let mut process = self.spawn(part, address, &self.data.path().join(part.name()));
+        self.until_ready(part, address, &mut process).await;
         process
     }
 
@@ -283,7 +283,7 @@ impl System {
             .unwrap()
     }
 
-    async fn until_ready(&self, part: Part, address: Ipv4Addr) {
+    async fn until_ready(&self, part: Part, address: Ipv4Addr, process: &mut Child) {
         let deadline = Instant::now() + PATIENCE;
         let target = (address, part.port());
         let is_ready = async || match part {
@@ -295,6 +295,8 @@ impl System {
             }
         };
         while !is_ready().await {
+            let ended = process.try_wait().unwrap();
+            assert!(ended.is_none(), "{part:?} ended: {ended:?}");
             assert!(Instant::now() < deadline, "{part:?} does not get ready");
             tokio::time::sleep(PAUSE).await;
         }

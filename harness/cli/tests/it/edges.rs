@@ -33,6 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("marketing", &["service-kit"]),
     ("gateway", &["service-kit"]),
     ("auditor", &["service-kit"]),
+    ("contracts", &["service-kit"]),
     ("test-servers", &[]),
     ("end-to-end", &["test-servers"]),
 ];

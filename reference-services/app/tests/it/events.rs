@@ -17,7 +17,7 @@ const PAID: Script = Script::Answer(StatusCode::CREATED);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for the events of app, until there are `count` of them.
-async fn told(bus: &MemoryBus, count: usize) -> Vec<Event> {
+pub(crate) async fn told(bus: &MemoryBus, count: usize) -> Vec<Event> {
     let enough = async {
         loop {
             let events = bus.events("orders");
@@ -47,7 +47,7 @@ fn delivery(kind: &str, id: &str) -> Event {
     Event::new(kind, id, "store", &json!({"orderId": id}))
 }
 
-async fn id_of_order(app: &Router) -> String {
+pub(crate) async fn id_of_order(app: &Router) -> String {
     let placed = json_of(order(app).await).await;
     placed["id"].as_str().unwrap().to_owned()
 }

@@ -7,6 +7,7 @@ mod doubles;
 mod events;
 mod http;
 mod outage;
+mod pacts;
 mod process;
 mod rig;
 mod scripted_pay;

@@ -93,12 +93,14 @@ impl HttpServices {
 
     async fn payments(&self) -> Result<Vec<Payment>, ReadError> {
         let entries: Vec<PaymentEntry> = self.book("pay", &self.addresses.pay, "payments").await?;
+        // The others are orders that can never be paid.
+        let was_taken = |entry: &PaymentEntry| ["taken", "refunded"].contains(&&*entry.status);
         let payment = |entry: PaymentEntry| Payment {
             is_refunded: entry.status == "refunded",
             order_id: entry.order_id,
             amount: entry.amount,
         };
-        Ok(entries.into_iter().map(payment).collect())
+        Ok(entries.into_iter().filter(was_taken).map(payment).collect())
     }
 
     async fn deliveries(&self) -> Result<Option<Vec<Delivery>>, ReadError> {

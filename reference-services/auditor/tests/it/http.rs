@@ -62,7 +62,11 @@ fn payment(order_id: &str, status: &str) -> Value {
 #[tokio::test]
 async fn orders_that_came_to_their_end_are_settled() {
     let orders = json!([order("a", "delivered"), order("b", "cancelled")]);
-    let payments = json!([payment("a", "taken"), payment("b", "refunded")]);
+    let payments = json!([
+        payment("a", "taken"),
+        payment("b", "refunded"),
+        payment("given-up", "barred"),
+    ]);
     let addresses = Addresses {
         store: Some(
             service(

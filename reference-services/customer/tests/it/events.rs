@@ -13,13 +13,13 @@ use service_kit::events::{Event, HandleError, Handler};
 
 use crate::doubles::InMemoryViews;
 
-struct Customer {
-    views: Arc<InMemoryViews>,
-    handler: Happenings,
+pub(crate) struct Customer {
+    pub(crate) views: Arc<InMemoryViews>,
+    pub(crate) handler: Happenings,
     registry: Registry,
 }
 
-fn customer() -> Customer {
+pub(crate) fn customer() -> Customer {
     let views = Arc::new(InMemoryViews::default());
     let mut registry = Registry::default();
     let service = CustomerService::new(Arc::clone(&views) as Arc<dyn Views>, &mut registry);

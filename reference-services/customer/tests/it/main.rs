@@ -7,4 +7,5 @@ mod doubles;
 mod events;
 mod flow;
 mod http;
+mod pacts;
 mod process;

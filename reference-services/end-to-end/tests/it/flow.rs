@@ -57,7 +57,7 @@ async fn a_cancelled_order_is_refunded_and_not_delivered() {
         return;
     };
     // Time enough to change one's mind.
-    system.set(Part::Store, "STORE_START_TIME", "1h");
+    system.set(Part::Store, "STORE_START_TIME", "60m");
     for part in Part::ALL {
         system.start(part).await;
     }

@@ -15,7 +15,7 @@ use service_kit::events::{Event, EventBus, EventId};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn start(folder: &Path, bus: &Arc<MemoryBus>) -> Background {
+pub(crate) fn start(folder: &Path, bus: &Arc<MemoryBus>) -> Background {
     let settings = [
         ("DATA_DIR", folder.to_str().unwrap()),
         ("COUPON_INTERVAL", "5ms"),
@@ -36,7 +36,7 @@ async fn deliver(bus: &MemoryBus, orders: std::ops::Range<u32>) {
 }
 
 /// Completes when so many coupons have been told of, some of them perhaps twice.
-async fn until_told(bus: &MemoryBus, count: usize) {
+pub(crate) async fn until_told(bus: &MemoryBus, count: usize) {
     let told = bus.until_published("coupons", count, |_| true);
     let told = tokio::time::timeout(PATIENCE, told).await;
     told.expect("not all was told");

@@ -7,4 +7,5 @@ mod contract;
 mod doubles;
 mod flow;
 mod http;
+mod pacts;
 mod process;

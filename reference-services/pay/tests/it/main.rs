@@ -6,5 +6,6 @@ mod contract;
 mod grpc;
 mod http;
 mod outage;
+mod pacts;
 mod process;
 mod proto;

@@ -34,7 +34,7 @@ pub struct KafkaConfig {
     pub partitions: i32,
     /// Of each topic that is made; -1 is what the cluster thinks best.
     pub replication: i32,
-    /// How long publishing may take before it counts as failed.
+    /// How long publishing may take before it counts as failed, and making a topic for it.
     pub publish_limit: Duration,
     /// After this long without a sign of life a consumer has lost its share to the others.
     pub session_timeout: Duration,
@@ -173,8 +173,8 @@ impl EventBus for KafkaBus {
                 })?;
             match member.consume(handler, &self.publisher, stop).await {
                 Ended::Stopped => return Ok(()),
-                Ended::Broken(error) => {
-                    tracing::warn!(group = subscription.group, %error, "joins its group again");
+                Ended::Expelled => {
+                    tracing::info!(group = subscription.group, "joins its group again");
                     self.topics.forget(&topics);
                     pauses.next().await;
                 }

@@ -13,6 +13,11 @@ const ORDERS: &str = "orders";
 const DELIVERIES: &str = "deliveries";
 const SCHEMA_VERSION: u32 = 1;
 
+/// In bytes. What is longer would not find room in every database, and its event, tried again for
+/// ever, would hold up all that follow it.
+const LONGEST_TEXT: usize = 16 * 1024;
+const LONGEST_NAME: usize = 255;
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OrderPaid {
@@ -50,18 +55,14 @@ impl Handler for Orders {
             "OrderPaid" => {
                 let paid: OrderPaid = event.read(SCHEMA_VERSION)?;
                 let order_id = order_id(&paid.order_id)?;
-                let meal = Meal {
-                    item: paid.item,
-                    quantity: paid.quantity,
-                    address: paid.address,
-                };
-                let taken = self.0.receive(order_id, meal, trail(event), now_ms());
+                let meal = meal(paid)?;
+                let taken = self.0.receive(order_id, meal, trail(event)?, now_ms());
                 taken.await.map_err(HandleError::retry)
             }
             "CancellationRequested" => {
                 let requested: CancellationRequested = event.read(SCHEMA_VERSION)?;
                 let order_id = order_id(&requested.order_id)?;
-                let answered = self.0.cancel(&order_id, trail(event), now_ms());
+                let answered = self.0.cancel(&order_id, trail(event)?, now_ms());
                 answered.await.map_err(HandleError::retry)
             }
             _ => Ok(()),
@@ -74,11 +75,39 @@ fn order_id(text: &str) -> Result<OrderId, HandleError> {
         .map_err(|error| HandleError::Poison(format!("{text:?}: {error}")))
 }
 
-fn trail(event: &Event) -> Trail {
-    Trail {
+fn meal(paid: OrderPaid) -> Result<Meal, HandleError> {
+    storable("item", &paid.item, LONGEST_TEXT)?;
+    if let Some(address) = &paid.address {
+        storable("address", address, LONGEST_TEXT)?;
+    }
+    Ok(Meal {
+        item: paid.item,
+        quantity: paid.quantity,
+        address: paid.address,
+    })
+}
+
+fn trail(event: &Event) -> Result<Trail, HandleError> {
+    storable("correlation id", &event.correlation_id, LONGEST_NAME)?;
+    let traceparent = event.traceparent.as_deref();
+    Ok(Trail {
         event: event.id,
         correlation_id: event.correlation_id.clone(),
-        traceparent: event.traceparent.clone(),
+        traceparent: traceparent.and_then(well_formed).map(|it| it.to_string()),
+    })
+}
+
+fn storable(what: &str, text: &str, longest: usize) -> Result<(), HandleError> {
+    if text.len() > longest {
+        Err(HandleError::Poison(format!(
+            "the {what} has more than {longest} bytes"
+        )))
+    } else if text.contains('\0') {
+        Err(HandleError::Poison(format!(
+            "there is a zero in the {what}"
+        )))
+    } else {
+        Ok(())
     }
 }
 
@@ -110,6 +139,9 @@ pub fn event(order_id: &OrderId, announcement: &Announcement) -> Addressed {
 }
 
 fn child_of(traceparent: Option<&str>) -> Option<String> {
-    let parent: Traceparent = traceparent?.parse().ok()?;
-    Some(parent.child().to_string())
+    Some(well_formed(traceparent?)?.child().to_string())
+}
+
+fn well_formed(traceparent: &str) -> Option<Traceparent> {
+    traceparent.parse().ok()
 }

@@ -60,9 +60,20 @@ async fn what_can_never_be_read_is_poison() {
     let (_, handler) = store();
     let mut newer = paid("7");
     newer.schema_version = 2;
+    let long = "x".repeat(20_000);
+    let mut endless_chain = paid("7");
+    endless_chain.correlation_id = "x".repeat(256);
+    let meal = |item: &str, address: &str| {
+        let payload = json!({"orderId": "7", "item": item, "quantity": 1, "address": address});
+        Event::new("OrderPaid", "7", "request", &payload)
+    };
     let request = |payload: Value| Event::new("CancellationRequested", "7", "request", &payload);
     for poison in [
         newer,
+        endless_chain,
+        meal(&long, "서울시"),
+        meal("chicken", &long),
+        meal("chi\0cken", "서울시"),
         paid("a b"),
         Event::new("OrderPaid", "7", "request", &json!({"orderId": "7"})),
         request(json!({})),

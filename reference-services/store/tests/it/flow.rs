@@ -20,7 +20,7 @@ const WAY: [&str; 4] = [
 ];
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Each stage is over at once.
-const SWIFT: [(&str, &str); 5] = [
+pub(crate) const SWIFT: [(&str, &str); 5] = [
     ("STORE_ACCEPT_TIME", "1ms"),
     ("STORE_START_TIME", "1ms"),
     ("STORE_COOKING_TIME", "1ms"),
@@ -28,8 +28,12 @@ const SWIFT: [(&str, &str); 5] = [
     ("STORE_POLL", "20ms"),
 ];
 
-async fn start(database: &Database, bus: &Arc<MemoryBus>) -> Background {
-    let config = database.config(SWIFT);
+pub(crate) async fn start<'a>(
+    database: &'a Database,
+    bus: &Arc<MemoryBus>,
+    settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Background {
+    let config = database.config(settings);
     let bus = Arc::clone(bus) as Arc<dyn EventBus>;
     let (_router, background) = store::build_on(Some(bus), &config, Registry::default())
         .await
@@ -40,10 +44,13 @@ async fn start(database: &Database, bus: &Arc<MemoryBus>) -> Background {
 const END: [&str; 2] = ["OrderDelivered", "DeliveryCancelled"];
 const ANSWER: [&str; 2] = ["DeliveryCancelled", "CancellationRefused"];
 
-/// Completes when so many events of these kinds have been told.
-async fn until_told(bus: &MemoryBus, kinds: [&str; 2], count: usize) {
-    let is_one = |event: &Event| kinds.contains(&event.kind.as_str());
-    let told = bus.until_published("deliveries", count, is_one);
+fn is_one_of(kinds: [&str; 2]) -> impl Fn(&Event) -> bool {
+    move |event| kinds.contains(&event.kind.as_str())
+}
+
+/// Completes when so many events that are `wanted` have been told.
+pub(crate) async fn until_told(bus: &MemoryBus, wanted: impl Fn(&Event) -> bool, count: usize) {
+    let told = bus.until_published("deliveries", count, wanted);
     let told = tokio::time::timeout(PATIENCE, told).await;
     told.expect("not all was told");
 }
@@ -73,15 +80,15 @@ async fn replicas_deliver_each_order_once_and_each_step_follows_from_the_one_bef
     for database in databases() {
         let bus = Arc::new(MemoryBus::new());
         let replicas = [
-            start(&database, &bus).await,
-            start(&database, &bus).await,
-            start(&database, &bus).await,
+            start(&database, &bus, SWIFT).await,
+            start(&database, &bus, SWIFT).await,
+            start(&database, &bus, SWIFT).await,
         ];
         let mut payments = Vec::new();
         for number in 0..50 {
             payments.push(pay(&bus, &format!("order-{number}")).await);
         }
-        until_told(&bus, END, 50).await;
+        until_told(&bus, is_one_of(END), 50).await;
         for replica in replicas {
             replica.end().await;
         }
@@ -104,7 +111,10 @@ async fn replicas_deliver_each_order_once_and_each_step_follows_from_the_one_bef
 async fn every_request_to_cancel_gets_one_answer_whatever_it_races_with() {
     let database = Database::in_a_folder();
     let bus = Arc::new(MemoryBus::new());
-    let replicas = [start(&database, &bus).await, start(&database, &bus).await];
+    let replicas = [
+        start(&database, &bus, SWIFT).await,
+        start(&database, &bus, SWIFT).await,
+    ];
     for number in 0..50 {
         let order_id = format!("order-{number}");
         pay(&bus, &order_id).await;
@@ -112,9 +122,9 @@ async fn every_request_to_cancel_gets_one_answer_whatever_it_races_with() {
         let request = Event::new("CancellationRequested", &*order_id, "request", &payload);
         bus.publish(&[request.to("orders")]).await.unwrap();
     }
-    until_told(&bus, END, 50).await;
+    until_told(&bus, is_one_of(END), 50).await;
     // An order may be delivered before the request to cancel it is read.
-    until_told(&bus, ANSWER, 50).await;
+    until_told(&bus, is_one_of(ANSWER), 50).await;
     for replica in replicas {
         replica.end().await;
     }
@@ -138,17 +148,17 @@ async fn every_request_to_cancel_gets_one_answer_whatever_it_races_with() {
 async fn while_the_bus_is_away_the_store_goes_on_and_tells_of_it_later() {
     let database = Database::in_a_folder();
     let bus = Arc::new(MemoryBus::new());
-    let first = start(&database, &bus).await;
+    let first = start(&database, &bus, SWIFT).await;
     pay(&bus, "before").await;
     bus.until_handled(&Subscription::new("store", &["orders"]))
         .await;
     bus.go_down();
     first.end().await;
 
-    let second = start(&database, &bus).await;
+    let second = start(&database, &bus, SWIFT).await;
     bus.come_back();
     pay(&bus, "after").await;
-    until_told(&bus, END, 2).await;
+    until_told(&bus, is_one_of(END), 2).await;
     second.end().await;
     for events in told(&bus).values() {
         assert_eq!(kinds(events), WAY);

@@ -7,6 +7,7 @@ mod doubles;
 mod events;
 mod flow;
 mod http;
+mod pacts;
 mod places;
 mod process;
 mod service;

@@ -3,13 +3,14 @@
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::KafkaConfig;
 
 /// How they find the cluster, and find it again soon after it was away.
 pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
     let mut settings = ClientConfig::new();
+    settings.set_log_level(RDKafkaLogLevel::Info);
     settings
         .set("bootstrap.servers", &config.brokers)
         .set("reconnect.backoff.ms", "50")
@@ -17,6 +18,8 @@ pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
         // A broker that does not answer for this long is connected to anew.
         .set("socket.timeout.ms", "10000")
         .set("socket.keepalive.enable", "true")
+        // How soon a topic is noticed that was not there, or not in this form.
+        .set("topic.metadata.refresh.interval.ms", "5000")
         .set("socket.nagle.disable", "true");
     settings
 }
@@ -28,12 +31,13 @@ pub(super) struct Logged;
 impl ClientContext for Logged {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
+            // One address of a broker that did not answer; when none does, that is an error, too.
+            _ if facility == "FAIL" => tracing::debug!(message, "librdkafka"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error => tracing::error!(facility, message, "librdkafka"),
             RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "librdkafka"),
-            // What it does without being asked, such as trying each address of a broker.
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 tracing::debug!(facility, message, "librdkafka");
             }
@@ -41,6 +45,11 @@ impl ClientContext for Logged {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "librdkafka");
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {
+                tracing::debug!(reason, "librdkafka");
+            }
+            _ => tracing::warn!(%error, reason, "librdkafka"),
+        }
     }
 }

@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::KafkaConfig;
@@ -36,8 +37,8 @@ pub(super) struct Member<'a> {
 /// Why a member has left.
 pub(super) enum Ended {
     Stopped,
-    /// This consumer cannot go on; another one may.
-    Broken(KafkaError),
+    /// This consumer cannot go on, and has said why in the log; another one may.
+    Expelled,
 }
 
 impl<'a> Member<'a> {
@@ -69,6 +70,7 @@ impl<'a> Member<'a> {
             .set("statistics.interval.ms", "1000");
         let share = Share {
             lanes: Lanes::default(),
+            lost: CancellationToken::new(),
             measurements: measurements.clone(),
         };
         let consumer: StreamConsumer<Share> =
@@ -122,9 +124,10 @@ impl Worker<'_> {
         let ended = loop {
             tokio::select! {
                 () = self.stop.cancelled() => break Ended::Stopped,
+                () = self.consumer.context().lost.cancelled() => break Ended::Expelled,
                 received = self.consumer.recv() => match received {
                     Ok(message) => busy.extend(self.accept(&message).map(|lane| self.drive(lane))),
-                    Err(error) if is_final(&error) => break Ended::Broken(error),
+                    Err(error) if is_final(&error) => break Ended::Expelled,
                     // It was logged where it came from, and the consumer sees to it.
                     Err(_) => {}
                 },
@@ -237,8 +240,13 @@ fn is_final(error: &KafkaError) -> bool {
 }
 
 /// Commits what was handled and leaves, so that the others need not wait for a silence to be noticed.
+/// Not on a thread of the runtime, whose end would wait for it: without a broker it takes long.
 async fn leave(consumer: StreamConsumer<Share>) {
-    let leaving = tokio::task::spawn_blocking(move || drop(consumer));
+    let (left, leaving) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        drop(consumer);
+        drop(left);
+    });
     if tokio::time::timeout(LEAVE_WITHIN, leaving).await.is_err() {
         tracing::warn!("the broker does not answer: it will notice later that a consumer has left");
     }
@@ -279,6 +287,9 @@ fn log_failure(outcome: KafkaResult<()>) {
 /// The member's share of the partitions, as the library tells of it.
 struct Share {
     lanes: Lanes,
+    /// The group has gone on without this member: it was silent for too long, or the broker has come
+    /// back without the group and perhaps without its topics.
+    lost: CancellationToken,
     measurements: Measurements,
 }
 
@@ -319,10 +330,14 @@ impl ClientContext for Share {
 impl ConsumerContext for Share {
     /// Runs before another member can get what is revoked, and between two polls of the lanes: from
     /// here on no offset of theirs is stored.
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else {
             return;
         };
+        if consumer.assignment_lost() {
+            tracing::warn!("the group has gone on without this member");
+            self.lost.cancel();
+        }
         for element in list.elements() {
             let partition = Partition {
                 topic: element.topic().to_owned(),

@@ -12,13 +12,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::KafkaConfig;
 use super::client::{self, Logged};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
 /// The topics this process knows to be there.
 pub(super) struct Topics {
     admin: AdminClient<Logged>,
     partitions: i32,
     replication: i32,
+    limit: Duration,
     known: Mutex<BTreeSet<String>>,
 }
 
@@ -48,6 +47,7 @@ impl Topics {
             admin: AdminClient::from_config_and_context(&client::settings(config), Logged)?,
             partitions: config.partitions,
             replication: config.replication,
+            limit: config.publish_limit,
             known: Mutex::default(),
         })
     }
@@ -70,8 +70,8 @@ impl Topics {
             })
             .collect();
         let options = AdminOptions::new()
-            .request_timeout(Some(ANSWER_WITHIN))
-            .operation_timeout(Some(ANSWER_WITHIN));
+            .request_timeout(Some(self.limit))
+            .operation_timeout(Some(self.limit));
         let outcomes = self.admin.create_topics(&missing, &options).await;
         for outcome in outcomes.map_err(TopicError::Cluster)? {
             match outcome {

@@ -43,6 +43,11 @@ impl Broker {
         self.process.kill().await.unwrap();
     }
 
+    /// Empties its disk.
+    pub(crate) fn lose_all(&mut self) {
+        self.data = tempfile::tempdir().unwrap();
+    }
+
     /// Starts it again where it was, with what is on disk.
     pub(crate) fn revive(&mut self) {
         self.process = spawn(&self.program, self.port, self.data.path());

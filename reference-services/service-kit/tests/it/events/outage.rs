@@ -107,3 +107,23 @@ async fn a_member_goes_on_after_the_broker_was_killed() {
         member.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_broker_that_comes_back_with_nothing_is_given_its_topics_again() {
+    for mut rig in Rig::all_that_can_be_killed().await {
+        let topic = new_topic();
+        let bus = rig.client();
+        let mut member = Member::start(&rig, &group(&topic), always_well());
+        publish(&*bus, &topic, (0..5).map(|it| numbered("7", it))).await;
+        assert_eq!(
+            numbers(&member.take(5).await),
+            Vec::from_iter(0..5),
+            "{rig}"
+        );
+        rig.kill().await;
+        rig.revive_empty();
+        publish_at_last(&*bus, &topic, vec![numbered("7", 5)]).await;
+        assert_eq!(number(&member.next().await), 5, "{rig}");
+        member.stop().await;
+    }
+}

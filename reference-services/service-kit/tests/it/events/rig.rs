@@ -55,6 +55,10 @@ impl Rig {
 
     /// Such as a service of its own would have.
     pub(crate) fn client(&self) -> Arc<dyn EventBus> {
+        self.measured_client(&mut Registry::default())
+    }
+
+    pub(crate) fn measured_client(&self, registry: &mut Registry) -> Arc<dyn EventBus> {
         match self {
             Self::Memory(bus) => Arc::clone(bus) as Arc<dyn EventBus>,
             Self::Embedded(_) | Self::External(_) => {
@@ -62,10 +66,10 @@ impl Rig {
                     brokers: self.brokers(),
                     partitions: 3,
                     replication: -1,
-                    publish_limit: Duration::from_secs(5),
+                    publish_limit: Duration::from_secs(2),
                     session_timeout: Duration::from_secs(6),
                 };
-                Arc::new(KafkaBus::new(&config, &mut Registry::default()).unwrap())
+                Arc::new(KafkaBus::new(&config, registry).unwrap())
             }
         }
     }
@@ -98,6 +102,14 @@ impl Rig {
             Self::Embedded(broker) => broker.revive(),
             Self::External(_) => unreachable!("somebody else's Kafka is not killed"),
         }
+    }
+
+    /// Brings a broker back that has lost everything.
+    pub(crate) fn revive_empty(&mut self) {
+        if let Self::Embedded(broker) = self {
+            broker.lose_all();
+        }
+        self.revive();
     }
 
     /// Adds a record that need not be an event.

@@ -1,0 +1,89 @@
+//! The contracts of store: with app, whose events it reads, and with those who read its own.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+use service_kit::events::memory::MemoryBus;
+use service_kit::events::wire::Record;
+use service_kit::events::{Event, EventBus as _};
+use store::adapters::events::{Orders, subscription};
+use store::domain::{Delivery, Stage};
+use store::service::StoreService;
+
+use crate::doubles::{InMemoryDeliveries, PACE, chicken, id, trail};
+use crate::flow::{SWIFT, start, until_told};
+use crate::places::Database;
+
+fn store() -> (StoreService, Orders) {
+    let deliveries = Arc::new(InMemoryDeliveries::default());
+    let service = StoreService::new(deliveries, PACE, &mut Registry::default());
+    (service.clone(), Orders(service))
+}
+
+/// The delivery that `record` is about, after store has heard it.
+async fn heard(kind: &str, record: &Record) -> Delivery {
+    let (service, handler) = store();
+    let payload: Value = serde_json::from_slice(&record.payload).unwrap();
+    let order_id = id(payload["orderId"].as_str().unwrap());
+    if kind == "CancellationRequested" {
+        let received = service.receive(order_id.clone(), chicken(), trail(1), 0);
+        received.await.unwrap();
+    }
+    contracts::hear(record, &handler).await.unwrap();
+    service.find(&order_id).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn store_understands_all_that_it_may_be_told_and_needs_all_that_it_asks_for() {
+    for contract in contracts::of_consumer("store") {
+        assert!(subscription().topics.contains(&contract.events().topic));
+        for terms in contract.events().terms() {
+            for record in terms.examples() {
+                let delivery = heard(&terms.kind, &record).await;
+                match terms.kind.as_str() {
+                    "OrderPaid" => {
+                        let payload: Value = serde_json::from_slice(&record.payload).unwrap();
+                        assert_eq!(payload["item"], delivery.meal.item);
+                        assert_eq!(payload["quantity"], delivery.meal.quantity);
+                        let address = payload.get("address").and_then(Value::as_str);
+                        assert_eq!(delivery.meal.address.as_deref(), address);
+                    }
+                    "CancellationRequested" => assert_eq!(delivery.stage, Stage::Cancelled),
+                    other => panic!("store does not read {other}"),
+                }
+            }
+            let (_, handler) = store();
+            assert_eq!(terms.needless(&handler).await, [""; 0]);
+        }
+    }
+}
+
+/// What store tells of an order that is to be cancelled once store has told of it `after`.
+async fn story(settings: &[(&str, &str)], after: Option<&str>, answer: &str) -> Vec<Record> {
+    let of_app = contracts::between("store", "app");
+    let order = |kind: &str| of_app.events().event(kind).to(&of_app.events().topic);
+    let bus = Arc::new(MemoryBus::new());
+    let database = Database::in_a_folder();
+    let store = start(&database, &bus, settings.iter().copied()).await;
+    bus.publish(&[order("OrderPaid")]).await.unwrap();
+    if let Some(after) = after {
+        until_told(&bus, |event: &Event| event.kind == after, 1).await;
+    }
+    bus.publish(&[order("CancellationRequested")])
+        .await
+        .unwrap();
+    until_told(&bus, |event: &Event| event.kind == answer, 1).await;
+    store.end().await;
+    bus.records("deliveries")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_store_tells_is_what_others_need() {
+    let mut told = story(&SWIFT, Some("OrderDelivered"), "CancellationRefused").await;
+    told.extend(story(&[("STORE_ACCEPT_TIME", "1h")], None, "DeliveryCancelled").await);
+    for contract in contracts::of_provider("store") {
+        assert_eq!(contract.events().topic, "deliveries");
+        assert_eq!(contract.events().check(&told), []);
+    }
+}
