@@ -5,6 +5,7 @@ mod client;
 mod lane;
 mod member;
 mod publisher;
+mod share;
 mod topics;
 
 use std::collections::BTreeSet;

@@ -2,6 +2,7 @@
 //! built, and of the Kafka that `KAFKA_BROKERS` names.
 
 mod broker;
+mod member;
 mod metrics;
 mod outage;
 mod rig;
@@ -11,94 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use service_kit::events::wire::{DEAD_LETTER_REASON, Record};
-use service_kit::events::{
-    Addressed, BusError, Event, EventBus, EventId, HandleError, Handler, Subscription,
-};
+use service_kit::events::{Addressed, Event, EventBus, EventId, HandleError, Subscription};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
+use self::member::{Member, always_well};
 use self::rig::Rig;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a handler is to say about an event.
-type Verdict = dyn Fn(&Event) -> Result<(), HandleError> + Send + Sync;
-
-/// Tells of each event that it is given, and then does with it as its verdict says.
-struct Told {
-    tell: mpsc::UnboundedSender<Event>,
-    verdict: Box<Verdict>,
-}
-
-#[async_trait]
-impl Handler for Told {
-    async fn handle(&self, event: &Event) -> Result<(), HandleError> {
-        self.tell.send(event.clone()).unwrap();
-        (self.verdict)(event)
-    }
-}
-
-fn always_well() -> Box<Verdict> {
-    Box::new(|_| Ok(()))
-}
-
-/// A member of a group, on a task of its own, and what it was given.
-struct Member {
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), BusError>>,
-    told: mpsc::UnboundedReceiver<Event>,
-}
-
-impl Member {
-    fn start(rig: &Rig, subscription: &Subscription, verdict: Box<Verdict>) -> Self {
-        Self::start_on(rig.client(), subscription, verdict)
-    }
-
-    fn start_on(
-        bus: Arc<dyn EventBus>,
-        subscription: &Subscription,
-        verdict: Box<Verdict>,
-    ) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
-        let subscription = subscription.clone();
-        let stop = CancellationToken::new();
-        let token = stop.clone();
-        let task = tokio::spawn(async move {
-            let handler = Told { tell, verdict };
-            bus.consume(&subscription, &handler, &token).await
-        });
-        Self { stop, task, told }
-    }
-
-    async fn next(&mut self) -> Event {
-        let next = tokio::time::timeout(PATIENCE, self.told.recv()).await;
-        next.expect("no event came in time")
-            .expect("the member has ended")
-    }
-
-    async fn take(&mut self, count: usize) -> Vec<Event> {
-        let mut events = Vec::new();
-        while events.len() < count {
-            events.push(self.next().await);
-        }
-        events
-    }
-
-    /// Stops it, and returns what it was given since it was last asked.
-    async fn stop(mut self) -> Vec<Event> {
-        self.stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.task).await;
-        ended.expect("the member did not stop").unwrap().unwrap();
-        let mut rest = Vec::new();
-        while let Ok(event) = self.told.try_recv() {
-            rest.push(event);
-        }
-        rest
-    }
-}
 
 /// A topic that nobody else has, on a bus that may outlive the test.
 fn new_topic() -> String {

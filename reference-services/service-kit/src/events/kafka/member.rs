@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance, StreamConsumer};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::KafkaConfig;
-use super::client::{self, Logged};
-use super::lane::{Lane, Lanes, Parcel, Partition, Put};
+use super::client;
+use super::lane::{Lane, Parcel, Partition, Put};
 use super::publisher::Publisher;
+use super::share::Share;
 use crate::events::delivery::{Delivery, Pauses, deliver};
 use crate::events::measurements::Measurements;
 use crate::events::wire::Record;
@@ -68,11 +67,7 @@ impl<'a> Member<'a> {
             // The embedded broker answers an empty fetch late: this bounds how late an event is.
             .set("fetch.wait.max.ms", "100")
             .set("statistics.interval.ms", "1000");
-        let share = Share {
-            lanes: Lanes::default(),
-            lost: CancellationToken::new(),
-            measurements: measurements.clone(),
-        };
+        let share = Share::new(measurements.clone());
         let consumer: StreamConsumer<Share> =
             StreamConsumer::from_config_and_context(&settings, share)?;
         let topics: Vec<&str> = subscription.topics.iter().map(String::as_str).collect();
@@ -281,85 +276,5 @@ fn list(partition: &Partition, offset: Offset) -> TopicPartitionList {
 fn log_failure(outcome: KafkaResult<()>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "too late for a partition");
-    }
-}
-
-/// The member's share of the partitions, as the library tells of it.
-struct Share {
-    lanes: Lanes,
-    /// The group has gone on without this member: it was silent for too long, or the broker has come
-    /// back without the group and perhaps without its topics.
-    lost: CancellationToken,
-    measurements: Measurements,
-}
-
-impl ClientContext for Share {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Logged.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        Logged.error(error, reason);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        for topic in statistics.topics.values() {
-            // Below zero is the library's own list of what belongs nowhere.
-            for partition in topic.partitions.values().filter(|it| it.partition >= 0) {
-                let reached = [
-                    partition.stored_offset,
-                    partition.committed_offset,
-                    partition.lo_offset,
-                ];
-                let reached = reached.into_iter().find(|offset| *offset >= 0);
-                match reached {
-                    Some(reached) if partition.desired && partition.hi_offset >= 0 => {
-                        let waiting = (partition.hi_offset - reached).max(0);
-                        self.measurements
-                            .lag(&topic.topic, partition.partition, waiting);
-                    }
-                    _ => self
-                        .measurements
-                        .forget_lag(&topic.topic, partition.partition),
-                }
-            }
-        }
-    }
-}
-
-impl ConsumerContext for Share {
-    /// Runs before another member can get what is revoked, and between two polls of the lanes: from
-    /// here on no offset of theirs is stored.
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Revoke(list) = rebalance else {
-            return;
-        };
-        if consumer.assignment_lost() {
-            tracing::warn!("the group has gone on without this member");
-            self.lost.cancel();
-        }
-        for element in list.elements() {
-            let partition = Partition {
-                topic: element.topic().to_owned(),
-                number: element.partition(),
-            };
-            self.lanes.close(&partition);
-            self.measurements
-                .forget_lag(&partition.topic, partition.number);
-        }
-    }
-
-    /// A partition that was held up when it was taken away must not stay so when it comes back.
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(list) => {
-                tracing::info!(partitions = list.count(), "more partitions to consume");
-                log_failure(consumer.resume(list));
-            }
-            Rebalance::Revoke(list) => {
-                tracing::info!(partitions = list.count(), "fewer partitions to consume");
-            }
-            Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
-        }
     }
 }

@@ -1,8 +1,7 @@
 //! A bus that goes away and comes back, killed in the middle of its work.
 
-use service_kit::events::EventBus;
+use tokio_util::sync::CancellationToken;
 
-use super::rig::Rig;
 use super::*;
 
 /// Publishes until the bus takes it, as an outbox does.
@@ -24,7 +23,8 @@ async fn a_bus_that_is_away_at_first_is_waited_for() {
         let topic = new_topic();
         let bus = rig.client();
         let event = numbered("7", 0);
-        let refused = bus.publish(&addressed([event.clone()], &topic)).await;
+        let impatient = rig.impatient_client();
+        let refused = impatient.publish(&addressed([event.clone()], &topic)).await;
         assert!(refused.is_err(), "{rig}: nobody can have taken it");
         let mut member = Member::start(&rig, &group(&topic), always_well());
 
@@ -112,7 +112,8 @@ async fn a_member_goes_on_after_the_broker_was_killed() {
 async fn a_broker_that_comes_back_with_nothing_is_given_its_topics_again() {
     for mut rig in Rig::all_that_can_be_killed().await {
         let topic = new_topic();
-        let bus = rig.client();
+        // Only when it has failed does it ask whether the topic is still there.
+        let bus = rig.impatient_client();
         let mut member = Member::start(&rig, &group(&topic), always_well());
         publish(&*bus, &topic, (0..5).map(|it| numbered("7", it))).await;
         assert_eq!(

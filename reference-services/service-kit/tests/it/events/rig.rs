@@ -55,10 +55,19 @@ impl Rig {
 
     /// Such as a service of its own would have.
     pub(crate) fn client(&self) -> Arc<dyn EventBus> {
-        self.measured_client(&mut Registry::default())
+        self.make_client(Duration::from_secs(20), &mut Registry::default())
+    }
+
+    /// One that soon gives up.
+    pub(crate) fn impatient_client(&self) -> Arc<dyn EventBus> {
+        self.make_client(Duration::from_secs(2), &mut Registry::default())
     }
 
     pub(crate) fn measured_client(&self, registry: &mut Registry) -> Arc<dyn EventBus> {
+        self.make_client(Duration::from_secs(20), registry)
+    }
+
+    fn make_client(&self, publish_limit: Duration, registry: &mut Registry) -> Arc<dyn EventBus> {
         match self {
             Self::Memory(bus) => Arc::clone(bus) as Arc<dyn EventBus>,
             Self::Embedded(_) | Self::External(_) => {
@@ -66,7 +75,7 @@ impl Rig {
                     brokers: self.brokers(),
                     partitions: 3,
                     replication: -1,
-                    publish_limit: Duration::from_secs(2),
+                    publish_limit,
                     session_timeout: Duration::from_secs(6),
                 };
                 Arc::new(KafkaBus::new(&config, registry).unwrap())
