@@ -1,3 +1,15 @@
-//! One file per fault: check, undo, inject, recover, difference.
+//! What each kind of fault does, worked out against the cluster as it is: one file per fault.
 
-pub(crate) mod scale;
+use holdfast_core::fault::Fault;
+
+use crate::blueprint::{Blueprint, Context};
+use crate::error::FaultError;
+
+mod scale;
+mod workload;
+
+pub(crate) async fn blueprint(fault: &Fault, context: Context<'_>) -> Result<Blueprint, FaultError> {
+    match fault {
+        Fault::Scale(scale) => scale::blueprint(scale, context).await,
+    }
+}

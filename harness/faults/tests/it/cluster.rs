@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use holdfast_cluster::{LocalCluster, Options};
+use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::plan::PlannedFault;
-use holdfast_faults::{CHAOS_LABEL, KubeFaults};
+use holdfast_faults::{CHAOS_LABEL, FaultInjection, KubeFaults};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
@@ -18,6 +19,9 @@ use serde_json::{Value, json};
 pub(crate) const NAMESPACE: &str = "default";
 /// The run of all faults.
 pub(crate) const RUN: &str = "Run-1";
+
+/// The image of the agent.
+const AGENT: &str = "holdfast/agent:dev";
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -39,6 +43,9 @@ impl TestCluster {
             .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(allowed))
             .await
             .unwrap();
+        holdfast_faults::install(&client, &holdfast_faults::definitions())
+            .await
+            .unwrap();
         Self { client, cluster }
     }
 
@@ -55,7 +62,12 @@ impl TestCluster {
     }
 
     pub(crate) fn faults(&self) -> KubeFaults {
-        KubeFaults::new(self.client.clone(), NAMESPACE, RUN)
+        self.faults_of(RUN, self.client.clone())
+    }
+
+    /// The driver of a run that may take all pods of a workload.
+    pub(crate) fn faults_of(&self, run: &str, client: Client) -> KubeFaults {
+        KubeFaults::start(client, NAMESPACE, run, AGENT, &[SafetyNet::BlastRadius])
     }
 
     pub(crate) async fn create<K>(&self, object: Value)
@@ -85,6 +97,12 @@ impl TestCluster {
             },
         }))
         .await;
+    }
+
+    /// A Deployment whose pods are ready.
+    pub(crate) async fn create_ready(&self, name: &str, replicas: i32) {
+        self.create_deployment(name, replicas).await;
+        self.make_ready(name, replicas).await;
     }
 
     /// Waits for the Deployment's pods, marks them ready, and waits until its status says so.
@@ -158,10 +176,9 @@ impl TestCluster {
 
     /// The names of the undo records.
     pub(crate) async fn records(&self) -> Vec<String> {
-        let maps = self.api::<ConfigMap>().list(&ListParams::default()).await;
-        let maps = maps.unwrap();
-        let names = maps.iter().map(ResourceExt::name_any);
-        names.filter(|name| name.starts_with("holdfast-")).collect()
+        let objects = self.api::<FaultInjection>();
+        let objects = objects.list(&ListParams::default()).await.unwrap();
+        objects.iter().map(ResourceExt::name_any).collect()
     }
 }
 

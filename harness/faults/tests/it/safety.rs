@@ -15,7 +15,7 @@ async fn refusal(faults: &KubeFaults, replicas: u32, allow: &[SafetyNet]) -> Opt
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_without_the_label_is_refused() {
     let test = TestCluster::start().await;
-    let faults = KubeFaults::new(test.client.clone(), "kube-system", RUN);
+    let faults = KubeFaults::start(test.client.clone(), "kube-system", RUN, "", &[]);
     assert_eq!(
         refusal(&faults, 1, &[]).await.unwrap(),
         "namespace kube-system does not carry the label holdfast.dev/chaos: allowed; to permit faults in it: kubectl label namespace kube-system holdfast.dev/chaos=allowed"
