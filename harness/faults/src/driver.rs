@@ -94,6 +94,7 @@ impl FaultDriver for KubeFaults {
             Fault::Scale(scale) => {
                 scale::check(&self.client, &self.namespace, scale, allow).await?
             }
+            other => return Err(FaultError::NotCarriedOut(other.describe()).into()),
         }
         Ok(())
     }
@@ -101,6 +102,7 @@ impl FaultDriver for KubeFaults {
     async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
         let undo = match &fault.fault {
             Fault::Scale(scale) => scale::undo(&self.client, &self.namespace, scale).await?,
+            other => return Err(FaultError::NotCarriedOut(other.describe()).into()),
         };
         let entry = Entry {
             fault: fault.name.clone(),
@@ -119,6 +121,9 @@ impl FaultDriver for KubeFaults {
         Ok(match (&fault.fault, &entry.undo) {
             (Fault::Scale(scale), Undo::Scale(original)) => {
                 scale::inject(&self.client, &self.namespace, scale, original).await?
+            }
+            (other, Undo::Scale(_)) => {
+                return Err(FaultError::NotCarriedOut(other.describe()).into());
             }
         })
     }

@@ -14,6 +14,8 @@ pub(crate) enum FaultError {
         "namespace {0} does not carry the label {CHAOS_LABEL}: allowed; to permit faults in it: kubectl label namespace {0} {CHAOS_LABEL}=allowed"
     )]
     NamespaceNotAllowed(String),
+    #[error("this version cannot carry the fault out: {0}")]
+    NotCarriedOut(String),
     #[error("deployment {namespace}/{name} does not exist")]
     NoSuchDeployment { namespace: String, name: String },
     #[error("deployment {name} has no available pod, so there is nothing to break")]
