@@ -2,6 +2,8 @@
 //! what is not as before. A kind of fault is a list of them; the list is stored before the first one
 //! happens, and undone from its end.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,7 @@ pub(crate) use evict::Evict;
 pub(crate) use kill::Kill;
 pub(crate) use remove::Remove;
 pub(crate) use set::Set;
-pub(crate) use wait::{Condition, Wait};
+pub(crate) use wait::{Condition, Wait, is_ready};
 
 /// One action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,12 +101,20 @@ impl Action {
         owner: &Owner,
     ) -> Result<Option<String>, FaultError> {
         match self {
-            Self::Set(set) => set.inject(cluster).await.map(Some),
+            Self::Set(set) => set.inject(cluster).await,
             Self::Create(create) => create.inject(cluster, owner).await.map(Some),
             Self::Remove(remove) => remove.inject(cluster).await.map(Some),
             Self::Kill(kill) => kill.inject(cluster).await.map(Some),
             Self::Evict(evict) => evict.inject(cluster).await.map(Some),
             Self::Wait(wait) => wait.inject(cluster).await,
+        }
+    }
+
+    /// The time between repetitions, of what is done again and again.
+    pub(crate) fn pace(&self) -> Option<Duration> {
+        match self {
+            Self::Kill(kill) => kill.every,
+            _ => None,
         }
     }
 

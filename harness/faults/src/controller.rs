@@ -18,11 +18,11 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::Owner;
+use crate::action::{Action, Owner};
 use crate::blueprint::{Blueprint, Context};
 use crate::error::{FaultError, one_line};
-use crate::injection::{Desired, FINALIZER, FaultInjection, FaultInjectionStatus, Phase};
 use crate::halt;
+use crate::injection::{Desired, FINALIZER, FaultInjection, FaultInjectionStatus, Phase};
 use crate::lease::{self, Watch};
 use crate::lock;
 use crate::object::Cluster;
@@ -210,16 +210,54 @@ impl Work<'_> {
             Phase::Prepared | Phase::Injecting if injection.spec.desired == Desired::Injected => {
                 self.inject().await
             }
+            Phase::Injected => self.repeat().await,
             _ => Ok(Next::requeue(LOOK)),
         }
     }
 
+    /// Does again what is done again and again, when it is time.
+    async fn repeat(&self) -> Result<Next, FaultError> {
+        let mut status = self.injection.progress();
+        let Some(pace) = status.actions.iter().find_map(Action::pace) else {
+            return Ok(Next::requeue(LOOK));
+        };
+        let pace = jiff::SignedDuration::try_from(pace).map_err(FaultError::Length)?;
+        let last: Option<jiff::Timestamp> = status.injected_at.and_then(|at| at.parse().ok());
+        let due = last.unwrap_or_default() + pace;
+        if let Ok(left) = Duration::try_from(due.duration_since(now()))
+            && !left.is_zero()
+        {
+            return Ok(Next::requeue(left.min(LOOK)));
+        }
+        // Counted before it is done: done twice would be worse than not at all.
+        status.injected_at = Some(now().to_string());
+        self.tell(&status).await?;
+        let owner = self.owner();
+        let mut evidence: Vec<String> = status.evidence.take().into_iter().collect();
+        for action in status
+            .actions
+            .iter()
+            .filter(|action| action.pace().is_some())
+        {
+            evidence.extend(action.inject(&self.cluster, &owner).await?);
+        }
+        status.evidence = Some(evidence.join("; "));
+        self.tell(&status).await?;
+        Ok(Next::requeue(LOOK))
+    }
+
     /// Works the fault out and records how to undo it; nothing is changed.
     async fn prepare(&self) -> Result<Next, FaultError> {
-        if !self.injection.finalizers().iter().any(|one| one == FINALIZER) {
+        if !self
+            .injection
+            .finalizers()
+            .iter()
+            .any(|one| one == FINALIZER)
+        {
             let mut finalizers = self.injection.finalizers().to_vec();
             finalizers.push(FINALIZER.to_owned());
-            self.patch(&json!({"metadata": {"finalizers": finalizers}})).await?;
+            self.patch(&json!({"metadata": {"finalizers": finalizers}}))
+                .await?;
             return Ok(Next::requeue(Duration::ZERO));
         }
         let status = match self.work_out().await {
@@ -248,7 +286,7 @@ impl Work<'_> {
         };
         let first = Blueprint::of(&spec.fault, context).await?;
         safety::permit(&self.cluster, &first, &spec.allow).await?;
-        lock::take(&self.cluster, &first, &self.owner()).await?;
+        lock::take(&self.cluster, &spec.fault, &self.owner()).await?;
         // Another run may have changed a target until its lock was ours.
         Blueprint::of(&spec.fault, context).await
     }
@@ -318,7 +356,8 @@ impl Work<'_> {
         let finalizers = self.injection.finalizers().iter();
         let others: Vec<_> = finalizers.filter(|one| *one != FINALIZER).collect();
         if others.len() < self.injection.finalizers().len() {
-            self.patch(&json!({"metadata": {"finalizers": others}})).await?;
+            self.patch(&json!({"metadata": {"finalizers": others}}))
+                .await?;
         }
         Ok(Next::await_change())
     }
@@ -333,21 +372,34 @@ impl Work<'_> {
 
     async fn patch(&self, change: &serde_json::Value) -> Result<(), FaultError> {
         let patch = Patch::Merge(change);
-        let patched = self.api.patch(&self.name, &PatchParams::default(), &patch).await;
+        let patched = self
+            .api
+            .patch(&self.name, &PatchParams::default(), &patch)
+            .await;
         gone_is_done(patched.map(drop)).map_err(FaultError::during(format!("change {}", self.name)))
     }
 
     async fn tell(&self, status: &FaultInjectionStatus) -> Result<(), FaultError> {
         // A field that is left out must go, which a merge does only for what it is told of.
         let mut told = serde_json::to_value(status).expect("a status is plain data");
-        for field in ["error", "evidence", "reverted", "revertedBecause", "injectedAt"] {
+        for field in [
+            "error",
+            "evidence",
+            "reverted",
+            "revertedBecause",
+            "injectedAt",
+        ] {
             if let Some(told) = told.as_object_mut() {
                 told.entry(field).or_insert(serde_json::Value::Null);
             }
         }
         let patch = Patch::Merge(json!({"status": told}));
-        let told = self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
-        gone_is_done(told.map(drop)).map_err(FaultError::during(format!("tell how far {} is", self.name)))
+        let told = self
+            .api
+            .patch_status(&self.name, &PatchParams::default(), &patch)
+            .await;
+        gone_is_done(told.map(drop))
+            .map_err(FaultError::during(format!("tell how far {} is", self.name)))
     }
 }
 

@@ -117,7 +117,9 @@ impl KubeFaults {
     }
 
     fn done(&self) -> std::sync::MutexGuard<'_, Vec<(String, Vec<Action>)>> {
-        self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.done
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Waits until the fault's object is in one of these phases, refused, or gone.
@@ -142,7 +144,10 @@ impl KubeFaults {
 
     async fn want(&self, name: &str, desired: Desired) -> Result<(), FaultError> {
         let patch = Patch::Merge(json!({"spec": {"desired": desired}}));
-        let patched = self.api().patch(name, &PatchParams::default(), &patch).await;
+        let patched = self
+            .api()
+            .patch(name, &PatchParams::default(), &patch)
+            .await;
         patched
             .map(drop)
             .map_err(FaultError::during(format!("change faultinjection {name}")))
@@ -173,7 +178,9 @@ impl KubeFaults {
         let run = self.run_id.to_lowercase();
         let ours = ListParams::default().labels(&format!("{RUN_LABEL}={run}"));
         let found = self.api().list(&ours).await;
-        Ok(found.map_err(FaultError::during("list faultinjections"))?.items)
+        Ok(found
+            .map_err(FaultError::during("list faultinjections"))?
+            .items)
     }
 }
 
@@ -218,10 +225,14 @@ impl FaultDriver for KubeFaults {
             // An earlier attempt whose answer was lost: it holds the values from before it.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {}
             Err(error) => {
-                return Err(FaultError::during(format!("create faultinjection {name}"))(error).into());
+                return Err(
+                    FaultError::during(format!("create faultinjection {name}"))(error).into(),
+                );
             }
         }
-        let reached = self.reached(&name, |status| status.phase != Phase::Pending).await?;
+        let reached = self
+            .reached(&name, |status| status.phase != Phase::Pending)
+            .await?;
         let status = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
         if status.phase == Phase::Refused {
             return Err(refused(&status).into());
@@ -242,13 +253,20 @@ impl FaultDriver for KubeFaults {
 
     async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
         let name = self.name(fault);
-        if self.api().get_opt(&name).await.is_ok_and(|found| found.is_none()) {
+        if self
+            .api()
+            .get_opt(&name)
+            .await
+            .is_ok_and(|found| found.is_none())
+        {
             return Err(FaultError::NotPrepared(fault.name.clone()).into());
         }
         self.want(&name, Desired::Injected).await?;
         let ended = |phase| matches!(phase, Phase::Injected | Phase::Reverting | Phase::Reverted);
         let reached = self
-            .reached(&name, |status| ended(status.phase) || status.error.is_some())
+            .reached(&name, |status| {
+                ended(status.phase) || status.error.is_some()
+            })
             .await?;
         let status = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
         if let Some(why) = status.reverted_because {
@@ -279,7 +297,9 @@ impl FaultDriver for KubeFaults {
             Some(status) if status.phase == Phase::Refused => {
                 "nothing was recorded, so nothing was changed".to_owned()
             }
-            Some(FaultInjectionStatus { error: Some(error), .. }) => {
+            Some(FaultInjectionStatus {
+                error: Some(error), ..
+            }) => {
                 return Err(FaultError::NotReverted(error).into());
             }
             Some(status) => status.reverted.unwrap_or_default(),
@@ -290,7 +310,9 @@ impl FaultDriver for KubeFaults {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => {
-                return Err(FaultError::during(format!("delete faultinjection {name}"))(error).into());
+                return Err(
+                    FaultError::during(format!("delete faultinjection {name}"))(error).into(),
+                );
             }
         }
         self.reached(&name, |_| false).await?;
@@ -345,6 +367,10 @@ impl KubeFaults {
 
 fn undo_of(object: &FaultInjection) -> String {
     let actions = object.progress().actions;
-    let undo: Vec<_> = actions.iter().rev().filter_map(Action::describe_undo).collect();
+    let undo: Vec<_> = actions
+        .iter()
+        .rev()
+        .filter_map(Action::describe_undo)
+        .collect();
     undo.join("; ")
 }

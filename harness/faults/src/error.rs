@@ -68,6 +68,8 @@ pub enum FaultError {
     Selector(String),
     #[error("an object is not what its kind is made of")]
     Malformed(#[source] serde_json::Error),
+    #[error("a length of time is too long")]
+    Length(#[source] jiff::Error),
     #[error("notAfter is not a time: {text}")]
     NotATime { text: String, source: jiff::Error },
     #[error("cannot {action}")]

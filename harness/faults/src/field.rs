@@ -39,10 +39,12 @@ impl Path {
 
     /// The value there, if there is one.
     pub(crate) fn get<'value>(&self, root: &'value Value) -> Option<&'value Value> {
-        self.0.iter().try_fold(root, |value, segment| match segment {
-            Segment::Key(key) => value.get(key),
-            Segment::Named(name) => value.as_array()?.iter().find(|item| is_named(item, name)),
-        })
+        self.0
+            .iter()
+            .try_fold(root, |value, segment| match segment {
+                Segment::Key(key) => value.get(key),
+                Segment::Named(name) => value.as_array()?.iter().find(|item| is_named(item, name)),
+            })
     }
 
     /// Puts a value there, or takes away the one that is there. The parent must be there, or
@@ -51,13 +53,15 @@ impl Path {
         let Some((last, parents)) = self.0.split_last() else {
             return;
         };
-        let parent = parents.iter().try_fold(root, |value, segment| match segment {
-            Segment::Key(key) => value.get_mut(key),
-            Segment::Named(name) => {
-                let items = value.as_array_mut()?;
-                items.iter_mut().find(|item| is_named(item, name))
-            }
-        });
+        let parent = parents
+            .iter()
+            .try_fold(root, |value, segment| match segment {
+                Segment::Key(key) => value.get_mut(key),
+                Segment::Named(name) => {
+                    let items = value.as_array_mut()?;
+                    items.iter_mut().find(|item| is_named(item, name))
+                }
+            });
         match (parent, last) {
             (Some(Value::Object(map)), Segment::Key(key)) => match value {
                 Some(value) => drop(map.insert(key.clone(), value.clone())),

@@ -24,7 +24,9 @@ pub async fn halt(client: &Client, reason: &str) -> Result<(), FaultError> {
     map.metadata.name = Some(HALT_NAME.to_owned());
     map.data = Some([("reason".to_owned(), reason.to_owned())].into());
     let parameters = PatchParams::apply("holdfast").force();
-    let applied = api(client).patch(HALT_NAME, &parameters, &Patch::Apply(&map)).await;
+    let applied = api(client)
+        .patch(HALT_NAME, &parameters, &Patch::Apply(&map))
+        .await;
     applied.map(drop).map_err(FaultError::during("halt"))
 }
 
@@ -33,7 +35,10 @@ pub async fn halt(client: &Client, reason: &str) -> Result<(), FaultError> {
 /// # Errors
 /// The cluster's refusal.
 pub async fn resume(client: &Client) -> Result<bool, FaultError> {
-    match api(client).delete(HALT_NAME, &DeleteParams::default()).await {
+    match api(client)
+        .delete(HALT_NAME, &DeleteParams::default())
+        .await
+    {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
         Err(error) => Err(FaultError::during("resume")(error)),

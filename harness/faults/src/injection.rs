@@ -116,7 +116,10 @@ impl FaultInjection {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.status.as_ref().map(|status| status.phase).unwrap_or_default()
+        self.status
+            .as_ref()
+            .map(|status| status.phase)
+            .unwrap_or_default()
     }
 }
 

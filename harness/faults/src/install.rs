@@ -32,7 +32,9 @@ pub async fn install(
         let name = definition.name_any();
         let what = format!("customresourcedefinition {name}");
         let parameters = PatchParams::apply("holdfast").force();
-        let applied = api.patch(&name, &parameters, &Patch::Apply(definition)).await;
+        let applied = api
+            .patch(&name, &parameters, &Patch::Apply(definition))
+            .await;
         match applied {
             Ok(_) => {}
             // Whoever may not define kinds may still use those that an administrator has defined.
@@ -44,8 +46,7 @@ pub async fn install(
             }
             Err(error) => return Err(FaultError::during(format!("apply {what}"))(error)),
         }
-        let established =
-            await_condition(api.clone(), &name, conditions::is_crd_established());
+        let established = await_condition(api.clone(), &name, conditions::is_crd_established());
         match tokio::time::timeout(WITHIN, established).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {

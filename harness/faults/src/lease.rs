@@ -21,7 +21,13 @@ pub(crate) const RENEWAL: Duration = Duration::from_secs(2);
 pub(crate) const EXPIRY: Duration = Duration::from_secs(6);
 
 /// Renews the lease `name` on behalf of `holder` until `stop`, then gives it up.
-pub(crate) async fn keep(client: Client, namespace: String, name: String, holder: String, stop: CancellationToken) {
+pub(crate) async fn keep(
+    client: Client,
+    namespace: String,
+    name: String,
+    holder: String,
+    stop: CancellationToken,
+) {
     let api = Api::<Lease>::namespaced(client, &namespace);
     let watch = Watch::default();
     loop {
@@ -46,7 +52,10 @@ pub(crate) async fn take(
     watch: &Watch,
 ) -> Result<bool, FaultError> {
     let action = || format!("renew the lease {name}");
-    let found = api.get_opt(name).await.map_err(FaultError::during(action()))?;
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(FaultError::during(action()))?;
     let written = match found {
         None => {
             let mut lease = Lease::default();
@@ -73,7 +82,10 @@ pub(crate) async fn take(
 /// Deletes a lease, if this holder has it.
 async fn give_up(api: &Api<Lease>, name: &str, holder: &str) -> Result<(), FaultError> {
     let action = || format!("give up the lease {name}");
-    let found = api.get_opt(name).await.map_err(FaultError::during(action()))?;
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(FaultError::during(action()))?;
     let Some(found) = found.filter(|found| is_held_by(found, holder)) else {
         return Ok(());
     };
@@ -96,7 +108,10 @@ pub(crate) async fn is_renewed(
 ) -> Result<bool, FaultError> {
     let api = Api::<Lease>::namespaced(client.clone(), namespace);
     let action = || format!("read the lease {name}");
-    let first = api.get_opt(name).await.map_err(FaultError::during(action()))?;
+    let first = api
+        .get_opt(name)
+        .await
+        .map_err(FaultError::during(action()))?;
     let Some(first) = first else {
         return Ok(false);
     };

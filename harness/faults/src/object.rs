@@ -102,7 +102,10 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<DynamicObject>, FaultError> {
         let found = self.any(resource).get_opt(name).await;
-        found.map_err(FaultError::during(format!("read {} {name}", resource.word())))
+        found.map_err(FaultError::during(format!(
+            "read {} {name}",
+            resource.word()
+        )))
     }
 
     /// The object of this name, which must be there.

@@ -18,7 +18,9 @@ pub(crate) async fn running(cluster: &Cluster, selector: &str) -> Result<Vec<Obj
 pub(crate) async fn all(cluster: &Cluster, selector: &str) -> Result<Vec<Pod>, FaultError> {
     let labelled = ListParams::default().labels(selector);
     let found = cluster.api::<Pod>().list(&labelled).await;
-    let mut pods = found.map_err(FaultError::during(format!("list pods with {selector}")))?.items;
+    let mut pods = found
+        .map_err(FaultError::during(format!("list pods with {selector}")))?
+        .items;
     pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
     pods.sort_by_key(ResourceExt::name_any);
     Ok(pods)

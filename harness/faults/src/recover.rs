@@ -117,5 +117,7 @@ pub async fn recover(client: &Client, found: &Found) -> Result<String, FaultErro
         what: format!("faultinjection {name}"),
         source: Box::new(error),
     })?;
-    Ok(status.reverted.unwrap_or_else(|| "nothing was changed".to_owned()))
+    Ok(status
+        .reverted
+        .unwrap_or_else(|| "nothing was changed".to_owned()))
 }

@@ -47,7 +47,10 @@ pub(crate) async fn check_namespace(cluster: &Cluster) -> Result<(), FaultError>
         .await
         .map_err(FaultError::during(format!("read namespace {name}")))?;
     let labels = namespace.metadata.labels.unwrap_or_default();
-    if labels.get(CHAOS_LABEL).is_some_and(|value| value == "allowed") {
+    if labels
+        .get(CHAOS_LABEL)
+        .is_some_and(|value| value == "allowed")
+    {
         Ok(())
     } else {
         Err(FaultError::NamespaceNotAllowed(name.clone()))
@@ -55,7 +58,11 @@ pub(crate) async fn check_namespace(cluster: &Cluster) -> Result<(), FaultError>
 }
 
 fn check_blast_radius(target: &Target) -> Result<(), FaultError> {
-    let Target { object, ready, left } = target;
+    let Target {
+        object,
+        ready,
+        left,
+    } = target;
     if *left == 0 || left * 2 < *ready {
         return Err(FaultError::BlastRadius {
             what: object.to_string(),

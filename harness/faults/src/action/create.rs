@@ -41,7 +41,9 @@ impl Create {
         let mut object = from_json(self.manifest.clone())?;
         object.metadata.name = Some(self.name.clone());
         object.metadata.owner_references = Some(vec![owner.reference.clone()]);
-        object.labels_mut().insert(RUN_LABEL.to_owned(), owner.run.to_lowercase());
+        object
+            .labels_mut()
+            .insert(RUN_LABEL.to_owned(), owner.run.to_lowercase());
         let api = cluster.any(self.resource);
         let created = api.create(&PostParams::default(), &object).await;
         let word = self.resource.word();
@@ -56,7 +58,9 @@ impl Create {
                 }
             }
             Err(error) => {
-                return Err(FaultError::during(format!("create {word} {}", self.name))(error));
+                return Err(FaultError::during(format!("create {word} {}", self.name))(
+                    error,
+                ));
             }
         }
         Ok(format!("{word} {} created", self.name))
@@ -77,7 +81,9 @@ impl Create {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(error) => {
-                return Err(FaultError::during(format!("delete {word} {}", self.name))(error));
+                return Err(FaultError::during(format!("delete {word} {}", self.name))(
+                    error,
+                ));
             }
         }
         await_condition(api, &self.name, conditions::is_deleted(&uid))
@@ -89,10 +95,7 @@ impl Create {
         Ok(format!("{word} {} deleted", self.name))
     }
 
-    pub(super) async fn difference(
-        &self,
-        cluster: &Cluster,
-    ) -> Result<Option<String>, FaultError> {
+    pub(super) async fn difference(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
         let found = self.ours(cluster).await?;
         let word = self.resource.word();
         Ok(found.map(|_| {
@@ -111,5 +114,8 @@ impl Create {
 }
 
 fn is_owned_by(object: &DynamicObject, uid: &str) -> bool {
-    object.owner_references().iter().any(|owner| owner.uid == uid)
+    object
+        .owner_references()
+        .iter()
+        .any(|owner| owner.uid == uid)
 }

@@ -1,5 +1,7 @@
 //! `kill`: pods are deleted. Nothing is put back: their controller replaces them.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Preconditions};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,9 @@ pub(crate) struct Kill {
     pub(crate) selector: String,
     /// Seconds; `None` is the pods' own.
     pub(crate) grace: Option<u32>,
+    /// Done again and again while the fault is held, at this pace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) every: Option<Duration>,
 }
 
 impl Kill {

@@ -72,11 +72,10 @@ impl Remove {
         }
     }
 
-    pub(super) async fn difference(
-        &self,
-        cluster: &Cluster,
-    ) -> Result<Option<String>, FaultError> {
-        let found = cluster.find(self.object.resource, &self.object.name).await?;
+    pub(super) async fn difference(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        let found = cluster
+            .find(self.object.resource, &self.object.name)
+            .await?;
         let gone = found.is_none_or(|found| found.metadata.deletion_timestamp.is_some());
         Ok(gone.then(|| {
             format!(

@@ -30,6 +30,9 @@ pub(crate) struct Set {
     /// Is not undone: it leaves what a person's own command would, e.g. a restart's time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) lasting: bool,
+    /// Is done when the fault is undone, in place of when it is brought about; lasting, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reverting: bool,
 }
 
 impl Set {
@@ -50,6 +53,7 @@ impl Set {
             object,
             fields,
             lasting: false,
+            reverting: false,
         }
     }
 
@@ -67,16 +71,22 @@ impl Set {
             return None;
         }
         let changes = self.fields.iter().rev();
-        let changes = changes.map(|field| format!("{} to {}", field.path, brief(field.from.as_ref())));
+        let changes =
+            changes.map(|field| format!("{} to {}", field.path, brief(field.from.as_ref())));
         let changes: Vec<_> = changes.collect();
         Some(format!("{}: {}", self.object, changes.join(", ")))
     }
 
-    pub(super) async fn inject(&self, cluster: &Cluster) -> Result<String, FaultError> {
+    pub(super) async fn inject(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        if self.reverting {
+            return Ok(None);
+        }
+        self.carry_out(cluster).await.map(Some)
+    }
+
+    async fn carry_out(&self, cluster: &Cluster) -> Result<String, FaultError> {
         for _ in 0..ATTEMPTS {
-            let found = cluster
-                .get(self.object.resource, &self.object.name)
-                .await?;
+            let found = cluster.get(self.object.resource, &self.object.name).await?;
             if found.uid().as_deref() != Some(&self.object.uid) {
                 return Err(FaultError::Replaced(self.object.to_string()));
             }
@@ -93,6 +103,9 @@ impl Set {
     }
 
     pub(super) async fn revert(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        if self.reverting {
+            return self.carry_out(cluster).await.map(Some);
+        }
         if self.lasting {
             return Ok(None);
         }
@@ -145,10 +158,7 @@ impl Set {
         Err(FaultError::Busy(self.object.to_string()))
     }
 
-    pub(super) async fn difference(
-        &self,
-        cluster: &Cluster,
-    ) -> Result<Option<String>, FaultError> {
+    pub(super) async fn difference(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
         if self.lasting {
             return Ok(None);
         }
@@ -156,11 +166,18 @@ impl Set {
             return Ok(None);
         };
         let object = to_json(&found);
-        let different = self.fields.iter().filter(|field| !field.is_reverted(&object));
+        let different = self
+            .fields
+            .iter()
+            .filter(|field| !field.is_reverted(&object));
         let words: Vec<_> = different
             .map(|field| {
                 let now = brief(field.path.get(&object));
-                format!("{} is {now} instead of {}", field.path, brief(field.from.as_ref()))
+                format!(
+                    "{} is {now} instead of {}",
+                    field.path,
+                    brief(field.from.as_ref())
+                )
             })
             .collect();
         Ok((!words.is_empty()).then(|| {
@@ -176,7 +193,9 @@ impl Set {
 
     /// The object, unless it is gone or another one has taken its name.
     async fn find(&self, cluster: &Cluster) -> Result<Option<DynamicObject>, FaultError> {
-        let found = cluster.find(self.object.resource, &self.object.name).await?;
+        let found = cluster
+            .find(self.object.resource, &self.object.name)
+            .await?;
         Ok(found.filter(|found| found.uid().as_deref() == Some(&self.object.uid)))
     }
 
@@ -187,7 +206,10 @@ impl Set {
         object: &DynamicObject,
     ) -> Result<Option<DynamicObject>, FaultError> {
         let api = cluster.any(self.object.resource);
-        match api.replace(&self.object.name, &PostParams::default(), object).await {
+        match api
+            .replace(&self.object.name, &PostParams::default(), object)
+            .await
+        {
             Ok(stored) => Ok(Some(stored)),
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(None),
             Err(error) => Err(FaultError::during(format!("change {}", self.object))(error)),

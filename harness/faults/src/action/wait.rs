@@ -15,8 +15,10 @@ use crate::object::Resource;
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
 
-/// What is not seen by then does not come.
+/// What a fault brings about shows soon, or not at all.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// Pods that start anew, one after the other, may take longer.
+const PATIENCE_REVERTING: Duration = Duration::from_secs(150);
 
 /// One condition, and when it is waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +40,13 @@ pub(crate) enum Condition {
     NoEndpoint(String),
     /// A Service has an endpoint that is ready.
     Endpoint(String),
+    /// None of these pods is left, and so many others with the same labels are ready.
+    Replaced {
+        selector: String,
+        /// By UID.
+        pods: Vec<String>,
+        ready: u32,
+    },
     /// No pod with these labels is left.
     NoPods(String),
     /// A Deployment's pods are all of its newest template, and available.
@@ -72,7 +81,9 @@ impl Wait {
                 Rule::on(Resource::Pod, "", &verbs),
                 Rule::on(Resource::Pod, "/log", &["get"]),
             ],
-            Condition::NoPods(_) => vec![Rule::on(Resource::Pod, "", &verbs)],
+            Condition::NoPods(_) | Condition::Replaced { .. } => {
+                vec![Rule::on(Resource::Pod, "", &verbs)]
+            }
             Condition::NoEndpoint(_) | Condition::Endpoint(_) => vec![Rule {
                 group: "discovery.k8s.io".to_owned(),
                 resource: "endpointslices".to_owned(),
@@ -99,10 +110,15 @@ impl Wait {
     }
 
     async fn seen(&self, cluster: &Cluster) -> Result<String, FaultError> {
-        let seen = tokio::time::timeout(PATIENCE, self.until.seen(cluster)).await;
+        let patience = if self.reverting {
+            PATIENCE_REVERTING
+        } else {
+            PATIENCE
+        };
+        let seen = tokio::time::timeout(patience, self.until.seen(cluster)).await;
         seen.map_err(|_elapsed| FaultError::NotSeen {
             what: self.until.words(),
-            seconds: PATIENCE.as_secs(),
+            seconds: patience.as_secs(),
         })?
     }
 }
@@ -113,6 +129,9 @@ impl Condition {
             Self::PodReady(pod) => format!("pod {pod} is ready"),
             Self::NoEndpoint(service) => format!("service {service} has no endpoint"),
             Self::Endpoint(service) => format!("service {service} has a ready endpoint"),
+            Self::Replaced {
+                selector, ready, ..
+            } => format!("{ready} other pods with {selector} are ready"),
             Self::NoPods(selector) => format!("no pod with {selector} is left"),
             Self::RolledOut(name) => format!("deployment {name} is rolled out"),
             Self::RollingOut(name) => format!("deployment {name} is being rolled out"),
@@ -132,6 +151,11 @@ impl Condition {
             }
             Self::NoEndpoint(service) => endpoints(cluster, service, |ready, _| ready == 0).await?,
             Self::Endpoint(service) => endpoints(cluster, service, |ready, _| ready > 0).await?,
+            Self::Replaced {
+                selector,
+                pods,
+                ready,
+            } => replaced(cluster, selector, pods, *ready).await?,
             Self::NoPods(selector) => no_pods(cluster, selector).await?,
             Self::RolledOut(name) => {
                 watched(cluster.api(), name, self, is_rolled_out).await?;
@@ -164,14 +188,21 @@ where
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     pod.metadata.deletion_timestamp.is_none()
         && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn is_rolled_out(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
     deployment.status.as_ref().is_some_and(|status| {
         status.observed_generation >= deployment.metadata.generation
             && status.updated_replicas.unwrap_or(0) >= wanted
@@ -193,7 +224,8 @@ async fn endpoints(
     service: &str,
     wanted: impl Fn(usize, usize) -> bool,
 ) -> Result<(), FaultError> {
-    let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+    let config =
+        watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
     until(cluster.api::<EndpointSlice>(), config, |slices| {
         let listed = || slices.values().flat_map(|slice| &slice.endpoints);
         let ready = listed().filter(|endpoint| {
@@ -201,6 +233,23 @@ async fn endpoints(
             conditions.and_then(|all| all.ready).unwrap_or(true)
         });
         wanted(ready.count(), listed().count())
+    })
+    .await
+}
+
+async fn replaced(
+    cluster: &Cluster,
+    selector: &str,
+    gone: &[String],
+    ready: u32,
+) -> Result<(), FaultError> {
+    let config = watcher::Config::default().labels(selector);
+    until(cluster.api::<Pod>(), config, |pods| {
+        let left = pods
+            .values()
+            .any(|pod| pod.uid().is_some_and(|uid| gone.contains(&uid)));
+        let now = pods.values().filter(|pod| is_ready(pod)).count();
+        !left && u32::try_from(now).is_ok_and(|now| now >= ready)
     })
     .await
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::workload::Workload;
 use crate::action::{Action, Set};
-use crate::blueprint::{Blueprint, Context, Target};
+use crate::blueprint::{Blueprint, Context};
 use crate::error::FaultError;
 use crate::field::Path;
 
@@ -14,14 +14,14 @@ pub(super) async fn blueprint(
     context: Context<'_>,
 ) -> Result<Blueprint, FaultError> {
     let deployment = Workload::deployment(context.cluster, &scale.deployment).await?;
-    let replicas = (Path::keys(["spec", "replicas"]), Some(json!(scale.replicas)));
+    let replicas = (
+        Path::keys(["spec", "replicas"]),
+        Some(json!(scale.replicas)),
+    );
     let set = Set::plan(deployment.object.clone(), &deployment.found, [replicas]);
+    let taken = deployment.ready().saturating_sub(scale.replicas) as usize;
     Ok(Blueprint {
         actions: vec![Action::Set(set)],
-        targets: vec![Target {
-            ready: deployment.ready,
-            left: scale.replicas.min(deployment.ready),
-            object: deployment.object,
-        }],
+        targets: vec![deployment.target(taken)],
     })
 }

@@ -43,7 +43,10 @@ async fn recovering_twice_is_recovering_once() {
     faults.inject(&outage(0)).await.unwrap();
 
     let evidence = faults.recover(&outage(0)).await.unwrap();
-    assert_eq!(evidence, "deployment pay put back: spec.replicas is 3 again");
+    assert_eq!(
+        evidence,
+        "deployment pay put back: spec.replicas is 3 again"
+    );
     let after_one = test.api::<Deployment>().get("pay").await.unwrap();
     assert_eq!(test.records().await, Vec::<String>::new());
 
@@ -56,4 +59,3 @@ async fn recovering_twice_is_recovering_once() {
     assert_eq!(faults.residue().await, Vec::<String>::new());
     test.shutdown().await;
 }
-
