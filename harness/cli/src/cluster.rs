@@ -23,6 +23,9 @@ pub(crate) const VICTIM: &str = "victim";
 /// The image of the victim, which a local cluster has without an image map.
 pub(crate) const VICTIM_IMAGE: &str = "holdfast/victim:dev";
 
+/// The image of the program that does harm inside a cluster.
+pub(crate) const AGENT_IMAGE: &str = "holdfast/agent:dev";
+
 /// This very program as the victim.
 pub(crate) fn victim() -> Result<Program, Failure> {
     Ok(Program {
