@@ -1,5 +1,7 @@
 //! A cluster whose pods never start, with a namespace in which faults are allowed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_cluster::{LocalCluster, Options};
@@ -7,9 +9,11 @@ use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::plan::PlannedFault;
 use holdfast_faults::{CHAOS_LABEL, FaultInjection, KubeFaults};
+use http::Request;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config, ResourceExt};
@@ -47,6 +51,32 @@ impl TestCluster {
             .await
             .unwrap();
         Self { client, cluster }
+    }
+
+    /// A client that reaches nothing while the flag is set.
+    pub(crate) fn failing_client(&self) -> (Client, Arc<AtomicBool>) {
+        let (client, down) = (self.client.clone(), Arc::new(AtomicBool::new(false)));
+        let is_down = Arc::clone(&down);
+        let failing = tower::service_fn(move |request: Request<Body>| {
+            let (client, is_down) = (client.clone(), Arc::clone(&is_down));
+            async move {
+                if is_down.load(Ordering::SeqCst) {
+                    return Err(tower::BoxError::from("connection refused"));
+                }
+                Ok(client.send(request).await?)
+            }
+        });
+        (Client::new(failing, NAMESPACE), down)
+    }
+
+    /// Takes one pod of a Deployment away, as a node that fails would.
+    pub(crate) async fn delete_a_pod(&self, name: &str) {
+        let pods: Api<Pod> = self.api();
+        let labelled = ListParams::default().labels(&format!("app={name}"));
+        if let Some(pod) = pods.list(&labelled).await.unwrap().items.first() {
+            let at_once = DeleteParams::default().grace_period(0);
+            pods.delete(&pod.name_any(), &at_once).await.unwrap();
+        }
     }
 
     pub(crate) async fn shutdown(self) {
@@ -120,6 +150,8 @@ impl TestCluster {
         for pod in pods.list(&labelled).await.unwrap() {
             let ready = json!({"status": {
                 "phase": "Running",
+                "podIP": "127.0.0.9",
+                "podIPs": [{"ip": "127.0.0.9"}],
                 "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
             }});
             pods.patch_status(
@@ -134,6 +166,82 @@ impl TestCluster {
             let status = deployment.status.as_ref();
             status.and_then(|status| status.ready_replicas) == Some(replicas)
         })
+        .await;
+    }
+
+    /// Marks the pods of a Deployment ready, whichever there are, until so many are.
+    pub(crate) async fn keep_ready(&self, name: &str, replicas: usize) {
+        let pods: Api<Pod> = self.api();
+        let labelled = format!("app={name}");
+        let config = kube::runtime::watcher::Config::default().labels(&labelled);
+        let mut changes = std::pin::pin!(kube::runtime::watcher(pods.clone(), config));
+        let ready = json!({"status": {
+            "phase": "Running",
+            "podIP": "127.0.0.9",
+            "podIPs": [{"ip": "127.0.0.9"}],
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        }});
+        let is_ready = |pod: &Pod| {
+            let status = serde_json::to_value(&pod.status).unwrap();
+            status["conditions"]
+                .as_array()
+                .is_some_and(|all| !all.is_empty())
+        };
+        loop {
+            let now = pods
+                .list(&ListParams::default().labels(&labelled))
+                .await
+                .unwrap();
+            let alive = || {
+                now.iter()
+                    .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            };
+            for pod in now
+                .iter()
+                .filter(|pod| pod.metadata.deletion_timestamp.is_some())
+            {
+                // The kubelet's last word: the pod's processes have ended.
+                let done = DeleteParams::default().grace_period(0);
+                drop(pods.delete(&pod.name_any(), &done).await);
+            }
+            for pod in alive().filter(|pod| !is_ready(pod)) {
+                let patch = Patch::Merge(&ready);
+                drop(
+                    pods.patch_status(&pod.name_any(), &PatchParams::default(), &patch)
+                        .await,
+                );
+            }
+            let whole = self.api::<Deployment>().get(name).await.unwrap();
+            let status = whole.status.unwrap_or_default();
+            let updated = status.updated_replicas.unwrap_or(0);
+            let settled = status.observed_generation == whole.metadata.generation
+                && usize::try_from(updated).unwrap() == replicas;
+            if settled
+                && alive().filter(|pod| is_ready(pod)).count() == replicas
+                && now.items.len() == replicas
+            {
+                return;
+            }
+            in_time(futures::StreamExt::next(&mut changes))
+                .await
+                .unwrap()
+                .unwrap();
+        }
+    }
+
+    /// The UIDs of a Deployment's pods.
+    pub(crate) async fn pods(&self, name: &str) -> Vec<String> {
+        let labelled = ListParams::default().labels(&format!("app={name}"));
+        let pods = self.api::<Pod>().list(&labelled).await.unwrap();
+        pods.iter().filter_map(ResourceExt::uid).collect()
+    }
+
+    /// A Service in front of a Deployment.
+    pub(crate) async fn create_service(&self, name: &str) {
+        self.create::<Service>(json!({
+            "metadata": {"name": name},
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80}]},
+        }))
         .await;
     }
 
@@ -184,14 +292,19 @@ impl TestCluster {
 
 /// The fault `outage`: scale the Deployment `pay`.
 pub(crate) fn outage(replicas: u32) -> PlannedFault {
+    fault_of(Fault::Scale(Scale {
+        deployment: "pay".to_owned(),
+        replicas,
+    }))
+}
+
+/// A step of the plan, by the name of `outage`.
+pub(crate) fn fault_of(fault: Fault) -> PlannedFault {
     PlannedFault {
         name: "outage".to_owned(),
         start: Duration::from_secs(1),
         end: Duration::from_secs(2),
-        fault: Fault::Scale(Scale {
-            deployment: "pay".to_owned(),
-            replicas,
-        }),
+        fault,
     }
 }
 

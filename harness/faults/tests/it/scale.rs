@@ -1,10 +1,19 @@
 //! The fault `scale`: whatever happens in between, the Deployment is as before.
 
-use holdfast_engine::FaultDriver;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cluster::{TestCluster, outage};
+use holdfast_engine::FaultDriver;
+use holdfast_faults::FaultInjection;
+use http::{Method, Request};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::client::Body;
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cluster::{NAMESPACE, RUN, TestCluster, in_time, outage};
 
 const RECORD: &str = "run-1-outage";
 
@@ -57,5 +66,193 @@ async fn recovering_twice_is_recovering_once() {
     assert!(after_two.labels().is_empty(), "{:?}", after_two.labels());
     assert_eq!(test.records().await, Vec::<String>::new());
     assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_attempt_s_record_is_kept() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let first = test.faults();
+    first.prepare(&outage(0)).await.unwrap();
+    first.inject(&outage(0)).await.unwrap();
+
+    let again = test.faults();
+    let undo = again.prepare(&outage(0)).await.unwrap();
+    assert!(
+        undo.starts_with("deployment pay: spec.replicas to 3 "),
+        "{undo}"
+    );
+    again.recover(&outage(0)).await.unwrap();
+    assert_eq!(test.replicas("pay").await, 3);
+    assert_eq!(again.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_removed_by_force_does_not_keep_the_run_from_recovering() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let faults = test.faults();
+    faults.prepare(&outage(1)).await.unwrap();
+    // A controller is not asked: the finalizer is taken away, and the object with it.
+    faults.inject(&outage(1)).await.unwrap();
+    let objects = test.api::<FaultInjection>();
+    let released = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let parameters = PatchParams::default();
+    objects.patch(RECORD, &parameters, &released).await.unwrap();
+    objects
+        .delete(RECORD, &DeleteParams::default())
+        .await
+        .unwrap();
+
+    let evidence = in_time(faults.recover(&outage(1))).await.unwrap();
+    assert_eq!(
+        evidence,
+        "deployment pay put back: spec.replicas is 3 again"
+    );
+    assert_eq!(test.replicas("pay").await, 3);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_was_never_prepared_changes_nothing() {
+    let test = TestCluster::start().await;
+    test.create_deployment("pay", 3).await;
+    let before = test.api::<Deployment>().get("pay").await.unwrap();
+    let evidence = test.faults().recover(&outage(0)).await.unwrap();
+    assert_eq!(evidence, "nothing was recorded, so nothing was changed");
+    let after = test.api::<Deployment>().get("pay").await.unwrap();
+    assert_eq!(before.metadata.generation, after.metadata.generation);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_deployment_of_the_same_name_is_left_alone() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let faults = test.faults();
+    faults.prepare(&outage(0)).await.unwrap();
+    test.delete_deployment("pay").await;
+    test.create_deployment("pay", 5).await;
+
+    let refused = faults.inject(&outage(0)).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "deployment pay was replaced after its undo was recorded; it is left alone"
+    );
+    let evidence = faults.recover(&outage(0)).await.unwrap();
+    assert_eq!(
+        evidence,
+        "deployment pay is gone or was replaced; there is nothing to put back"
+    );
+    assert_eq!(test.replicas("pay").await, 5);
+    assert_eq!(test.records().await, Vec::<String>::new());
+    assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn residue_names_records_and_differences() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let faults = test.faults();
+    faults.prepare(&outage(0)).await.unwrap();
+    faults.inject(&outage(0)).await.unwrap();
+    let difference = "outage: deployment pay: spec.replicas is 0 instead of 3; put it back: kubectl -n default edit deployment pay";
+    assert_eq!(
+        faults.residue().await,
+        [
+            difference,
+            "outage: not undone: deployment pay: spec.replicas to 3",
+        ]
+    );
+
+    faults.recover(&outage(0)).await.unwrap();
+    assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.set_replicas("pay", 0).await;
+    assert_eq!(faults.residue().await, [difference]);
+    test.shutdown().await;
+}
+
+fn is_injection(request: &Request<Body>) -> bool {
+    request.method() == Method::PUT && request.uri().path().ends_with("/deployments/pay")
+}
+
+/// A request on its way: `go` lets it continue, `status` is what the server answered.
+struct Held {
+    go: oneshot::Sender<()>,
+    status: oneshot::Receiver<u16>,
+}
+
+/// A client whose first change of the Deployment is on its way for as long as the test wants, while
+/// whoever sent it is told that it failed.
+fn lossy_client(client: Client) -> (Client, mpsc::UnboundedReceiver<Held>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let lost = Arc::new(AtomicBool::new(false));
+    let lossy = tower::service_fn(move |request: Request<Body>| {
+        let (client, sender, lost) = (client.clone(), sender.clone(), Arc::clone(&lost));
+        async move {
+            if !is_injection(&request) || lost.swap(true, Ordering::SeqCst) {
+                return Ok(client.send(request).await?);
+            }
+            let (go, may_go) = oneshot::channel();
+            let (tell, status) = oneshot::channel();
+            sender.send(Held { go, status }).unwrap();
+            tokio::spawn(async move {
+                may_go.await.unwrap();
+                let response = client.send(request).await.unwrap();
+                tell.send(response.status().as_u16()).unwrap();
+            });
+            Err(tower::BoxError::from("connection reset"))
+        }
+    });
+    (Client::new(lossy, NAMESPACE), receiver)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_injection_that_arrives_after_its_undo_is_refused() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let (client, mut on_their_way) = lossy_client(test.client.clone());
+    let faults = test.faults_of(RUN, client);
+    faults.prepare(&outage(0)).await.unwrap();
+
+    let refused = faults.inject(&outage(0)).await.unwrap_err();
+    assert!(refused.0.contains("connection reset"), "{}", refused.0);
+    let held = in_time(on_their_way.recv()).await.unwrap();
+    let evidence = in_time(faults.recover(&outage(0))).await.unwrap();
+    assert!(evidence.starts_with("deployment pay "), "{evidence}");
+
+    held.go.send(()).unwrap();
+    assert_eq!(in_time(held.status).await.unwrap(), 409);
+    assert_eq!(test.replicas("pay").await, 3);
+    assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_injection_is_tried_again_when_the_deployment_changes_meanwhile() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let (client, changed) = (test.client.clone(), Arc::new(AtomicBool::new(false)));
+    let was_changed = Arc::clone(&changed);
+    let racing = tower::service_fn(move |request: Request<Body>| {
+        let (client, changed) = (client.clone(), Arc::clone(&changed));
+        async move {
+            if is_injection(&request) && !changed.swap(true, Ordering::SeqCst) {
+                let label = Patch::Merge(json!({"metadata": {"labels": {"team": "payments"}}}));
+                Api::<Deployment>::namespaced(client.clone(), NAMESPACE)
+                    .patch("pay", &PatchParams::default(), &label)
+                    .await?;
+            }
+            client.send(request).await
+        }
+    });
+    let faults = test.faults_of(RUN, Client::new(racing, NAMESPACE));
+    faults.prepare(&outage(1)).await.unwrap();
+    faults.inject(&outage(1)).await.unwrap();
+    assert!(was_changed.load(Ordering::SeqCst));
+    assert_eq!(test.replicas("pay").await, 1);
     test.shutdown().await;
 }
