@@ -295,10 +295,10 @@ fn random_timelines_end_reverted() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    let mut run = 0;
+    let run = std::cell::Cell::new(0);
     proptest!(config, |(timeline in proptest::collection::vec(happening, 1..8), replicas in 0..6_u32)| {
-        run += 1;
-        let name = format!("Run-{run}");
+        run.set(run.get() + 1);
+        let name = format!("Run-{}", run.get());
         let (after, residue, records) = runtime.block_on(async {
             let mut faults = test.faults_of(&name, test.client.clone());
             for happening in timeline {
