@@ -5,6 +5,7 @@ mod breaker;
 mod command;
 mod measurements;
 mod refusal;
+mod retry;
 
 pub use breaker::{
     Breaker, BreakerSettings, CircuitState, Outcome, Permit, ShortCircuited, StaleResults,
@@ -12,3 +13,4 @@ pub use breaker::{
 pub use command::{CallError, Command, CommandSettings, Release};
 pub use measurements::Measurements;
 pub use refusal::{REFUSAL_REASON, RefusalReason, retry_after};
+pub use retry::{BudgetSettings, NoRepeat, Retries, RetrySettings};
