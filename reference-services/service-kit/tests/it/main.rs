@@ -7,4 +7,5 @@ mod database;
 mod databases;
 mod events;
 mod inbox;
+mod oracle;
 mod outbox;
