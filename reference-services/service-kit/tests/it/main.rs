@@ -9,3 +9,4 @@ mod events;
 mod inbox;
 mod oracle;
 mod outbox;
+mod presets;
