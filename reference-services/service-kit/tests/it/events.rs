@@ -5,6 +5,7 @@ mod broker;
 mod member;
 mod metrics;
 mod outage;
+mod panics;
 mod rig;
 
 use std::collections::{BTreeMap, BTreeSet};
