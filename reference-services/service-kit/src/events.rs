@@ -242,6 +242,12 @@ pub enum BusError {
         topic: String,
         source: Box<dyn Error + Send + Sync>,
     },
+    /// It never will: one event at least of those that were to be published is too large.
+    #[error("an event is too large for topic {topic}")]
+    TooLarge {
+        topic: String,
+        source: Box<dyn Error + Send + Sync>,
+    },
     #[error("group {group} cannot read its topics")]
     Consume {
         group: String,

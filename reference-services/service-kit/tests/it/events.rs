@@ -7,6 +7,7 @@ mod metrics;
 mod outage;
 mod panics;
 mod rig;
+mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
