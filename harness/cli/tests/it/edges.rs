@@ -12,10 +12,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("holdfast-faults", &["holdfast-core", "holdfast-engine"]),
     ("holdfast-cluster", &[]),
     ("holdfast-conformance", &[]),
+    ("holdfast-agent", &[]),
     ("holdfast-report", &["holdfast-core"]),
     (
         "holdfast",
         &[
+            "holdfast-agent",
             "holdfast-cluster",
             "holdfast-conformance",
             "holdfast-core",
@@ -47,7 +49,7 @@ const WRAPPERS: &[(&str, &[&str])] = &[
         "kube",
         &["holdfast", "holdfast-conformance", "holdfast-faults"],
     ),
-    ("clap", &["holdfast"]),
+    ("clap", &["holdfast", "holdfast-agent"]),
     (
         "serde-saphyr",
         &["holdfast", "holdfast-cluster", "holdfast-core"],
