@@ -9,6 +9,7 @@
 mod bad_input;
 mod conformance;
 mod edges;
+mod experiments;
 mod golden;
 mod holdfast;
 mod images;
