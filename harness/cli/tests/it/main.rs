@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod agent;
 mod bad_input;
 mod conformance;
 mod edges;
