@@ -1,19 +1,14 @@
 //! The local cluster, and a client for it.
 
-use std::ffi::OsString;
-use std::path::Path;
-use std::time::Duration;
-
 use holdfast_cluster::pod_shim::Isolation;
 use holdfast_cluster::{ImageMap, LocalCluster, Options, Program};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use std::ffi::OsString;
+use std::path::Path;
 
 use crate::commands::agent;
 use crate::failure::{Failure, chain};
-
-/// A cluster that takes longer to accept a connection cannot be worked with.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The hidden subcommand under which this program is the local cluster's pod shim.
 pub(crate) const POD_SHIM: &str = "pod-shim";
@@ -23,9 +18,6 @@ pub(crate) const VICTIM: &str = "victim";
 
 /// The image of the victim, which a local cluster has without an image map.
 pub(crate) const VICTIM_IMAGE: &str = "holdfast/victim:dev";
-
-/// The image of the program that does harm inside a cluster.
-pub(crate) const AGENT_IMAGE: &str = "holdfast/agent:dev";
 
 /// This very program as the victim.
 pub(crate) fn victim() -> Result<Program, Failure> {
@@ -110,32 +102,4 @@ pub(crate) async fn client(kubeconfig: &str) -> Result<Client, Failure> {
     // The cluster is on loopback, where a proxy from the environment has no business.
     config.proxy_url = None;
     Client::try_from(config).map_err(|error| cannot(&error))
-}
-
-/// A client for the cluster of a context of the user's kubeconfig.
-pub(crate) async fn client_of_context(context: &str) -> Result<Client, Failure> {
-    let kubeconfig = Kubeconfig::read().map_err(|error| {
-        Failure::input(format!("cannot read the kubeconfig: {}", chain(&error)))
-            .hint("set KUBECONFIG to the file that has the context")
-    })?;
-    let names: Vec<_> = kubeconfig.contexts.iter().map(|one| &*one.name).collect();
-    if !names.contains(&context) {
-        let known = names.join(", ");
-        return Err(
-            Failure::input(format!("the kubeconfig has no context {context}"))
-                .hint(format!("it has {known}")),
-        );
-    }
-    let options = KubeConfigOptions {
-        context: Some(context.to_owned()),
-        ..KubeConfigOptions::default()
-    };
-    let unusable = |error: &dyn std::error::Error| {
-        Failure::input(format!("cannot use context {context}: {}", chain(error)))
-    };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(|error| unusable(&error))?;
-    config.connect_timeout = Some(CONNECT_WITHIN);
-    Client::try_from(config).map_err(|error| unusable(&error))
 }

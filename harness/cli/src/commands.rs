@@ -5,16 +5,35 @@ use crate::interrupts;
 
 pub(crate) mod agent;
 mod cluster;
+mod controller;
+mod halt;
+mod janitor;
 mod load_worker;
+mod plan;
+mod recover;
 mod run;
 pub(crate) mod siege;
+mod status;
 mod up;
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Run an experiment on the local cluster and judge it.
+    /// Run an experiment and judge it: on a local cluster that is made for it, or on another one.
     Run(run::Arguments),
+    /// Say what an experiment would do to which objects, how that is undone, and what permissions it
+    /// takes; nothing is changed.
+    Plan(plan::Arguments),
+    /// Undo the faults of runs that are no longer alive.
+    Recover(recover::Arguments),
+    /// End every fault in a cluster, and refuse new ones until `resume`.
+    Halt(halt::HaltArguments),
+    /// Permit faults again after `halt`.
+    Resume(halt::ResumeArguments),
+    /// List the faults that a cluster knows of.
+    Status(status::Arguments),
+    /// Carry out the Experiment and FaultInjection objects of a cluster.
+    Controller(controller::Arguments),
     /// Put URLs under siege as siege(1) does, with its options and its output, without an experiment.
     #[command(version)]
     Siege(Box<siege::Arguments>),
@@ -28,6 +47,9 @@ pub(crate) enum Command {
     /// Do harm inside a cluster, as the program of a pod.
     #[command(name = agent::NAME, hide = true)]
     Agent(holdfast_agent::Arguments),
+    /// Undo what a run has begun when that run is dead. `run --context` starts one itself.
+    #[command(hide = true)]
+    Janitor(janitor::Arguments),
 }
 
 /// Carries a command out; returns the exit code.
@@ -43,6 +65,13 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
     runtime.block_on(async {
         match command {
             Command::Run(arguments) => run::run(arguments).await,
+            Command::Plan(arguments) => plan::plan(arguments).await,
+            Command::Recover(arguments) => recover::recover(arguments).await,
+            Command::Halt(arguments) => halt::halt(arguments).await,
+            Command::Resume(arguments) => halt::resume(arguments).await,
+            Command::Status(arguments) => status::status(arguments).await,
+            Command::Controller(arguments) => controller::controller(arguments).await,
+            Command::Janitor(arguments) => janitor::janitor(arguments).await,
             Command::Siege(arguments) => siege::siege(*arguments).await,
             Command::Up(arguments) => up::up(arguments).await,
             Command::Cluster(arguments) => cluster::cluster(arguments).await,

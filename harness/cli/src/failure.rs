@@ -27,12 +27,41 @@ impl Failure {
         Self::new(code, "interrupted; nothing is left running")
     }
 
+    /// Everything is halted (exit code 4).
+    pub(crate) fn halted(message: impl Into<String>) -> Self {
+        Self::new(4, message)
+    }
+
+    /// Something could not be put back (exit code 5).
+    pub(crate) fn not_put_back(left: &[String]) -> Self {
+        Self::new(5, format!("not put back: {}", left.join("; "))).hint(
+            "when the cause is gone: holdfast recover; what else is named there: kubectl delete",
+        )
+    }
+
+    /// What could not be put back is graver than whatever went wrong before.
+    pub(crate) fn but_left(self, left: &[String]) -> Self {
+        if left.is_empty() {
+            return self;
+        }
+        let graver = Self::not_put_back(left);
+        Self {
+            message: format!("{}\n{}", self.message, graver.message),
+            ..graver
+        }
+    }
+
     fn new(code: u8, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
             hint: None,
         }
+    }
+
+    /// Without the exit code and the word that it is an error: for a status.
+    pub(crate) fn words(&self) -> &str {
+        &self.message
     }
 
     /// Says where it is.
@@ -57,6 +86,8 @@ impl fmt::Display for Failure {
         }
     }
 }
+
+impl std::error::Error for Failure {}
 
 /// An error and its causes, as one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

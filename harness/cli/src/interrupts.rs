@@ -62,6 +62,28 @@ impl Interrupts {
         Ok(Self(receiver))
     }
 
+    /// The same, and of whoever holds the other half: for a part of the work that can be ended
+    /// alone.
+    pub(crate) fn of_a_part(&self) -> (Interrupter, Self) {
+        let (sender, receiver) = watch::channel(None);
+        let interrupter = Interrupter(sender);
+        tokio::spawn({
+            let (all, interrupter) = (self.clone(), interrupter.clone());
+            async move {
+                tokio::select! {
+                    cause = all.wait() => interrupter.interrupt(cause),
+                    () = interrupter.0.closed() => {}
+                }
+            }
+        });
+        (interrupter, Self(receiver))
+    }
+
+    /// Whether there was an interruption.
+    pub(crate) fn came(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     /// Resolves when there was an interruption, now or earlier.
     pub(crate) async fn wait(&self) -> StopCause {
         let mut receiver = self.0.clone();
@@ -83,6 +105,21 @@ impl Interrupts {
             done = work => done,
             cause = self.wait() => Err(Failure::interrupted(code(&cause))),
         }
+    }
+}
+
+/// Interrupts a part of the work.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupter(watch::Sender<Option<StopCause>>);
+
+impl Interrupter {
+    /// The first cause counts.
+    pub(crate) fn interrupt(&self, cause: StopCause) {
+        self.0.send_if_modified(|seen| {
+            let first = seen.is_none();
+            seen.get_or_insert(cause);
+            first
+        });
     }
 }
 

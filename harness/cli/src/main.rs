@@ -3,18 +3,26 @@
 
 mod cluster;
 mod commands;
+mod confirmation;
+mod connection;
 mod execution;
+mod experiments;
 mod failure;
 mod images;
 mod interrupts;
+mod janitor;
 mod judgement;
 mod manifests;
+mod permissions;
+mod place;
 mod progress;
 mod run_folder;
 mod siege_version;
 mod site;
 mod system;
+mod tenancy;
 mod terminal;
+mod trial;
 mod workers;
 
 use std::ffi::OsString;
@@ -37,9 +45,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  every objective was met, or nothing was asked of a measurement
     1  an objective was not met
-    2  the input cannot be used: an invalid experiment, a missing file, a port in use …
+    2  the input cannot be used: an invalid experiment, a missing file, a port in use, a fault
+       that cannot be done or may not …
     3  the run says nothing either way, or could not be carried out or recorded
-    4  a stop condition ended the run
+    4  a stop condition or `holdfast halt` ended the run, or did not let it begin
     5  something that was broken could not be put back
   130  interrupted (Ctrl-C), after everything was put back; 143: terminated";
 

@@ -109,6 +109,11 @@ pub(crate) fn describe(object: &Value) -> String {
     )
 }
 
+/// The name of an object.
+pub(crate) fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
 /// Every image the objects' containers name.
 pub(crate) fn images(objects: &[Value]) -> BTreeSet<String> {
     let mut images = BTreeSet::new();

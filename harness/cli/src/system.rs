@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DynamicObject, ListParams, LogParams, Patch, PatchParams, PostParams};
-use kube::core::GroupVersionKind;
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt, discovery};
 use serde_json::Value;
@@ -31,21 +31,27 @@ pub(crate) async fn apply(
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     for object in in_creation_order(objects) {
         let what = manifests::describe(object);
-        let word = |field: &str| object[field].as_str().unwrap_or_default();
-        let (group, version) = word("apiVersion")
-            .split_once('/')
-            .unwrap_or(("", word("apiVersion")));
-        let kind = GroupVersionKind::gvk(group, version, word("kind"));
-        let (resource, _) = discovery::pinned_kind(client, &kind)
-            .await
-            .map_err(|error| no_such_kind(&what, &kind, &error))?;
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let resource = resource(client, object).await?;
+        let name = manifests::name(object);
         Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource)
             .patch(name, &parameters, &Patch::Apply(object))
             .await
             .map_err(|error| refused(&what, &error))?;
     }
     Ok(())
+}
+
+/// How the cluster calls the kind of an object.
+pub(crate) async fn resource(client: &Client, object: &Value) -> Result<ApiResource, Failure> {
+    let word = |field: &str| object[field].as_str().unwrap_or_default();
+    let (group, version) = word("apiVersion")
+        .split_once('/')
+        .unwrap_or(("", word("apiVersion")));
+    let kind = GroupVersionKind::gvk(group, version, word("kind"));
+    let found = discovery::pinned_kind(client, &kind).await;
+    let (resource, _) =
+        found.map_err(|error| no_such_kind(&manifests::describe(object), &kind, &error))?;
+    Ok(resource)
 }
 
 /// A namespace that this run creates may be broken in; one that exists says for itself whether.
@@ -63,7 +69,7 @@ async fn create_namespace(client: &Client, name: &str) -> Result<(), Failure> {
 
 /// Services before what uses them: a container sees the addresses of the Services that exist when
 /// it starts.
-fn in_creation_order(objects: &[Value]) -> Vec<&Value> {
+pub(crate) fn in_creation_order(objects: &[Value]) -> Vec<&Value> {
     let mut ordered: Vec<&Value> = objects.iter().collect();
     ordered.sort_by_key(|object| match object["kind"].as_str() {
         Some("ConfigMap" | "Secret" | "ServiceAccount") => 0,
@@ -84,7 +90,7 @@ fn no_such_kind(what: &str, kind: &GroupVersionKind, error: &kube::Error) -> Fai
     }
 }
 
-fn refused(what: &str, error: &kube::Error) -> Failure {
+pub(crate) fn refused(what: &str, error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => {
             Failure::input(format!("the cluster refuses {what}: {}", status.message))
@@ -98,7 +104,7 @@ pub(crate) async fn wait_ready(
     client: &Client,
     namespace: &str,
     deployments: &[String],
-    progress: &dyn Fn(&str),
+    progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(), Failure> {
     let api = Api::<Deployment>::namespaced(client.clone(), namespace);
     for name in deployments {

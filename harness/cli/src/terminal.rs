@@ -26,6 +26,11 @@ pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// Whether a person can be asked.
+pub(crate) fn can_ask() -> bool {
+    is_watched() && std::io::stdin().is_terminal()
+}
+
 /// Whether colours are wanted where a person watches (`NO_COLOR` is honoured).
 pub(crate) fn wants_colour() -> bool {
     is_watched() && allows_colour()

@@ -41,7 +41,8 @@ pub struct Experiment {
 pub struct System {
     /// The namespace everything is applied to.
     pub namespace: String,
-    /// Files or folders of manifests, relative paths already resolved against the experiment.
+    /// Files or folders of manifests, relative paths already resolved against the experiment; none:
+    /// what runs in the namespace already is put to the test.
     pub manifests: Vec<PathBuf>,
     /// Changes to single objects of the manifests before they are applied.
     pub patches: Vec<Patch>,

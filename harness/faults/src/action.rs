@@ -17,7 +17,8 @@ mod remove;
 mod set;
 mod wait;
 
-pub(crate) use create::{Create, RUN_LABEL};
+pub(crate) use create::Create;
+pub use create::RUN_LABEL;
 pub(crate) use evict::Evict;
 pub(crate) use kill::Kill;
 pub(crate) use remove::Remove;

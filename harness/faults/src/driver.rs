@@ -14,15 +14,16 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::action::{Action, RUN_LABEL, Rule};
-use crate::blueprint::{Blueprint, Context, Target};
+use crate::action::{Action, RUN_LABEL};
+use crate::blueprint::Blueprint;
 use crate::controller::Controller;
 use crate::error::{FaultError, one_line};
 use crate::injection::{
     Desired, FINALIZER, FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase,
 };
+use crate::lease;
 use crate::object::Cluster;
-use crate::{lease, safety};
+use crate::plan::{Effect, Planner};
 
 /// How long after its planned end a fault is undone by itself.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -90,22 +91,13 @@ impl KubeFaults {
     /// # Errors
     /// Why it cannot be done, or may not.
     pub async fn plan(&self, fault: &PlannedFault) -> Result<Effect, FaultError> {
-        safety::check_namespace(&self.cluster).await?;
-        let context = Context {
-            cluster: &self.cluster,
-            name: &self.name(fault),
-            not_after: 0,
+        let planner = Planner {
+            client: &self.cluster.client,
+            namespace: &self.cluster.namespace,
             agent_image: &self.agent_image,
+            allow: &self.allow,
         };
-        let blueprint = Blueprint::of(&fault.fault, context).await?;
-        safety::permit(&self.cluster, &blueprint, &self.allow).await?;
-        let target = |target: &Target| (target.object.to_string(), target.ready, target.left);
-        Ok(Effect {
-            actions: blueprint.actions.iter().map(Action::describe).collect(),
-            undo: blueprint.undo(),
-            targets: blueprint.targets.iter().map(target).collect(),
-            rules: blueprint.rules(),
-        })
+        planner.effect(&self.name(fault), &fault.fault).await
     }
 
     fn api(&self) -> Api<FaultInjection> {
@@ -182,19 +174,6 @@ impl KubeFaults {
             .map_err(FaultError::during("list faultinjections"))?
             .items)
     }
-}
-
-/// What a fault would do, worked out without changing anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
-    /// What is done, one line each, in order.
-    pub actions: Vec<String>,
-    /// What undoes it, one line each, in order; empty where nothing is left to undo.
-    pub undo: Vec<String>,
-    /// What loses pods by it, in words, with the pods that are ready and that stay so.
-    pub targets: Vec<(String, u32, u32)>,
-    /// The permissions it takes besides those on FaultInjections and Leases.
-    pub rules: Vec<Rule>,
 }
 
 fn run_lease(run_id: &str) -> String {

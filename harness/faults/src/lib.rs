@@ -8,6 +8,7 @@
 //! ```
 //!
 //! * [`KubeFaults`] is the loop's driver: it makes a [`FaultInjection`] and waits;
+//! * [`Planner`] says what a fault would do, and changes nothing;
 //! * [`Controller`] brings FaultInjections about and undoes them;
 //! * [`KubeObserver`] reports endpoints and circuit breakers of the target Service.
 
@@ -25,17 +26,19 @@ mod lease;
 mod lock;
 mod object;
 mod observer;
+mod plan;
 mod pods;
 mod recover;
 mod safety;
 
-pub use action::Rule;
+pub use action::{RUN_LABEL, Rule};
 pub use controller::Controller;
-pub use driver::{Effect, KubeFaults};
+pub use driver::KubeFaults;
 pub use error::FaultError;
 pub use halt::{HALT_NAME, HALT_NAMESPACE, halt, halted, resume};
-pub use injection::{FaultInjection, FaultInjectionSpec, FaultInjectionStatus};
+pub use injection::{FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase};
 pub use install::{definitions, install};
 pub use observer::KubeObserver;
+pub use plan::{Affected, Effect, Planner};
 pub use recover::{Found, found, is_wanted, recover};
 pub use safety::CHAOS_LABEL;

@@ -1,35 +1,48 @@
 //! `holdfast run`: read, plan, prepare, run, judge, report.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use holdfast_core::event::{Environment, RunStarted, Stamped};
-use holdfast_core::experiment::{Experiment, Objective, Target};
-use holdfast_core::plan::{self, Plan};
+use holdfast_core::experiment::{Experiment, Objective};
 use holdfast_core::record::Record;
+use holdfast_core::spec::MOST_WORKERS;
 use holdfast_core::spec::threshold::{self, ThresholdError};
-use holdfast_core::spec::{self, MOST_WORKERS, SourceFile};
-use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
-use holdfast_faults::{KubeFaults, KubeObserver};
 
-use crate::cluster::{self, Choices};
-use crate::execution::{self, Identity, Stop};
-use crate::failure::{Failure, chain};
+use crate::confirmation::confirm;
+use crate::connection::{self, Connection};
+use crate::execution::Identity;
+use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::judgement::{self, Judgement};
-use crate::progress::{Progress, Verbosity};
+use crate::place::Ground;
+use crate::progress::Verbosity;
 use crate::run_folder::RunFolder;
 use crate::siege_version::SiegeVersion;
-use crate::site::{self, Layout, Site};
-use crate::{images, system, terminal};
+use crate::tenancy::Guard;
+use crate::terminal;
+use crate::trial::{self, Trial};
+
+/// The value of `--cluster` for a cluster that is made for the run.
+const LOCAL: &str = "local";
 
 /// Options of `holdfast run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The experiment file
     experiment: PathBuf,
+    /// Run in the cluster of this context of the kubeconfig (`$KUBECONFIG`)
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// The cluster it may run in: `local`, which is made for it, or another one by its context or by
+    /// the UID of its namespace kube-system; a different one is refused [default: local, or that of
+    /// --context]
+    #[arg(long, value_name = "ID")]
+    cluster: Option<String>,
+    /// Do not ask before something is done to a cluster that is not local; without a terminal
+    /// nobody is asked
+    #[arg(long, short)]
+    yes: bool,
     /// Set a parameter of the experiment; may be given more than once
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = trial::setting)]
     settings: Vec<(String, String)>,
     /// Ask one thing more, e.g. 'p99{phase:fault}<=2s'; may be given more than once
     #[arg(long = "threshold", value_name = "THRESHOLD", value_parser = parse_threshold)]
@@ -51,13 +64,6 @@ pub(crate) struct Arguments {
     siege_format: SiegeVersion,
 }
 
-fn parse_setting(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE, e.g. --set users=20".to_owned()),
-    }
-}
-
 fn parse_threshold(text: &str) -> Result<(String, Objective), ThresholdError> {
     Ok((text.to_owned(), threshold::parse(text)?))
 }
@@ -75,19 +81,69 @@ impl Arguments {
         if let Some(workers) = self.workers {
             words.extend(["--workers".to_owned(), workers.to_string()]);
         }
+        for (option, value) in [("--context", &self.context), ("--cluster", &self.cluster)] {
+            words.extend(
+                value
+                    .iter()
+                    .flat_map(|value| [option.to_owned(), value.clone()]),
+            );
+        }
         words
+    }
+
+    /// The cluster that is there already, if it is to be one, and the right one.
+    async fn connection(&self) -> Result<Option<Connection>, Failure> {
+        match (&self.context, self.cluster.as_deref()) {
+            (None, None | Some(LOCAL)) => Ok(None),
+            (Some(_), Some(LOCAL)) => Err(Failure::input(
+                "--cluster local is a cluster made for the run, and --context names another one",
+            )
+            .hint("leave one of the two out")),
+            (context, wanted) => {
+                let connection = connection::connect(context.as_deref()).await?;
+                if let Some(wanted) = wanted {
+                    connection.must_be(wanted).await?;
+                }
+                Ok(Some(connection))
+            }
+        }
     }
 }
 
 /// Carries the experiment out; returns the verdict's exit code.
 pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let interrupts = Interrupts::listen()?;
-    let verbosity = if arguments.quiet {
-        Verbosity::Quiet
-    } else {
-        Verbosity::Normal
+    let experiment = read(&arguments)?;
+    let connection = interrupts.unless(arguments.connection()).await?;
+    let ground = match &connection {
+        None => Ground::Local,
+        Some(connection) => {
+            if !arguments.yes {
+                let asking = confirm(&experiment, connection);
+                interrupts.unless(asking).await?;
+            }
+            Ground::Cluster(connection, Guard::Janitor)
+        }
     };
-    let mut experiment = read(&arguments.experiment, &arguments.settings)?;
+    let trial = Trial {
+        experiment: &experiment,
+        ground,
+        source_file: &arguments.experiment.display().to_string(),
+        command: &arguments.command(),
+        out: &arguments.out,
+        verbosity: if arguments.quiet {
+            Verbosity::Quiet
+        } else {
+            Verbosity::Normal
+        },
+    };
+    let (record, folder) = trial.carry_out(Identity::new(), &interrupts).await?;
+    tell(record, folder, &arguments)
+}
+
+/// The experiment as the command line changes it.
+fn read(arguments: &Arguments) -> Result<Experiment, Failure> {
+    let mut experiment = trial::read(&arguments.experiment, &arguments.settings)?;
     if let Some(workers) = arguments.workers {
         experiment.load.workers = workers;
     }
@@ -95,226 +151,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         threshold::ask(&mut experiment, asked.clone())
             .map_err(|error| Failure::input(format!("--threshold '{text}': {error}")))?;
     }
-    let identity = Identity::new();
-    let plan = plan::plan(&experiment, identity.seed);
-    let mut folder = RunFolder::create(&arguments.out, &experiment.name, &identity.run_id)?;
-
-    let place = Place::prepare(&experiment, &folder, verbosity, &interrupts).await;
-    let place = match place {
-        Ok(place) => place,
-        Err(failure) => {
-            folder.discard();
-            return Err(failure);
-        }
-    };
-    let environment = interrupts
-        .unless(async { Ok(place.environment().await) })
-        .await;
-    let environment = match environment {
-        Ok(environment) => environment,
-        Err(failure) => {
-            place.end().await;
-            folder.discard();
-            return Err(failure);
-        }
-    };
-    let started = RunStarted {
-        run_id: identity.run_id,
-        started_at: identity.started_at,
-        source_file: arguments.experiment.display().to_string(),
-        command: arguments.command(),
-        params: experiment.params.clone(),
-        environment,
-        plan,
-    };
-    let carried_out = carry_out(started, &place, &mut folder, verbosity, &interrupts).await;
-    place.end().await;
-    let record = match carried_out {
-        Ok(record) => record,
-        Err(failure) => {
-            folder.discard();
-            return Err(failure);
-        }
-    };
-    tell(record, folder, &arguments)
-}
-
-fn read(file: &Path, settings: &[(String, String)]) -> Result<Experiment, Failure> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::input(format!("cannot read {name}: {error}")))?;
-    let source = SourceFile {
-        name: &name,
-        text: &text,
-        directory: file.parent().unwrap_or(Path::new("")),
-    };
-    spec::parse(&source, settings, &|path| path.exists()).map_err(|errors| {
-        Failure::input(format!("{name} is not a valid experiment\n{errors}"))
-            .hint("the format is described in harness/docs/experiment.md")
-    })
-}
-
-/// Where the experiment runs.
-struct Place {
-    /// `None` when only a URL is put under siege.
-    site: Option<Site>,
-    namespace: String,
-    target_url: String,
-}
-
-impl Place {
-    async fn prepare(
-        experiment: &Experiment,
-        folder: &RunFolder,
-        verbosity: Verbosity,
-        interrupts: &Interrupts,
-    ) -> Result<Self, Failure> {
-        let Some(wanted) = &experiment.system else {
-            return match &experiment.load.target {
-                Target::Url(url) => Ok(Self {
-                    site: None,
-                    namespace: String::new(),
-                    target_url: url.clone(),
-                }),
-                Target::Service(name) => Err(Failure::input(format!(
-                    "load.target names service {name}, but the experiment has no system"
-                ))),
-            };
-        };
-        let logs = folder.path().join("logs");
-        let layout = Layout {
-            system: wanted,
-            images: images::Choice::Needed,
-            log_directory: &logs,
-            choices: Choices::default(),
-        };
-        let site = site::prepare(layout, verbosity, interrupts).await?;
-        let target_url = match &experiment.load.target {
-            Target::Url(url) => Ok(url.clone()),
-            Target::Service(name) => {
-                system::service_url(&site.client, &wanted.namespace, name).await
-            }
-        };
-        match target_url {
-            Ok(target_url) => Ok(Self {
-                site: Some(site),
-                namespace: wanted.namespace.clone(),
-                target_url,
-            }),
-            Err(failure) => {
-                site.cluster.shutdown().await;
-                Err(failure)
-            }
-        }
-    }
-
-    async fn environment(&self) -> Environment {
-        let mut environment = Environment {
-            namespace: self.namespace.clone(),
-            ..execution::environment(&self.target_url)
-        };
-        if let Some(site) = &self.site {
-            "local".clone_into(&mut environment.cluster);
-            // A cluster that does not tell its version shows up at the next request anyway.
-            let version = site.client.apiserver_version().await;
-            environment.cluster_version = version.map(|info| info.git_version).unwrap_or_default();
-            environment.emulations = site.cluster.emulations();
-            environment.emulations.push(site::DIALS_PODS.to_owned());
-        }
-        environment
-    }
-
-    /// Drivers for a plan whose load can be carried out.
-    async fn drivers(
-        &self,
-        run_id: &str,
-        plan: &Plan,
-        verbosity: Verbosity,
-    ) -> Result<Drivers, Failure> {
-        let site = self.site.as_ref();
-        let load = &plan.load;
-        let load = execution::load_driver(load, &self.target_url, site, None, verbosity).await?;
-        let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
-            None => (Arc::new(NoFaults), Arc::new(NoObserver)),
-            Some(site) => (
-                self.faults(site, run_id, plan).await?,
-                Arc::new(KubeObserver::new(
-                    site.client.clone(),
-                    &self.namespace,
-                    site.services.clone(),
-                )),
-            ),
-        };
-        Ok(Drivers {
-            load,
-            faults,
-            observer,
-        })
-    }
-
-    /// Nothing is asked of a cluster in which nothing is to be broken.
-    async fn faults(
-        &self,
-        site: &Site,
-        run_id: &str,
-        plan: &Plan,
-    ) -> Result<Arc<dyn FaultDriver>, Failure> {
-        if plan.faults.is_empty() {
-            return Ok(Arc::new(NoFaults));
-        }
-        let installed = holdfast_faults::install(&site.client, &holdfast_faults::definitions());
-        installed
-            .await
-            .map_err(|error| Failure::carrying_out(chain(&error)))?;
-        Ok(Arc::new(KubeFaults::start(
-            site.client.clone(),
-            &self.namespace,
-            run_id,
-            cluster::AGENT_IMAGE,
-            &plan.allow,
-        )))
-    }
-
-    async fn end(self) {
-        if let Some(site) = self.site {
-            site.cluster.shutdown().await;
-        }
-    }
-}
-
-/// Checks the faults, then runs the plan; the journal and the display see every event.
-async fn carry_out(
-    started: RunStarted,
-    place: &Place,
-    folder: &mut RunFolder,
-    verbosity: Verbosity,
-    interrupts: &Interrupts,
-) -> Result<Record, Failure> {
-    let preparing = place.drivers(&started.run_id, &started.plan, verbosity);
-    let drivers = interrupts.unless(preparing).await?;
-    interrupts
-        .unless(check_faults(&started.plan, &drivers))
-        .await?;
-    let mut progress = Progress::new(&started.plan, verbosity);
-    let mut sink = |stamped: &Stamped| {
-        folder.append(stamped);
-        progress.take(stamped);
-    };
-    Ok(execution::carry_out(started, &drivers, Stop::new(), interrupts, &mut sink).await)
-}
-
-async fn check_faults(plan: &Plan, drivers: &Drivers) -> Result<(), Failure> {
-    for fault in &plan.faults {
-        let checked = drivers.faults.check(fault, &plan.allow).await;
-        checked.map_err(|error| {
-            Failure::input(format!(
-                "{} ({}): {error}",
-                fault.name,
-                fault.fault.describe()
-            ))
-        })?;
-    }
-    Ok(())
+    Ok(experiment)
 }
 
 /// Judges the record, prints the result and writes the run's folder.

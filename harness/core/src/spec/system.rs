@@ -18,10 +18,21 @@ pub(super) fn read(
     let namespace = fields
         .required("namespace", problems)
         .and_then(|node| problems.label(node, "namespace"));
-    let manifests = fields
-        .required("manifests", problems)
-        .and_then(|node| manifests(node, directory, manifest_exists, problems));
+    // Without manifests, what already runs in the namespace is put to the test.
+    let given = fields.get("manifests");
+    let manifests = match given {
+        Some(node) => manifests(node, directory, manifest_exists, problems),
+        None => Some(Vec::new()),
+    };
     let patches = match fields.get("patches") {
+        Some(node) if given.is_none() => {
+            problems.report(
+                &node.at,
+                "`patches` change manifests, and there are none",
+                "allowed: `patches` together with `manifests`",
+            );
+            None
+        }
         Some(node) => patches(node, problems),
         None => Some(Vec::new()),
     };

@@ -13,7 +13,7 @@ use super::{Cluster, FaultError, Owner};
 use crate::object::{Resource, from_json};
 
 /// The label that says for which run an object was made.
-pub(crate) const RUN_LABEL: &str = "holdfast.dev/run";
+pub const RUN_LABEL: &str = "holdfast.dev/run";
 
 /// One object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

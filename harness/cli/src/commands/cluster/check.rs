@@ -10,6 +10,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Choices, VICTIM_IMAGE};
+use crate::connection::connect;
 use crate::failure::Failure;
 use crate::interrupts::{self, Interrupts};
 use crate::{cluster, terminal};
@@ -95,7 +96,7 @@ impl Place {
         let program = kubectl_program();
         if let Some(context) = &arguments.context {
             return Ok(Self {
-                client: cluster::client_of_context(context).await?,
+                client: connect(Some(context)).await?.client,
                 bounds: Bounds::REMOTE,
                 kubectl: program.map(|program| Kubectl {
                     program,

@@ -1,0 +1,124 @@
+//! The object that stands for one experiment in a cluster: its spec is that of a file in
+//! `experiments/`, its status says what has become of it.
+
+use holdfast_core::verdict::Outcome;
+use holdfast_report::Report;
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// An experiment's `spec`, as in its file: only the format's own parser, which explains every
+/// mistake, says what may stand in it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "holdfast.dev",
+    version = "v1alpha1",
+    kind = "Experiment",
+    namespaced,
+    status = "ExperimentStatus",
+    printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
+    printcolumn = r#"{"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"}"#,
+    printcolumn = r#"{"name": "Availability", "type": "number", "jsonPath": ".status.figures.siegeAvailability"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
+)]
+#[serde(transparent)]
+pub(crate) struct ExperimentSpec(#[schemars(schema_with = "anything")] pub(crate) Value);
+
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// What has become of an experiment. A field without a value is written as null, so that it does not
+/// keep what an earlier run has left in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ExperimentStatus {
+    /// How far it is.
+    pub(crate) phase: Phase,
+    /// The generation of the spec that this is about.
+    pub(crate) observed_generation: Option<i64>,
+    /// The run; the name of its folder.
+    pub(crate) run: Option<String>,
+    /// Passed, failed, inconclusive …: as in the reports.
+    pub(crate) verdict: Option<String>,
+    /// What `holdfast run` would have ended with.
+    pub(crate) exit_code: Option<u8>,
+    /// The figures that matter most.
+    pub(crate) figures: Option<Figures>,
+    /// Why it ended as it did, one line each.
+    pub(crate) reasons: Option<Vec<String>>,
+    /// `Judged`: whether there is a verdict.
+    pub(crate) conditions: Option<Vec<Condition>>,
+    /// The folder with the report, where the controller is.
+    pub(crate) report: Option<String>,
+    /// RFC 3339, UTC.
+    pub(crate) started_at: Option<String>,
+    /// RFC 3339, UTC.
+    pub(crate) finished_at: Option<String>,
+}
+
+/// How far an experiment is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum Phase {
+    /// It waits for its turn.
+    #[default]
+    Pending,
+    /// Under way, preparation included.
+    Running,
+    /// Over, with a verdict.
+    Finished,
+    /// It could not be carried out: the condition says why.
+    Refused,
+}
+
+/// Figures of a run. Percentages; what was not measured has no value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Figures {
+    /// As siege counts it.
+    pub(crate) siege_availability: Option<f64>,
+    /// Requests that ended as expected, of all that ended.
+    pub(crate) strict_availability: Option<f64>,
+    /// Requests of the users that ended.
+    pub(crate) requests: Option<u64>,
+    /// The prober's.
+    pub(crate) prober_availability: Option<f64>,
+}
+
+/// A condition, in the words of the API's conventions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Condition {
+    /// Its name.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// `True` or `False`.
+    pub(crate) status: String,
+    /// Why, in one word.
+    pub(crate) reason: String,
+    /// Why, for people.
+    pub(crate) message: String,
+    /// RFC 3339, UTC.
+    pub(crate) last_transition_time: String,
+    /// The generation of the spec that it is about.
+    pub(crate) observed_generation: Option<i64>,
+}
+
+impl Figures {
+    pub(crate) fn of(report: &Report<'_>) -> Self {
+        let summary = report.summary;
+        let measured = summary.users.requests > 0;
+        Self {
+            siege_availability: measured.then_some(summary.siege.availability),
+            strict_availability: summary.users.availability,
+            requests: Some(summary.users.requests),
+            prober_availability: summary.prober.as_ref().and_then(|one| one.availability),
+        }
+    }
+}
+
+/// The word for a verdict.
+pub(crate) fn word(outcome: Outcome) -> String {
+    format!("{outcome:?}")
+}
