@@ -36,10 +36,10 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
     0  every objective was met, or nothing was asked of a measurement
-    1  an objective was not met
+    1  an objective was not met or an invariant violated
     2  the input cannot be used: an invalid experiment, a missing file, a port in use …
     3  the run says nothing either way, or could not be carried out or recorded
-    4  a stop condition ended the run
+    4  a stop condition or a halt ended the run
     5  something that was broken could not be put back
   130  interrupted (Ctrl-C), after everything was put back; 143: terminated";
 

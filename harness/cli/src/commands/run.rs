@@ -1,20 +1,21 @@
 //! `holdfast run`: read, plan, prepare, run, judge, report.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_core::event::{Environment, RunStarted, Stamped};
-use holdfast_core::experiment::{Experiment, Objective, Target};
-use holdfast_core::plan::{self, LoadPlan, Plan};
+use holdfast_core::experiment::{Address, Experiment, Objective, Profile, Target};
+use holdfast_core::plan::{self, Plan};
 use holdfast_core::record::Record;
 use holdfast_core::spec::threshold::{self, ThresholdError};
 use holdfast_core::spec::{self, MOST_WORKERS, SourceFile};
 use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
-use holdfast_faults::{KubeFaults, KubeObserver};
+use holdfast_faults::{Http, KubeFaults, KubeObserver};
 
 use crate::cluster::Choices;
 use crate::execution::{self, Identity, Stop};
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::judgement::{self, Judgement};
 use crate::progress::{Progress, Verbosity};
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Set a parameter of the experiment; may be given more than once
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     settings: Vec<(String, String)>,
+    /// Run the experiment's quick profile: the same mechanisms, smaller and shorter (spec.quick)
+    #[arg(long)]
+    quick: bool,
     /// Ask one thing more, e.g. 'p99{phase:fault}<=2s'; may be given more than once
     #[arg(long = "threshold", value_name = "THRESHOLD", value_parser = parse_threshold)]
     thresholds: Vec<(String, Objective)>,
@@ -66,6 +70,9 @@ impl Arguments {
     /// The words that repeat the run.
     fn command(&self) -> Vec<String> {
         let mut words = vec!["run".to_owned(), self.experiment.display().to_string()];
+        if self.quick {
+            words.push("--quick".to_owned());
+        }
         for (name, value) in &self.settings {
             words.extend(["--set".to_owned(), format!("{name}={value}")]);
         }
@@ -87,7 +94,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     } else {
         Verbosity::Normal
     };
-    let mut experiment = read(&arguments.experiment, &arguments.settings)?;
+    let mut experiment = read(&arguments)?;
     if let Some(workers) = arguments.workers {
         experiment.load.workers = workers;
     }
@@ -123,6 +130,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         started_at: identity.started_at,
         source_file: arguments.experiment.display().to_string(),
         command: arguments.command(),
+        profile: experiment.profile,
         params: experiment.params.clone(),
         environment,
         plan,
@@ -139,7 +147,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     tell(record, folder, &arguments)
 }
 
-fn read(file: &Path, settings: &[(String, String)]) -> Result<Experiment, Failure> {
+fn read(arguments: &Arguments) -> Result<Experiment, Failure> {
+    let file = &arguments.experiment;
+    let profile = if arguments.quick {
+        Profile::Quick
+    } else {
+        Profile::Full
+    };
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::input(format!("cannot read {name}: {error}")))?;
@@ -148,7 +162,9 @@ fn read(file: &Path, settings: &[(String, String)]) -> Result<Experiment, Failur
         text: &text,
         directory: file.parent().unwrap_or(Path::new("")),
     };
-    spec::parse(&source, settings, &|path| path.exists()).map_err(|errors| {
+    let settings = &arguments.settings;
+    let experiment = spec::parse_as(profile, &source, settings, &|path| path.exists());
+    experiment.map_err(|errors| {
         Failure::input(format!("{name} is not a valid experiment\n{errors}"))
             .hint("the format is described in harness/docs/experiment.md")
     })
@@ -214,7 +230,7 @@ impl Place {
             ..execution::environment(&self.target_url)
         };
         if let Some(site) = &self.site {
-            "local".clone_into(&mut environment.cluster);
+            site::CONTEXT.clone_into(&mut environment.cluster);
             // A cluster that does not tell its version shows up at the next request anyway.
             let version = site.client.apiserver_version().await;
             environment.cluster_version = version.map(|info| info.git_version).unwrap_or_default();
@@ -228,11 +244,12 @@ impl Place {
     async fn drivers(
         &self,
         run_id: &str,
-        plan: &LoadPlan,
+        plan: &Plan,
         verbosity: Verbosity,
     ) -> Result<Drivers, Failure> {
         let site = self.site.as_ref();
-        let load = execution::load_driver(plan, &self.target_url, site, None, verbosity).await?;
+        let url = &self.target_url;
+        let load = execution::load_driver(&plan.load, url, site, None, verbosity).await?;
         let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
             None => (Arc::new(NoFaults), Arc::new(NoObserver)),
             Some(site) => (
@@ -252,7 +269,40 @@ impl Place {
             load,
             faults,
             observer,
+            http: Arc::new(self.http(plan).await?),
         })
+    }
+
+    /// Who asks the services that the plan names, at their addresses.
+    async fn http(&self, plan: &Plan) -> Result<Http, Failure> {
+        let mut urls = BTreeMap::new();
+        for address in plan.asks() {
+            if let (Address::Service { name, .. }, Some(site)) = (address, &self.site) {
+                let url = system::service_url(&site.client, &self.namespace, name).await?;
+                urls.insert(name.clone(), url);
+            }
+        }
+        let addresses = move |name: &str| {
+            let url = urls.get(name).cloned();
+            url.ok_or_else(|| format!("service {name} is not in this run"))
+        };
+        Http::new(Box::new(addresses)).map_err(|error| Failure::carrying_out(chain(&error)))
+    }
+
+    /// Refuses a cluster that is not the one the experiment may run on.
+    async fn check_cluster(&self, plan: &Plan) -> Result<(), Failure> {
+        let Some(lock) = &plan.cluster else {
+            return Ok(());
+        };
+        let Some(site) = &self.site else {
+            return Err(
+                Failure::input("safety.cluster names a cluster, and this run has none").hint(
+                    "the experiment has no spec.system; leave safety.cluster out or add the system",
+                ),
+            );
+        };
+        let checked = holdfast_faults::check_cluster(&site.client, site::CONTEXT, lock).await;
+        checked.map_err(|error| Failure::input(chain(&error)))
     }
 
     async fn end(self) {
@@ -270,7 +320,10 @@ async fn carry_out(
     verbosity: Verbosity,
     interrupts: &Interrupts,
 ) -> Result<Record, Failure> {
-    let preparing = place.drivers(&started.run_id, &started.plan.load, verbosity);
+    interrupts
+        .unless(place.check_cluster(&started.plan))
+        .await?;
+    let preparing = place.drivers(&started.run_id, &started.plan, verbosity);
     let drivers = interrupts.unless(preparing).await?;
     interrupts
         .unless(check_faults(&started.plan, &drivers))
