@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::{Deserialize, Serialize};
 
 use crate::error::FaultError;
-use crate::object::{Cluster, Resource};
+use crate::object::{Cluster, Object, Resource};
 
 mod create;
 mod evict;
@@ -108,6 +108,14 @@ impl Action {
             Self::Kill(kill) => kill.inject(cluster).await.map(Some),
             Self::Evict(evict) => evict.inject(cluster).await.map(Some),
             Self::Wait(wait) => wait.inject(cluster).await,
+        }
+    }
+
+    /// Pods that are taken without asking their disruption budgets.
+    pub(crate) fn takes(&self) -> &[Object] {
+        match self {
+            Self::Kill(kill) => &kill.pods,
+            _ => &[],
         }
     }
 

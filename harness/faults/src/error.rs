@@ -29,6 +29,14 @@ pub enum FaultError {
         "the cluster does not know {0} and this user may not define it; an administrator does: holdfast controller --print-definitions | kubectl apply -f -"
     )]
     NotInstalled(String),
+    #[error(
+        "the fault takes {taken} pods of the disruption budget {name}, which permits {allowed} now; that needs safety.allow: [pdb] in the experiment"
+    )]
+    Budget {
+        name: String,
+        taken: usize,
+        allowed: i32,
+    },
     #[error("{what} is under the fault {holder}; one at a time")]
     Locked { what: String, holder: String },
     #[error("this cluster cannot do that: {0}")]

@@ -3,12 +3,16 @@
 
 use holdfast_core::experiment::SafetyNet;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 
+use crate::action::Action;
 use crate::blueprint::{Blueprint, Target};
 use crate::error::FaultError;
 use crate::halt::halted;
-use crate::object::Cluster;
+use crate::object::{Cluster, Object};
+use crate::pods;
 
 /// The label that a namespace must carry, with the value `allowed`, before anything in it is
 /// broken.
@@ -33,6 +37,41 @@ pub(crate) async fn permit(
     }
     if !allow.contains(&SafetyNet::BlastRadius) {
         blueprint.targets.iter().try_for_each(check_blast_radius)?;
+    }
+    if !allow.contains(&SafetyNet::Pdb) {
+        check_budgets(cluster, blueprint).await?;
+    }
+    Ok(())
+}
+
+/// Pods that are deleted or stopped are not asked as an eviction would be: their budgets are.
+async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), FaultError> {
+    let taken: Vec<&Object> = blueprint.actions.iter().flat_map(Action::takes).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let budgets = cluster
+        .api::<PodDisruptionBudget>()
+        .list(&ListParams::default());
+    let budgets = budgets
+        .await
+        .map_err(FaultError::during("list disruption budgets"))?;
+    for budget in budgets {
+        let spec = budget.spec.clone().unwrap_or_default();
+        let covered = pods::running(
+            cluster,
+            &pods::selector(&spec.selector.unwrap_or_default())?,
+        );
+        let covered = covered.await?;
+        let hit = covered.iter().filter(|pod| taken.contains(pod)).count();
+        let status = budget.status.clone().unwrap_or_default();
+        if i32::try_from(hit).is_ok_and(|hit| hit > status.disruptions_allowed) {
+            return Err(FaultError::Budget {
+                name: budget.name_any(),
+                taken: hit,
+                allowed: status.disruptions_allowed,
+            });
+        }
     }
     Ok(())
 }

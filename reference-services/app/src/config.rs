@@ -34,7 +34,8 @@ pub struct Config {
 impl Config {
     /// Reads, besides what every service reads: `PAY_URL`, else `PAY_SERVICE_HOST` and
     /// `PAY_SERVICE_PORT` (which Kubernetes sets), else `http://localhost:8082`; `PAY_CALL_LIMIT`
-    /// (default 30 s); `PAY_*` of [`CommandSettings::from_env`], [`EndpointSettings::from_env`] and
+    /// (default 30 s); `PAY_CONNECTIONS` (`keep_alive` or `per_request`); `PAY_*` of
+    /// [`CommandSettings::from_env`], [`EndpointSettings::from_env`] and
     /// [`PayRetrySettings::from_env`]; `ORDER_RECEIVE_COST`, `ORDER_INSERT_COST`, `ORDER_COMMIT_COST`,
     /// `ORDER_ROLLBACK_COST` (default 0); `RNG_SEED`; and `ORDER_INTENT_LIMIT` (default 1 m): longer
     /// than any payment takes, its retries included, because an order that is still waiting for its
@@ -69,6 +70,11 @@ fn pay(env: &mut Env) -> PayConfig {
         command: CommandSettings::from_env(env, "PAY"),
         endpoints: EndpointSettings::from_env(env, "PAY", &host_and_port(&url)),
         retries: PayRetrySettings::from_env(env),
+        keeps_connections: env.choice(
+            "PAY_CONNECTIONS",
+            true,
+            &[("keep_alive", true), ("per_request", false)],
+        ),
         url,
     }
 }

@@ -84,25 +84,13 @@ pub enum SafetyNet {
     BlastRadius,
     /// Pods are taken only as their disruption budgets permit.
     Pdb,
-    /// Only a namespace with the label `holdfast.dev/chaos: allowed` is touched.
-    NamespaceLabel,
-    /// Neither `kube-system` nor the harness's own namespace is touched.
-    SystemNamespaces,
-    /// The node on which the load generator runs is not touched.
-    LoadNode,
-    /// At most one fault of a kind is in effect on one target, over all runs.
-    OneFaultPerTarget,
 }
 
 impl SafetyNet {
     /// Every net, in the order of the reference.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 2] = [
         Self::BlastRadius,
         Self::Pdb,
-        Self::NamespaceLabel,
-        Self::SystemNamespaces,
-        Self::LoadNode,
-        Self::OneFaultPerTarget,
     ];
 
     /// The word of the experiment file.
@@ -111,10 +99,6 @@ impl SafetyNet {
         match self {
             Self::BlastRadius => "blastRadius",
             Self::Pdb => "pdb",
-            Self::NamespaceLabel => "namespaceLabel",
-            Self::SystemNamespaces => "systemNamespaces",
-            Self::LoadNode => "loadNode",
-            Self::OneFaultPerTarget => "oneFaultPerTarget",
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The safety nets: what is refused before anything is touched.
 
+use holdfast_core::experiment::SafetyNet;
 use holdfast_engine::FaultDriver;
 use holdfast_faults::KubeFaults;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::runtime::wait::await_condition;
+use serde_json::json;
 
-use crate::cluster::{NAMESPACE, RUN, TestCluster, outage};
+use crate::cluster::{NAMESPACE, RUN, TestCluster, fault_of, in_time, outage};
 
 /// The words with which a fault of `replicas` is refused, if it is.
 async fn refusal(faults: &KubeFaults, replicas: u32) -> Option<String> {
@@ -51,5 +55,39 @@ async fn more_than_half_of_the_pods_need_permission() {
     );
     assert!(refusal(&faults, 0).await.is_some());
     assert_eq!(refusal(&test.faults(), 0).await, None);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disruption_budget_is_respected_unless_it_is_switched_off() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 4).await;
+    test.create::<PodDisruptionBudget>(json!({
+        "metadata": {"name": "pay"},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "pay"}}},
+    }))
+    .await;
+    let permits = |found: Option<&PodDisruptionBudget>| {
+        let status = found.and_then(|found| found.status.as_ref());
+        status.is_some_and(|status| status.disruptions_allowed == 1)
+    };
+    let budgets = test.api::<PodDisruptionBudget>();
+    in_time(await_condition(budgets, "pay", permits))
+        .await
+        .unwrap();
+
+    let kill = |count: u32| {
+        let kill = json!({"podKill": {"deployment": "pay", "count": count}});
+        fault_of(serde_json::from_value(kill).unwrap())
+    };
+    test.faults().check(&kill(1), &[]).await.unwrap();
+    let refused = test.faults().check(&kill(2), &[]).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "the fault takes 2 pods of the disruption budget pay, which permits 1 now; that needs safety.allow: [pdb] in the experiment"
+    );
+    let allow = [SafetyNet::Pdb];
+    let permitted = KubeFaults::start(test.client.clone(), NAMESPACE, RUN, "", &allow);
+    permitted.check(&kill(2), &allow).await.unwrap();
     test.shutdown().await;
 }

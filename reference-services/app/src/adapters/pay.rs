@@ -35,6 +35,9 @@ pub struct PayConfig {
     /// The endpoints that are called, each behind protection of its own; `None` calls the URL's host.
     pub endpoints: Option<EndpointSettings>,
     pub retries: PayRetrySettings,
+    /// Whether a connection is used again. One that is not goes wherever the Service sends it at that
+    /// moment; one that is stays with its pod.
+    pub keeps_connections: bool,
 }
 
 /// The client could not be made.
@@ -97,6 +100,11 @@ impl PayClient {
         let client = Client::builder()
             .timeout(config.call_limit)
             .pool_idle_timeout(IDLE_LIMIT)
+            .pool_max_idle_per_host(if config.keeps_connections {
+                usize::MAX
+            } else {
+                0
+            })
             .build()
             .map_err(PayClientError)?;
         let example = client.post(payments_url).build().map_err(PayClientError)?;

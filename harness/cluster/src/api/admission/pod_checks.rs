@@ -31,13 +31,9 @@ const UNSUPPORTED_CONTAINER_FIELDS: [&str; 5] = [
     "resizePolicy",
     "restartPolicy",
 ];
-const UNSUPPORTED_SECURITY_FIELDS: [&str; 5] = [
-    "runAsUser",
-    "runAsGroup",
-    "fsGroup",
-    "supplementalGroups",
-    "privileged",
-];
+/// Not among them is `privileged`: a process here may do whatever the cluster itself may.
+const UNSUPPORTED_SECURITY_FIELDS: [&str; 4] =
+    ["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"];
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
 pub(super) fn check_pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {

@@ -127,7 +127,8 @@ fn what_cannot_be_honoured_is_refused() {
         spec["volumes"] =
             json!([{"name": "v", "hostPath": {"path": "/"}}, {"name": "w", "emptyDir": {}}]);
         spec["containers"][0]["ports"] = json!([{"containerPort": 80, "protocol": "UDP"}]);
-        spec["containers"][0]["securityContext"] = json!({"runAsUser": 1, "runAsNonRoot": true});
+        spec["containers"][0]["securityContext"] =
+            json!({"runAsUser": 1, "runAsNonRoot": true, "privileged": true});
     });
     assert_eq!(
         problems,
