@@ -8,14 +8,17 @@
 
 mod bad_input;
 mod conformance;
+mod controller;
 mod edges;
 mod golden;
 mod holdfast;
 mod images;
 mod kubectl;
 mod nothing_left;
+mod other_cluster;
 mod scenario;
 mod siege;
 mod siege_command;
+mod standing;
 mod web;
 mod workers;
