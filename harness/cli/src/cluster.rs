@@ -7,6 +7,7 @@ use kube::{Client, Config};
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::commands::agent;
 use crate::failure::{Failure, chain};
 
 /// The hidden subcommand under which this program is the local cluster's pod shim.
@@ -18,14 +19,22 @@ pub(crate) const VICTIM: &str = "victim";
 /// The image of the victim, which a local cluster has without an image map.
 pub(crate) const VICTIM_IMAGE: &str = "holdfast/victim:dev";
 
-/// The image of the program that does harm inside a cluster.
-pub(crate) const AGENT_IMAGE: &str = "holdfast/agent:dev";
-
 /// This very program as the victim.
 pub(crate) fn victim() -> Result<Program, Failure> {
     Ok(Program {
         path: own_program()?,
         arguments: vec![OsString::from(VICTIM)],
+    })
+}
+
+/// The image of the agent that does harm, which a local cluster has without an image map.
+pub(crate) const AGENT_IMAGE: &str = "holdfast/agent:dev";
+
+/// This very program as the agent.
+pub(crate) fn agent() -> Result<Program, Failure> {
+    Ok(Program {
+        path: own_program()?,
+        arguments: vec![OsString::from(agent::NAME)],
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::interrupts;
 
+pub(crate) mod agent;
 mod cluster;
 mod controller;
 mod halt;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
     Cluster(cluster::Arguments),
     /// Send a part of a load under a coordinator. `run --workers N` starts its workers itself.
     LoadWorker(load_worker::Arguments),
+    /// Do harm inside a cluster, as the program of a pod.
+    #[command(name = agent::NAME, hide = true)]
+    Agent(holdfast_agent::Arguments),
     /// Undo what a run has begun when that run is dead. `run --context` starts one itself.
     #[command(hide = true)]
     Janitor(janitor::Arguments),
@@ -72,6 +76,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
             Command::Up(arguments) => up::up(arguments).await,
             Command::Cluster(arguments) => cluster::cluster(arguments).await,
             Command::LoadWorker(arguments) => load_worker::load_worker(arguments).await,
+            Command::Agent(arguments) => agent::agent(arguments).await,
         }
     })
 }

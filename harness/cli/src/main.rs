@@ -44,7 +44,7 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
     0  every objective was met, or nothing was asked of a measurement
-    1  an objective was not met
+    1  an objective was not met or an invariant violated
     2  the input cannot be used: an invalid experiment, a missing file, a port in use, a fault
        that cannot be done or may not …
     3  the run says nothing either way, or could not be carried out or recorded

@@ -1,14 +1,15 @@
 //! Where an experiment runs: nowhere but at a URL, on a local cluster made for it, or in a cluster
 //! that is there already.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_core::event::Environment;
-use holdfast_core::experiment::{Experiment, System, Target};
+use holdfast_core::experiment::{Address, Experiment, System, Target};
 use holdfast_core::plan::Plan;
 use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
-use holdfast_faults::{KubeFaults, KubeObserver};
+use holdfast_faults::{Http, KubeFaults, KubeObserver};
 use kube::Client;
 
 use crate::cluster::{self, Choices};
@@ -169,7 +170,7 @@ impl Place {
         match &self.cluster {
             Cluster::None => {}
             Cluster::Local(site) => {
-                "local".clone_into(&mut environment.cluster);
+                site::CONTEXT.clone_into(&mut environment.cluster);
                 environment.emulations = site.cluster.emulations();
                 environment.emulations.push(site::DIALS_PODS.to_owned());
             }
@@ -197,7 +198,44 @@ impl Place {
             load,
             faults: self.faults(run_id, plan).await?,
             observer,
+            http: Arc::new(self.http(plan).await?),
         })
+    }
+
+    /// Who asks the services that the plan names, at their addresses.
+    async fn http(&self, plan: &Plan) -> Result<Http, Failure> {
+        let mut urls = BTreeMap::new();
+        for address in plan.asks() {
+            if let Address::Service { name, .. } = address {
+                let url = self.cluster.service_url(&self.namespace, name).await?;
+                urls.insert(name.clone(), url);
+            }
+        }
+        let addresses = move |name: &str| {
+            let url = urls.get(name).cloned();
+            url.ok_or_else(|| format!("service {name} is not in this run"))
+        };
+        Http::new(Box::new(addresses)).map_err(|error| Failure::carrying_out(chain(&error)))
+    }
+
+    /// Refuses a cluster that is not the one the experiment may run on.
+    pub(crate) async fn check_cluster(&self, plan: &Plan) -> Result<(), Failure> {
+        let Some(lock) = &plan.cluster else {
+            return Ok(());
+        };
+        let Some(client) = self.client() else {
+            return Err(
+                Failure::input("safety.cluster names a cluster, and this run has none").hint(
+                    "the experiment has no spec.system; leave safety.cluster out or add the system",
+                ),
+            );
+        };
+        let context = match &self.cluster {
+            Cluster::Foreign(tenancy) => tenancy.cluster.as_str(),
+            Cluster::None | Cluster::Local(_) => site::CONTEXT,
+        };
+        let checked = holdfast_faults::check_cluster(client, context, lock).await;
+        checked.map_err(|error| Failure::input(chain(&error)))
     }
 
     fn observer(&self, client: &Client, services: &[String]) -> Arc<dyn Observer> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_core::event::{Event, Observation, Stamped, Tick};
 use holdfast_core::experiment::Phase;
+use holdfast_core::invariant::Checked;
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::Plan;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -118,6 +119,12 @@ impl Progress {
                 error,
             } => {
                 self.log(stamped, &format!("{fault}: {action:?} failed: {error}"));
+            }
+            Event::InvariantsChecked(checked) => {
+                self.log(
+                    stamped,
+                    &format!("invariant {}: {}", checked.name, answer(checked)),
+                );
             }
             Event::Stopped(cause) => self.log(stamped, &format!("stopping: {cause:?}")),
             Event::LoadStopped => {
@@ -245,5 +252,15 @@ impl Progress {
             "  {}",
             breakers.chain(endpoints).collect::<Vec<_>>().join(" · ")
         )
+    }
+}
+
+/// What became of an invariant, in few words.
+fn answer(checked: &Checked) -> String {
+    match (&checked.error, checked.violations.len()) {
+        (Some(error), _) => format!("could not be asked: {error}"),
+        (None, 0) if checked.settled => "holds".to_owned(),
+        (None, 0) => "not settled in time".to_owned(),
+        (None, count) => format!("{count} violated"),
     }
 }

@@ -16,6 +16,9 @@ use crate::interrupts::Interrupts;
 use crate::progress::{Step, Verbosity};
 use crate::{cluster, images, manifests, system};
 
+/// The name of the local cluster, where others have their kubeconfig's context.
+pub(crate) const CONTEXT: &str = "local";
+
 /// What [`Site::connector`] does, as reports say it.
 pub(crate) const DIALS_PODS: &str = "the load dials a pod for each connection, as kube-proxy would translate the address: no hop, and no endpoint is a refused connection";
 

@@ -240,10 +240,8 @@ pub(crate) async fn service_url(
 ) -> Result<String, Failure> {
     let service = get_service(client, namespace, name).await?;
     let address = cluster_address(&service).ok_or_else(|| {
-        Failure::input(format!(
-            "load.target: service {namespace}/{name} has no cluster address"
-        ))
-        .hint("target a Service with a clusterIP and a port, or give load.target.url")
+        Failure::input(format!("service {namespace}/{name} has no cluster address"))
+            .hint("name a Service with a clusterIP and a port, or give a url")
     })?;
     Ok(format!("http://{address}"))
 }

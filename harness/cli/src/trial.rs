@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_core::event::{RunStarted, Stamped, StopCause};
-use holdfast_core::experiment::Experiment;
+use holdfast_core::experiment::{Experiment, Profile};
 use holdfast_core::plan::{self, Plan};
 use holdfast_core::record::Record;
 use holdfast_core::spec::{self, SourceFile};
@@ -42,7 +42,11 @@ pub(crate) struct Trial<'a> {
 pub(crate) use holdfast_core::spec::API_VERSION;
 
 /// Reads an experiment file; `settings` are those of `--set`.
-pub(crate) fn read(file: &Path, settings: &[(String, String)]) -> Result<Experiment, Failure> {
+pub(crate) fn read(
+    file: &Path,
+    profile: Profile,
+    settings: &[(String, String)],
+) -> Result<Experiment, Failure> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::input(format!("cannot read {name}: {error}")))?;
@@ -51,15 +55,17 @@ pub(crate) fn read(file: &Path, settings: &[(String, String)]) -> Result<Experim
         text: &text,
         directory: file.parent().unwrap_or(Path::new("")),
     };
-    parse(&source, settings)
+    parse(&source, profile, settings)
 }
 
 /// Understands an experiment.
 pub(crate) fn parse(
     source: &SourceFile<'_>,
+    profile: Profile,
     settings: &[(String, String)],
 ) -> Result<Experiment, Failure> {
-    spec::parse(source, settings, &|path| path.exists()).map_err(|errors| {
+    let experiment = spec::parse_as(profile, source, settings, &|path| path.exists());
+    experiment.map_err(|errors| {
         let name = source.name;
         Failure::input(format!("{name} is not a valid experiment\n{errors}"))
             .hint("the format is described in harness/docs/experiment.md")
@@ -129,6 +135,7 @@ impl Trial<'_> {
             started_at: identity.started_at,
             source_file: self.source_file.to_owned(),
             command: self.command.to_vec(),
+            profile: self.experiment.profile,
             params: self.experiment.params.clone(),
             plan,
         };
@@ -138,6 +145,7 @@ impl Trial<'_> {
             if let Some(client) = switch {
                 refuse_if_halted(client).await?;
             }
+            place.check_cluster(&started.plan).await?;
             let run_id = &started.run_id;
             let drivers = place.drivers(run_id, &started.plan, self.verbosity).await?;
             check_faults(&started.plan, &drivers).await?;
@@ -184,9 +192,7 @@ async fn end_when_halted(client: Client, stop: UnboundedSender<StopCause>) {
     let why = holdfast_faults::halted(&client).await.ok().flatten();
     let words = why.map_or_else(String::new, |why| format!(": {why}"));
     // A run that has ended needs no stopping.
-    drop(stop.send(StopCause::StopCondition(format!(
-        "everything is halted{words}"
-    ))));
+    drop(stop.send(StopCause::Halted(format!("everything is halted{words}"))));
 }
 
 async fn check_faults(plan: &Plan, drivers: &Drivers) -> Result<(), Failure> {

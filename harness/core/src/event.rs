@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::seconds;
-use crate::experiment::Phase;
+use crate::experiment::{Phase, Profile};
 use crate::histogram::Histogram;
+use crate::invariant::Checked;
 use crate::outcome::{FailedRequest, Reason, Sample, Source};
 use crate::plan::Plan;
 use crate::siege::Tally;
@@ -74,6 +75,8 @@ pub enum Event {
     },
     /// Something seen from outside.
     Observed(Observation),
+    /// What became of an invariant; sent once for each that was asked about.
+    InvariantsChecked(Box<Checked>),
     /// The run ends early.
     Stopped(StopCause),
     /// The last event of every run.
@@ -103,6 +106,10 @@ pub enum StopCause {
     Terminated,
     /// A stop condition tripped; its words.
     StopCondition(String),
+    /// Somebody called for a halt; their words.
+    Halted(String),
+    /// The baseline was not what it must be before anything is broken; its words.
+    BaselineUnmet(String),
     /// A fault could not be injected; its words.
     FaultFailed(String),
     /// The load could not be carried out; its words.
@@ -122,6 +129,9 @@ pub struct RunStarted {
     /// The words after `holdfast` that repeat the run; empty in records that do not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Whose values the parameters have.
+    #[serde(default, skip_serializing_if = "Profile::is_full")]
+    pub profile: Profile,
     /// The parameters in effect.
     pub params: BTreeMap<String, String>,
     /// The place of the run.

@@ -11,6 +11,12 @@ use crate::duration::seconds;
 use crate::fault::Fault;
 use crate::template::Template;
 
+mod invariant;
+mod safety;
+
+pub use invariant::{Address, Invariant};
+pub use safety::{ClusterLock, Safety, SafetyNet, StopCondition};
+
 /// What to run, against what, and what must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Experiment {
@@ -18,6 +24,8 @@ pub struct Experiment {
     pub name: String,
     /// One line for people.
     pub title: String,
+    /// Whose values the parameters have.
+    pub profile: Profile,
     /// The parameters in effect, `--set` overrides included, as text.
     pub params: BTreeMap<String, String>,
     /// What to apply before the run; `None` tests what already runs.
@@ -30,10 +38,31 @@ pub struct Experiment {
     pub method: Vec<Step>,
     /// What must hold.
     pub objectives: Vec<Objective>,
+    /// What must be true of the system's data in the end.
+    pub invariants: Vec<Invariant>,
     /// Limits on the damage.
     pub safety: Safety,
     /// A published figure to print beside ours.
     pub reference: Option<Reference>,
+}
+
+/// How large a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Profile {
+    /// As `spec.params` has it.
+    #[default]
+    Full,
+    /// The same mechanisms, smaller and shorter, as `spec.quick` has it.
+    Quick,
+}
+
+impl Profile {
+    /// Whether it is the usual one, which needs no mention.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        *self == Self::Full
+    }
 }
 
 /// The system under test as Kubernetes manifests.
@@ -558,34 +587,6 @@ impl Phase {
             Self::After => "after",
         }
     }
-}
-
-/// Limits on the damage an experiment may do.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Safety {
-    /// Revert and end the run when one of these trips.
-    pub stop_conditions: Vec<StopCondition>,
-    /// Safety nets switched off by name.
-    pub allow: Vec<SafetyNet>,
-}
-
-/// A rolling availability below which the run is stopped and everything reverted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StopCondition {
-    /// Length of the rolling window; whole seconds, at least one.
-    #[serde(with = "seconds")]
-    pub over: Duration,
-    /// Trips when the users' strict availability over the window is below this percentage.
-    pub min_availability: f64,
-}
-
-/// A safety net that an experiment can switch off by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SafetyNet {
-    /// At most half of a workload's ready pods are taken, and at least one is left.
-    BlastRadius,
 }
 
 /// A published figure printed beside the measured one.

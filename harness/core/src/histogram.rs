@@ -200,6 +200,7 @@ spec:
             started_at: String::new(),
             source_file: source.name.to_owned(),
             command: Vec::new(),
+            profile: crate::experiment::Profile::Full,
             params: [].into(),
             environment: Environment::default(),
             plan: plan(&experiment, 1),

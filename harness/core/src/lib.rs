@@ -13,6 +13,7 @@ pub mod event;
 pub mod experiment;
 pub mod fault;
 pub mod histogram;
+pub mod invariant;
 pub mod outcome;
 pub mod plan;
 pub mod record;

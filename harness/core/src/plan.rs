@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::seconds;
 use crate::experiment::{
-    Experiment, Journey, Model, Objective, Reference, SafetyNet, StopCondition, Target, Transport,
-    Windows,
+    Address, ClusterLock, Experiment, Invariant, Journey, Model, Objective, Reference, SafetyNet,
+    StopCondition, Target, Transport, Windows,
 };
 use crate::fault::Fault;
 use crate::outcome::Source;
@@ -54,6 +54,8 @@ pub fn plan(experiment: &Experiment, seed: u64) -> Plan {
         windows: experiment.windows.clone(),
         faults,
         objectives: experiment.objectives.clone(),
+        invariants: experiment.invariants.clone(),
+        cluster: experiment.safety.cluster.clone(),
         stop_conditions: experiment.safety.stop_conditions.clone(),
         allow: experiment.safety.allow.clone(),
         reference: experiment.reference.clone(),
@@ -76,12 +78,27 @@ pub struct Plan {
     pub faults: Vec<PlannedFault>,
     /// What must hold.
     pub objectives: Vec<Objective>,
+    /// What must be true of the system's data in the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invariants: Vec<Invariant>,
+    /// The only cluster it may run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterLock>,
     /// When to stop early.
     pub stop_conditions: Vec<StopCondition>,
     /// Safety nets switched off by name.
     pub allow: Vec<SafetyNet>,
     /// A published figure to print beside ours.
     pub reference: Option<Reference>,
+}
+
+impl Plan {
+    /// Whoever is asked over HTTP apart from the load.
+    pub fn asks(&self) -> impl Iterator<Item = &Address> {
+        let invariants = self.invariants.iter().map(|invariant| &invariant.get);
+        let conditions = self.stop_conditions.iter();
+        invariants.chain(conditions.filter_map(StopCondition::asks))
+    }
 }
 
 /// The load's part of the plan.
@@ -148,9 +165,17 @@ pub struct PlannedFault {
     /// Injected at.
     #[serde(with = "seconds")]
     pub start: Duration,
-    /// Reverted at.
+    /// Reverted at; where it is also the start, the fault ends by itself.
     #[serde(with = "seconds")]
     pub end: Duration,
     /// What is done.
     pub fault: Fault,
+}
+
+impl PlannedFault {
+    /// Whether it is not held but lasts until its effect is over.
+    #[must_use]
+    pub fn ends_by_itself(&self) -> bool {
+        self.start == self.end
+    }
 }

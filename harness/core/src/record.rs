@@ -9,6 +9,7 @@ use crate::duration::seconds;
 use crate::event::{
     Event, FaultAction, LoadFinished, Observation, RunStarted, Stamped, StopCause, Tick,
 };
+use crate::invariant::Checked;
 use crate::outcome::FailedRequest;
 
 /// The version of the record's schema; a reader refuses a newer one.
@@ -38,6 +39,9 @@ pub struct Record {
     pub faults: Vec<FaultRecord>,
     /// What was seen from outside.
     pub observations: Vec<Seen>,
+    /// What became of the invariants that were asked about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invariants: Vec<Checked>,
     /// Why the run ended early.
     pub stopped: Option<StopCause>,
     /// What could not be put back.
@@ -107,6 +111,7 @@ impl Record {
             load: None,
             faults: Vec::new(),
             observations: Vec::new(),
+            invariants: Vec::new(),
             stopped: None,
             residue: Vec::new(),
             finished: false,
@@ -157,6 +162,7 @@ impl Record {
                 at,
                 observation: observation.clone(),
             }),
+            Event::InvariantsChecked(checked) => self.invariants.push((**checked).clone()),
             // The first cause counts: what follows is its consequence.
             Event::Stopped(cause) => {
                 self.stopped.get_or_insert_with(|| cause.clone());

@@ -9,15 +9,18 @@
 
 use std::path::Path;
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Profile};
 
+mod address;
 mod checks;
 mod diagnostic;
+mod invariants;
 mod load;
 mod method;
 mod objectives;
 mod params;
 mod problems;
+mod reference;
 mod safety;
 mod system;
 pub mod threshold;
@@ -55,8 +58,21 @@ pub fn parse(
     overrides: &[(String, String)],
     exists: &dyn Fn(&Path) -> bool,
 ) -> Result<Experiment, SpecErrors> {
+    parse_as(Profile::Full, source, overrides, exists)
+}
+
+/// The same with the parameters' values of a profile.
+///
+/// # Errors
+/// As [`parse`], and where the experiment has no such profile.
+pub fn parse_as(
+    profile: Profile,
+    source: &SourceFile<'_>,
+    overrides: &[(String, String)],
+    exists: &dyn Fn(&Path) -> bool,
+) -> Result<Experiment, SpecErrors> {
     let mut problems = Problems::default();
-    let experiment = read(source, overrides, exists, &mut problems);
+    let experiment = read(profile, source, overrides, exists, &mut problems);
     match experiment {
         Some(experiment) if problems.is_empty() => Ok(experiment),
         _ => Err(problems.into_errors(source)),
@@ -64,6 +80,7 @@ pub fn parse(
 }
 
 fn read(
+    profile: Profile,
     source: &SourceFile<'_>,
     overrides: &[(String, String)],
     exists: &dyn Fn(&Path) -> bool,
@@ -71,7 +88,7 @@ fn read(
 ) -> Option<Experiment> {
     let masked = params::mask(source.text, problems);
     let mut root = tree::read(&masked, problems)?;
-    let params = params::read(&root, overrides, problems);
+    let params = params::read(&root, profile, overrides, problems);
     params::substitute(&mut root, &params, problems);
 
     let file = problems.fields(
@@ -90,11 +107,13 @@ fn read(
         &[
             "title",
             "params",
+            "quick",
             "system",
             "load",
             "windows",
             "method",
             "steadyState",
+            "invariants",
             "safety",
             "reference",
         ],
@@ -114,16 +133,23 @@ fn read(
     let windows = method::windows(spec.get("windows"), problems);
     let method = method::steps(spec.get("method"), problems);
     let objectives = objectives::read(spec.get("steadyState"), problems);
+    let invariants = invariants::read(spec.get("invariants"), problems);
     let pause = load.as_ref().map(load::longest_pause);
     let safety = safety::limits(spec.get("safety"), pause, problems);
     let reference = spec
         .get("reference")
-        .map(|node| safety::reference(node, problems));
+        .map(|node| reference::read(node, problems));
 
     checks::fits_in_load(&method, windows.as_ref(), load.as_ref(), problems);
     checks::no_overlap(&method, problems);
     checks::unique_names(&method, problems);
-    checks::namespace_known(&spec, &method, problems);
+    let stop_conditions = safety.iter().flat_map(|(_, conditions)| conditions);
+    let asked = invariants.iter().flatten();
+    let asked = asked.map(|invariant| (&invariant.value.get, &invariant.at));
+    let asked = asked.chain(
+        stop_conditions.filter_map(|condition| Some((condition.value.asks()?, &condition.at))),
+    );
+    checks::namespace_known(&spec, &method, asked, problems);
     checks::objectives_have_data(&objectives, &spec, load.as_ref(), problems);
 
     let name = name?;
@@ -132,13 +158,15 @@ fn read(
     Some(Experiment {
         title: title.unwrap_or_else(|| Some(name.clone()))?,
         name,
+        profile,
         params,
         system: transpose(system)?,
         load: load?,
         windows: windows?,
         method,
         objectives: objectives?.into_iter().map(|placed| placed.value).collect(),
-        safety: safety?,
+        invariants: invariants?.into_iter().map(|placed| placed.value).collect(),
+        safety: safety?.0,
         reference: transpose(reference)?,
     })
 }

@@ -35,6 +35,7 @@ pub fn summarize(record: &Record) -> Summary {
         recovery_time: cuts.recovery_time(),
         recovered: cuts.recovered(),
         failed_seconds: failed_seconds(record),
+        convergence: convergence(record),
         coordinated_omission: omission::coordinated_omission(record),
         journeys: counts.journeys,
         endpoints: counts.endpoints,
@@ -97,6 +98,19 @@ fn failed_seconds(record: &Record) -> u64 {
     }
     let failed = |(expected, ended): &&(u64, u64)| *expected == 0 && *ended > 0;
     seconds.values().filter(failed).count() as u64
+}
+
+fn convergence(record: &Record) -> BTreeMap<String, Option<f64>> {
+    let asked = record.run.plan.invariants.iter();
+    asked
+        .map(|invariant| {
+            let mut checked = record.invariants.iter();
+            let checked = checked.find(|checked| checked.name == invariant.name);
+            let settled = checked.filter(|checked| checked.settled && checked.error.is_none());
+            let after = settled.map(|checked| checked.after.as_secs_f64());
+            (invariant.name.clone(), after)
+        })
+        .collect()
 }
 
 /// What the ticks of both sources count besides requests, all of them together.
@@ -181,6 +195,10 @@ pub struct Summary {
     /// Whole seconds of the load in which no request of the prober (of the users, without a
     /// prober) ended as expected although some ended.
     pub failed_seconds: u64,
+    /// How long the system took to settle after the load, by invariant; `None`: it did not, or
+    /// nobody knows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub convergence: BTreeMap<String, Option<f64>>,
     /// What closed-loop users left out because they hung, where it makes a difference.
     pub coordinated_omission: Option<CoordinatedOmission>,
     /// The users' journeys, by name.

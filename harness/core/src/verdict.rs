@@ -3,21 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::{FaultAction, StopCause};
-use crate::experiment::Objective;
+use crate::experiment::{Objective, Phase};
 use crate::record::Record;
-use crate::summary::Summary;
+use crate::summary::{Summary, summarize};
 
+mod invariants;
 mod objective;
 
 /// Judges a run. What is gravest decides, in this order:
 ///
 /// 1. something could not be put back: [`Outcome::NotReverted`];
 /// 2. a person or the system ended the run: [`Outcome::Interrupted`], [`Outcome::Terminated`];
-/// 3. a stop condition ended it: [`Outcome::Aborted`];
+/// 3. a stop condition or a halt ended it: [`Outcome::Aborted`];
 /// 4. the run could not be carried out or measured: [`Outcome::Inconclusive`];
-/// 5. an objective was not met: [`Outcome::Failed`], also when another one cannot be judged,
-///    because no further measurement would make the run pass;
-/// 6. an objective cannot be judged, or an experiment has none: [`Outcome::Inconclusive`];
+/// 5. an objective was not met or an invariant is violated: [`Outcome::Failed`], also when another
+///    one cannot be judged, because no further measurement would make the run pass;
+/// 6. an objective or invariant cannot be judged, or an experiment has none:
+///    [`Outcome::Inconclusive`];
 /// 7. [`Outcome::Passed`], or [`Outcome::Measured`] where nothing was asked.
 ///
 /// In the first four cases no objective counts as met or not: the values describe another run
@@ -31,6 +33,7 @@ pub fn judge(record: &Record, summary: &Summary) -> Verdict {
         .iter()
         .map(|wanted| objective::judge(wanted, record, summary))
         .collect();
+    let mut invariants = invariants::judge(record);
     let mut causes = not_reverted(record);
     causes.extend(ended_early(record));
     causes.extend(
@@ -43,21 +46,29 @@ pub fn judge(record: &Record, summary: &Summary) -> Verdict {
         for judged in &mut objectives {
             judged.met = None;
         }
+        for judged in &mut invariants {
+            judged.held = None;
+        }
         return Verdict {
             outcome,
             reasons: causes.into_iter().map(|(_, reason)| reason).collect(),
             objectives,
+            invariants,
         };
     }
-    let (outcome, reasons) = if objectives.is_empty() {
+    let of_objectives = objectives.iter().map(|judged| (judged.met, &judged.text));
+    let of_invariants = invariants.iter().map(|judged| (judged.held, &judged.text));
+    let judged: Vec<_> = of_objectives.chain(of_invariants).collect();
+    let (outcome, reasons) = if judged.is_empty() {
         without_objective(record)
     } else {
-        weigh(&objectives)
+        weigh(&judged)
     };
     Verdict {
         outcome,
         reasons,
         objectives,
+        invariants,
     }
 }
 
@@ -95,6 +106,11 @@ fn ended_early(record: &Record) -> Option<(Outcome, String)> {
         StopCause::Interrupted => (Outcome::Interrupted, "interrupted by Ctrl-C".to_owned()),
         StopCause::Terminated => (Outcome::Terminated, "terminated by SIGTERM".to_owned()),
         StopCause::StopCondition(words) => (Outcome::Aborted, format!("stop condition: {words}")),
+        StopCause::Halted(words) => (Outcome::Aborted, format!("halted: {words}")),
+        StopCause::BaselineUnmet(words) => (
+            Outcome::Inconclusive,
+            format!("nothing was broken, because the baseline was not met: {words}"),
+        ),
         StopCause::FaultFailed(words) => (
             Outcome::Inconclusive,
             format!("a fault could not be injected: {words}"),
@@ -117,8 +133,15 @@ fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
             .faults
             .iter()
             .find(|fault| fault.name == planned.name);
-        if observed.is_none_or(|fault| fault.injected.is_none()) {
-            reasons.push(format!("the fault {} was never in effect", planned.name));
+        let name = &planned.name;
+        match observed.filter(|fault| fault.injected.is_some()) {
+            None => reasons.push(format!("the fault {name} was never in effect")),
+            Some(fault) if fault.injected_evidence.trim().is_empty() => {
+                reasons.push(format!(
+                    "nothing proves that the fault {name} was in effect"
+                ));
+            }
+            Some(_) => {}
         }
     }
     let count = summary.workers.len();
@@ -158,10 +181,11 @@ fn without_objective(record: &Record) -> (Outcome, Vec<String>) {
     (outcome, vec![reason.to_owned()])
 }
 
-fn weigh(objectives: &[Judged]) -> (Outcome, Vec<String>) {
+/// Whether each demand was met, with its line.
+fn weigh(judged: &[(Option<bool>, &String)]) -> (Outcome, Vec<String>) {
     let texts = |met: Option<bool>| {
-        let those = objectives.iter().filter(move |judged| judged.met == met);
-        those.map(|judged| judged.text.clone())
+        let those = judged.iter().filter(move |(this, _)| *this == met);
+        those.map(|(_, text)| (*text).clone())
     };
     let failed = texts(Some(false)).count();
     let open = texts(None).count();
@@ -180,6 +204,24 @@ fn weigh(objectives: &[Judged]) -> (Outcome, Vec<String>) {
     (outcome, reasons)
 }
 
+/// What the experiment asks of the baseline and did not get, as far as the run has come: nothing
+/// may be broken then, because nothing would be learned. `None`: all is well.
+#[must_use]
+pub fn baseline_unmet(record: &Record) -> Option<String> {
+    let wanted = record.run.plan.objectives.iter();
+    let mut wanted = wanted
+        .filter(|objective| objective.during == [Phase::Baseline])
+        .peekable();
+    wanted.peek()?;
+    let summary = summarize(record);
+    let unmet: Vec<String> = wanted
+        .map(|objective| objective::judge(objective, record, &summary))
+        .filter(|judged| judged.met != Some(true))
+        .map(|judged| judged.text)
+        .collect();
+    (!unmet.is_empty()).then(|| unmet.join("; "))
+}
+
 /// The judgement of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -190,6 +232,9 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// Every objective with what was measured.
     pub objectives: Vec<Judged>,
+    /// Every invariant with what was answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invariants: Vec<JudgedInvariant>,
 }
 
 /// A verdict in one word.
@@ -204,7 +249,7 @@ pub enum Outcome {
     Failed,
     /// The run says nothing either way.
     Inconclusive,
-    /// A stop condition ended the run.
+    /// A stop condition or a halt ended the run.
     Aborted,
     /// A person or the system ended the run.
     Interrupted,
@@ -243,5 +288,19 @@ pub struct Judged {
     /// Whether it was met; `None`: cannot be said, of the objective or of the whole run.
     pub met: Option<bool>,
     /// One line for people: metric, windows, value, bound.
+    pub text: String,
+}
+
+/// One invariant and what was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JudgedInvariant {
+    /// Its name.
+    pub name: String,
+    /// Whether it held; `None`: cannot be said, of the invariant or of the whole run.
+    pub held: Option<bool>,
+    /// What was found, and when, without the name.
+    pub found: String,
+    /// One line for people: the name and what was found.
     pub text: String,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast_core::event::Event;
-use holdfast_core::experiment::SafetyNet;
+use holdfast_core::experiment::{Address, SafetyNet};
 use holdfast_core::plan::{LoadPlan, PlannedFault};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,8 @@ pub trait FaultDriver: Send + Sync {
     async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError>;
 
     /// Undoes the fault and returns what proves it. Idempotent, and valid after a failed or
-    /// interrupted `prepare` or `inject`: what is already clean is success.
+    /// interrupted `prepare` or `inject`: what is already clean is success. Of a fault that ends by
+    /// itself it waits until the effect is over.
     async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError>;
 
     /// What this run changed and is not as before; empty when all is well.
@@ -88,6 +89,28 @@ pub trait Observer: Send + Sync {
     async fn run(&self, events: Events, stop: CancellationToken);
 }
 
+/// What somebody answered over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why nobody answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct HttpClientError(pub String);
+
+/// Asks over HTTP, apart from the load: for invariants and stop conditions.
+#[async_trait]
+pub trait HttpClient: Send + Sync {
+    /// One `GET`, on a connection of its own: whoever was replaced meanwhile must not answer. Any
+    /// status is an answer, a redirect too.
+    async fn get(&self, address: &Address) -> Result<HttpAnswer, HttpClientError>;
+}
+
 /// Everything a run needs from outside.
 #[derive(Clone)]
 pub struct Drivers {
@@ -97,6 +120,8 @@ pub struct Drivers {
     pub faults: Arc<dyn FaultDriver>,
     /// Watches.
     pub observer: Arc<dyn Observer>,
+    /// Asks.
+    pub http: Arc<dyn HttpClient>,
 }
 
 impl std::fmt::Debug for Drivers {
@@ -143,5 +168,16 @@ pub struct NoObserver;
 impl Observer for NoObserver {
     async fn run(&self, _: Events, stop: CancellationToken) {
         stop.cancelled().await;
+    }
+}
+
+/// For runs that ask nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct NoHttp;
+
+#[async_trait]
+impl HttpClient for NoHttp {
+    async fn get(&self, address: &Address) -> Result<HttpAnswer, HttpClientError> {
+        Err(HttpClientError(format!("this run does not ask {address}")))
     }
 }

@@ -4,13 +4,16 @@
 //! [`Event`](holdfast_core::event::Event)s; the loop stamps them, folds them into the record and
 //! hands each to the sink.
 
+mod asking;
 pub mod drivers;
 mod faults;
+mod guard;
+mod load;
 mod run;
 mod stop_condition;
 
 pub use drivers::{
-    Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, NoFaults,
-    NoObserver, Observer,
+    Drivers, Events, FaultDriver, FaultDriverError, HttpAnswer, HttpClient, HttpClientError,
+    LoadDriver, LoadDriverError, NoFaults, NoHttp, NoObserver, Observer,
 };
 pub use run::run;

@@ -7,13 +7,16 @@ use holdfast_core::event::{Event, RunStarted, Stamped, StopCause};
 use holdfast_core::experiment::Phase;
 use holdfast_core::plan::{Plan, PlannedFault};
 use holdfast_core::record::Record;
+use holdfast_core::verdict;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::drivers::{Drivers, Events, LoadDriverError};
+use crate::asking;
+use crate::drivers::{Drivers, Events};
 use crate::faults;
+use crate::load;
 use crate::stop_condition::Watch;
 
 /// What a run may take beyond its plan before it is ended.
@@ -21,8 +24,8 @@ const GRACE: Duration = Duration::from_secs(120);
 
 /// Carries out the plan that `started` announces and returns the record of what happened.
 ///
-/// `stop` ends the run early: interruptions stop the load at once, a stop condition reverts the
-/// faults and keeps the load up through the recovery window. Either way every fault is undone, in
+/// `stop` ends the run early: interruptions stop the load at once, a stop condition or a halt reverts
+/// the faults and keeps the load up through the recovery window. Either way every fault is undone, in
 /// reverse order of injection, before this returns; dropping the sender means nobody will
 /// interrupt. `sink` sees each event in order.
 pub async fn run(
@@ -43,7 +46,7 @@ pub async fn run(
         let token = observing.clone();
         async move { observer.run(events, token).await }
     });
-    let mut load = spawn_load(&plan, drivers, &events, &run.load_stop);
+    let mut load = load::spawn(&plan, drivers, &events, &run.load_stop);
     let mut load_result = None;
     let deadline = run.began + plan.load.duration + plan.load.drain_limit + GRACE;
 
@@ -55,6 +58,7 @@ pub async fn run(
             Some(event) = incoming.recv() => run.take(event),
             Some(cause) = stop.recv() => run.stop(cause),
             Some(done) = run.actions.join_next(), if !run.actions.is_empty() => run.action_done(done),
+            Some(Ok(words)) = run.watching.join_next() => run.stop(StopCause::StopCondition(words)),
             () = sleep_until(action_due.unwrap_or(deadline)), if action_due.is_some() => run.start_due_actions(),
             () = sleep_until(stop_due.unwrap_or(deadline)), if stop_due.is_some() => run.end_load(),
             result = &mut load => load_result = Some(result),
@@ -65,10 +69,11 @@ pub async fn run(
             }
         }
     }
-    if let Some(words) = load_result.and_then(failure_of_load) {
+    if let Some(words) = load_result.and_then(load::failure) {
         run.stop(StopCause::LoadFailed(words));
     }
     run.revert_all(&mut incoming, &mut stop).await;
+    run.ask_invariants(&mut incoming, &mut stop).await;
     observing.cancel();
     if observer.await.is_err() {
         tracing::warn!("the observer panicked; its observations are incomplete");
@@ -79,26 +84,6 @@ pub async fn run(
     let residue = faults::residue(Arc::clone(&drivers.faults)).await;
     run.take(Event::RunFinished { residue });
     run.record
-}
-
-fn spawn_load(
-    plan: &Plan,
-    drivers: &Drivers,
-    events: &Events,
-    stop: &CancellationToken,
-) -> JoinHandle<Result<(), LoadDriverError>> {
-    let (driver, plan) = (Arc::clone(&drivers.load), plan.load.clone());
-    let (events, stop) = (events.clone(), stop.clone());
-    tokio::spawn(async move { driver.run(&plan, events, stop).await })
-}
-
-fn failure_of_load(result: Result<Result<(), LoadDriverError>, JoinError>) -> Option<String> {
-    match result {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(error) if error.is_cancelled() => None,
-        Err(_panic) => Some("the load driver panicked".to_owned()),
-    }
 }
 
 /// What has become of one fault of the plan.
@@ -128,7 +113,7 @@ struct Run<'a> {
     began: Instant,
     load_began: Option<Instant>,
     load_stop: CancellationToken,
-    /// A stop condition ended the run: the load goes on through the recovery window.
+    /// A stop condition or a halt ended the run: the load goes on through the recovery window.
     observe_recovery: bool,
     /// Set once a stop condition's faults are undone: when the recovery window has been observed.
     stop_load_at: Option<Instant>,
@@ -139,6 +124,8 @@ struct Run<'a> {
     /// No further fault is begun; those in effect are undone.
     reverting: bool,
     watches: Vec<Watch>,
+    /// The stop conditions that ask somebody, while the load is up.
+    watching: JoinSet<String>,
     phase: Option<Phase>,
 }
 
@@ -165,12 +152,8 @@ impl<'a> Run<'a> {
             injected: Vec::new(),
             actions: JoinSet::new(),
             reverting: false,
-            watches: plan
-                .stop_conditions
-                .iter()
-                .cloned()
-                .map(Watch::new)
-                .collect(),
+            watches: plan.stop_conditions.iter().filter_map(Watch::new).collect(),
+            watching: JoinSet::new(),
             phase: None,
         }
     }
@@ -186,6 +169,8 @@ impl<'a> Run<'a> {
         match stamped.event {
             Event::LoadStarted => {
                 self.load_began = Some(Instant::now());
+                let (conditions, client) = (&self.plan.stop_conditions, &self.drivers.http);
+                self.watching = asking::watch_all(conditions, client);
                 self.enter(Phase::Baseline);
             }
             Event::FaultInjected { .. } => self.enter(Phase::Fault),
@@ -213,9 +198,10 @@ impl<'a> Run<'a> {
     /// Ends the run early: no further fault, undo those in effect, and end the load, at once or
     /// after the recovery window.
     fn stop(&mut self, cause: StopCause) {
-        self.observe_recovery = matches!(cause, StopCause::StopCondition(_));
+        self.observe_recovery = matches!(cause, StopCause::StopCondition(_) | StopCause::Halted(_));
         self.take(Event::Stopped(cause));
         self.reverting = true;
+        self.watching.abort_all();
         if !self.observe_recovery {
             self.end_load();
         }
@@ -255,7 +241,7 @@ impl<'a> Run<'a> {
             .min()
     }
 
-    /// Begins and undoes what is due. While reverting, the faults in effect are undone one by one,
+    /// Begins and undoes what is due, and nothing if the baseline is not what it must be. While reverting, the faults in effect are undone one by one,
     /// the latest injected first.
     fn start_due_actions(&mut self) {
         if self.reverting {
@@ -266,6 +252,16 @@ impl<'a> Run<'a> {
             return;
         };
         let now = Instant::now();
+        let mut planned = self.plan.faults.iter().zip(&self.faults);
+        let begins = planned
+            .any(|(fault, state)| *state == FaultState::Planned && load_began + fault.start <= now);
+        if begins
+            && self.injected.is_empty()
+            && let Some(words) = verdict::baseline_unmet(&self.record)
+        {
+            self.stop(StopCause::BaselineUnmet(words));
+            return;
+        }
         for (index, fault) in self.plan.faults.iter().enumerate() {
             match self.faults[index] {
                 FaultState::Planned if load_began + fault.start <= now => self.begin_inject(index),
@@ -357,5 +353,44 @@ impl<'a> Run<'a> {
                 Some(done) = self.actions.join_next() => self.action_done(done),
             }
         }
+    }
+
+    /// Asks about the invariants, when there is a system whose answer means something. A person who
+    /// ends the run ends the asking.
+    async fn ask_invariants(
+        &mut self,
+        incoming: &mut UnboundedReceiver<Event>,
+        stop: &mut UnboundedReceiver<StopCause>,
+    ) {
+        if !self.record.stopped.as_ref().is_none_or(has_run) {
+            return;
+        }
+        let mut asking = asking::check_all(&self.plan.invariants, &self.drivers.http);
+        while !asking.is_empty() {
+            tokio::select! {
+                biased;
+                Some(event) = incoming.recv() => self.take(event),
+                Some(cause) = stop.recv() => {
+                    self.take(Event::Stopped(cause));
+                    return;
+                }
+                Some(checked) = asking.join_next() => {
+                    let checked = checked.expect("asking catches its client's panics and is not aborted");
+                    self.take(Event::InvariantsChecked(Box::new(checked)));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a run that ended for this cause has put the system through what was planned, or enough
+/// of it for its data to tell something.
+fn has_run(cause: &StopCause) -> bool {
+    match cause {
+        StopCause::StopCondition(_) | StopCause::Halted(_) | StopCause::FaultFailed(_) => true,
+        StopCause::Interrupted
+        | StopCause::Terminated
+        | StopCause::LoadFailed(_)
+        | StopCause::BaselineUnmet(_) => false,
     }
 }

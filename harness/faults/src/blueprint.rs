@@ -41,6 +41,15 @@ pub(crate) struct Context<'a> {
     pub(crate) agent_image: &'a str,
 }
 
+impl Context<'_> {
+    /// The end of the name, short enough for a label and for the name of a Service.
+    pub(crate) fn short_name(&self) -> &str {
+        const LONGEST: usize = 40;
+        let start = self.name.len().saturating_sub(LONGEST);
+        self.name[start..].trim_start_matches('-')
+    }
+}
+
 impl Blueprint {
     pub(crate) async fn of(fault: &Fault, context: Context<'_>) -> Result<Self, FaultError> {
         kinds::blueprint(fault, context).await

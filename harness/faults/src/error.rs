@@ -57,6 +57,8 @@ pub enum FaultError {
     NothingToKill(String),
     #[error("a disruption budget refuses the eviction of {0}")]
     BudgetRefuses(String),
+    #[error("pod {pod} ended before it was in effect; it said: {said}")]
+    AgentEnded { pod: String, said: String },
     #[error("it was not seen within {seconds} s that {what}")]
     NotSeen { what: String, seconds: u64 },
     #[error("cannot watch {what}")]

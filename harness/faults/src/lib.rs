@@ -10,15 +10,19 @@
 //! * [`KubeFaults`] is the loop's driver: it makes a [`FaultInjection`] and waits;
 //! * [`Planner`] says what a fault would do, and changes nothing;
 //! * [`Controller`] brings FaultInjections about and undoes them;
-//! * [`KubeObserver`] reports endpoints and circuit breakers of the target Service.
+//! * [`KubeObserver`] reports endpoints and circuit breakers of the target Service;
+//! * [`Http`] asks services and other addresses for invariants and stop conditions;
+//! * [`check_cluster`] holds an experiment to the cluster it names.
 
 mod action;
 mod blueprint;
+mod cluster_lock;
 mod controller;
 mod driver;
 mod error;
 mod field;
 mod halt;
+mod http;
 mod injection;
 mod install;
 mod kinds;
@@ -32,10 +36,12 @@ mod recover;
 mod safety;
 
 pub use action::{RUN_LABEL, Rule};
+pub use cluster_lock::{ClusterLockError, check_cluster};
 pub use controller::Controller;
 pub use driver::KubeFaults;
 pub use error::FaultError;
 pub use halt::{HALT_NAME, HALT_NAMESPACE, halt, halted, resume};
+pub use http::{Addresses, Http};
 pub use injection::{FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase};
 pub use install::{definitions, install};
 pub use observer::KubeObserver;

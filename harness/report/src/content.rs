@@ -5,6 +5,7 @@ pub(crate) mod breakdown;
 pub(crate) mod checks;
 pub(crate) mod faults;
 pub(crate) mod figures;
+pub(crate) mod invariants;
 pub(crate) mod reconciliation;
 pub(crate) mod run;
 pub(crate) mod windows;

@@ -10,7 +10,9 @@ use holdfast_core::verdict::Outcome;
 use crate::content::breakdown::{self, Part};
 use crate::content::faults::FaultWords;
 use crate::content::figures::KeyFigure;
-use crate::content::{Align, Table, checks, faults, figures, reconciliation, run, windows};
+use crate::content::{
+    Align, Table, checks, faults, figures, invariants, reconciliation, run, windows,
+};
 use crate::siege::{self, SiegeFormat};
 use crate::timeline::Timeline;
 use crate::{Cause, Report, words};
@@ -58,6 +60,8 @@ struct Page<'a> {
     reasons_table: Option<Table>,
     windows_table: Table,
     objectives_table: Table,
+    invariants_table: Option<Table>,
+    profile_line: Option<&'static str>,
     faults: Vec<FaultWords>,
     failures_table: Table,
     failures_more: u64,
@@ -130,6 +134,8 @@ pub(crate) fn render(report: &Report<'_>, siege_format: SiegeFormat) -> Result<S
         reasons_table: windows::reasons_table(summary),
         windows_table: windows::windows_table(summary),
         objectives_table: checks::objectives_table(verdict),
+        invariants_table: invariants::invariants_table(verdict),
+        profile_line: run::profile_line(record),
         faults: faults::faults(record),
         failures_table: failures_table(&record.failures),
         failures_more: failures_more(report),

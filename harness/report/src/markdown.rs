@@ -2,7 +2,7 @@
 
 use crate::Report;
 use crate::content::{
-    Align, Table, breakdown, checks, faults, figures, reconciliation, run, windows,
+    Align, Table, breakdown, checks, faults, figures, invariants, reconciliation, run, windows,
 };
 use crate::siege::{self, SiegeFormat};
 use crate::words;
@@ -135,10 +135,17 @@ impl Page {
             words::outcome_sentence(verdict.outcome),
             verdict.outcome.exit_code(),
         ));
+        if let Some(line) = run::profile_line(report.record) {
+            self.paragraph(line);
+        }
         self.list(&verdict.reasons);
         if !verdict.objectives.is_empty() {
             self.heading("Objectives");
             self.table(&checks::objectives_table(verdict));
+        }
+        if let Some(table) = invariants::invariants_table(verdict) {
+            self.heading("Invariants");
+            self.table(&table);
         }
     }
 
@@ -151,7 +158,7 @@ impl Page {
         ]);
         for figure in figures::key_figures(report) {
             table.rows.push(vec![
-                figure.name.to_owned(),
+                figure.name.into_owned(),
                 figure.value,
                 figure.reference.unwrap_or_default(),
                 figure.note,

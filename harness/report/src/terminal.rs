@@ -4,7 +4,9 @@
 use holdfast_core::verdict::Outcome;
 
 use crate::Report;
-use crate::content::{Align, Table, breakdown, checks, faults, figures, reconciliation, windows};
+use crate::content::{
+    Align, Table, breakdown, checks, faults, figures, invariants, reconciliation, run, windows,
+};
 use crate::siege::{self, SiegeFormat};
 use crate::words;
 
@@ -218,8 +220,17 @@ impl Page {
             "{word}  {sentence} (exit code {})",
             outcome.exit_code()
         ));
+        if let Some(line) = run::profile_line(report.record) {
+            self.wrapped("  ", line);
+        }
         for judged in &report.verdict.objectives {
             self.wrapped(&format!("  {:<16}  ", checks::result(judged)), &judged.text);
+        }
+        for judged in &report.verdict.invariants {
+            self.wrapped(
+                &format!("  {:<16}  ", invariants::result(judged)),
+                &judged.text,
+            );
         }
         for reason in checks::other_reasons(report.verdict) {
             self.wrapped("  - ", reason);

@@ -78,9 +78,9 @@ pub(crate) fn outcome_sentence(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "Every objective of the experiment was met.",
         Outcome::Measured => "Nothing was asked of the service; these are its figures.",
-        Outcome::Failed => "The service did not hold: an objective was missed.",
+        Outcome::Failed => "The service did not hold what the experiment asks of it.",
         Outcome::Inconclusive => "This run says nothing either way.",
-        Outcome::Aborted => "A stop condition ended the run early.",
+        Outcome::Aborted => "A stop condition or a halt ended the run early.",
         Outcome::Interrupted => "The run was interrupted before its plan was carried out.",
         Outcome::Terminated => "The run was terminated before its plan was carried out.",
         Outcome::NotReverted => "Something that was broken on purpose could not be put back.",

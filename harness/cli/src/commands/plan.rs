@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use holdfast_core::experiment::{Experiment, System};
+use holdfast_core::experiment::{Experiment, Profile, System};
 use holdfast_core::plan::{self, PlannedFault};
 use holdfast_faults::{Affected, Planner};
 use kube::Client;
@@ -73,7 +73,7 @@ struct Target {
 /// Works it out and shows it; returns the exit code.
 pub(crate) async fn plan(arguments: Arguments) -> Result<u8, Failure> {
     let interrupts = Interrupts::listen()?;
-    let experiment = trial::read(&arguments.experiment, &arguments.settings)?;
+    let experiment = trial::read(&arguments.experiment, Profile::Full, &arguments.settings)?;
     let Some(system) = &experiment.system else {
         return Err(
             Failure::input("the experiment has no system, so it breaks nothing")

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use holdfast_core::experiment::{Experiment, Objective};
+use holdfast_core::experiment::{Experiment, Objective, Profile};
 use holdfast_core::record::Record;
 use holdfast_core::spec::MOST_WORKERS;
 use holdfast_core::spec::threshold::{self, ThresholdError};
@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// Set a parameter of the experiment; may be given more than once
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = trial::setting)]
     settings: Vec<(String, String)>,
+    /// Run the experiment's quick profile: the same mechanisms, smaller and shorter (spec.quick)
+    #[arg(long)]
+    quick: bool,
     /// Ask one thing more, e.g. 'p99{phase:fault}<=2s'; may be given more than once
     #[arg(long = "threshold", value_name = "THRESHOLD", value_parser = parse_threshold)]
     thresholds: Vec<(String, Objective)>,
@@ -72,6 +75,9 @@ impl Arguments {
     /// The words that repeat the run.
     fn command(&self) -> Vec<String> {
         let mut words = vec!["run".to_owned(), self.experiment.display().to_string()];
+        if self.quick {
+            words.push("--quick".to_owned());
+        }
         for (name, value) in &self.settings {
             words.extend(["--set".to_owned(), format!("{name}={value}")]);
         }
@@ -143,7 +149,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 /// The experiment as the command line changes it.
 fn read(arguments: &Arguments) -> Result<Experiment, Failure> {
-    let mut experiment = trial::read(&arguments.experiment, &arguments.settings)?;
+    let profile = if arguments.quick {
+        Profile::Quick
+    } else {
+        Profile::Full
+    };
+    let mut experiment = trial::read(&arguments.experiment, profile, &arguments.settings)?;
     if let Some(workers) = arguments.workers {
         experiment.load.workers = workers;
     }

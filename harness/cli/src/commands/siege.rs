@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use holdfast_core::event::{Event, RunStarted, Stamped};
+use holdfast_core::experiment::Profile;
 use holdfast_core::outcome::Source;
 use holdfast_core::record::Record;
 use holdfast_core::siege::Tally;
-use holdfast_engine::{Drivers, NoFaults, NoObserver};
+use holdfast_engine::{Drivers, NoFaults, NoHttp, NoObserver};
 use holdfast_load::{Ended, Listener};
 use holdfast_report::Colours;
 
@@ -62,6 +63,7 @@ pub(crate) async fn siege(arguments: Arguments) -> Result<u8, Failure> {
         run_id: identity.run_id,
         started_at: identity.started_at,
         source_file: String::new(),
+        profile: Profile::Full,
         params: BTreeMap::new(),
         command: std::env::args_os()
             .skip(1)
@@ -145,6 +147,7 @@ async fn carry_out(
         load: interrupts.unless(load).await?,
         faults: Arc::new(NoFaults),
         observer: Arc::new(NoObserver),
+        http: Arc::new(NoHttp),
     };
     talk.banner(&started.plan.load);
     let mut sink = |stamped: &Stamped| {

@@ -1,7 +1,7 @@
 //! The work on one Experiment object.
 
 use holdfast_core::event::StopCause;
-use holdfast_core::experiment::Experiment as Parsed;
+use holdfast_core::experiment::{Experiment as Parsed, Profile};
 use holdfast_core::record::Record;
 use holdfast_core::spec::SourceFile;
 use kube::api::{Patch, PatchParams};
@@ -99,7 +99,7 @@ impl<'a> Work<'a> {
             text: &text,
             directory: &self.shared.directory,
         };
-        trial::parse(&source, &[])
+        trial::parse(&source, Profile::Full, &[])
     }
 
     /// Runs it until its end, the object's deletion, or an interruption.

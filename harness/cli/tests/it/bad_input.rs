@@ -50,6 +50,11 @@ fn run_load(url: &str, stage: &str, requests: &str) -> Finished {
 
 /// The same, from an experiment in `folder`, with these fields beside the target.
 fn run_load_in(folder: &Path, url: &str, fields: &str) -> Finished {
+    run_load_with(folder, url, fields, &[])
+}
+
+/// The same with options.
+fn run_load_with(folder: &Path, url: &str, fields: &str, options: &[&str]) -> Finished {
     let file = folder.join("load.yaml");
     let text = format!(
         "apiVersion: holdfast.dev/v1alpha1
@@ -64,7 +69,8 @@ spec:
     fs::write(&file, text).unwrap();
     let reports = folder.join("reports");
     let mut command = holdfast("load");
-    let finished = finish(command.arg("run").arg(&file).arg("--out").arg(&reports));
+    let command = command.arg("run").arg(&file).arg("--out").arg(&reports);
+    let finished = finish(command.args(options));
     assert!(!reports.join("load").exists(), "nothing was run");
     finished
 }
@@ -98,6 +104,24 @@ fn a_data_file_without_a_field_that_a_request_uses() {
     let finished = run_load_in(folder.path(), "http://127.0.0.1:9", fields);
     let words = ["items.csv", "no field `itme` on line 1", "it has: id, item"];
     refused(&finished, &words);
+}
+
+#[test]
+fn a_quick_run_of_an_experiment_without_a_quick_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let fields = "stages: [{users: 1, duration: 1s}]\n    requests: [{get: /}]";
+    let finished = run_load_with(folder.path(), "http://127.0.0.1:9", fields, &["--quick"]);
+    refused(&finished, &["no quick profile", "spec.quick"]);
+}
+
+#[test]
+fn an_experiment_for_one_cluster_in_a_run_without_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let fields = "stages: [{users: 1, duration: 1s}]
+    requests: [{get: /}]
+  safety: {cluster: {context: staging}}";
+    let finished = run_load_in(folder.path(), "http://127.0.0.1:9", fields);
+    refused(&finished, &["safety.cluster", "this run has none"]);
 }
 
 #[test]

@@ -6,10 +6,12 @@
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod agent;
 mod bad_input;
 mod conformance;
 mod controller;
 mod edges;
+mod experiments;
 mod golden;
 mod holdfast;
 mod images;

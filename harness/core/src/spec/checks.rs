@@ -1,9 +1,11 @@
 //! What must go together: checks over more than one section. A section that could not be read is
 //! `None` here, and was reported where it stands.
 
+use std::ops::Range;
+
 use super::Placed;
 use super::problems::{Fields, Problems};
-use crate::experiment::{Load, Metric, Objective, Phase, Step, Windows};
+use crate::experiment::{Address, Load, Metric, Objective, Phase, Step, Windows};
 
 /// baseline + at + duration + recovery of each step is within the load.
 pub(super) fn fits_in_load(
@@ -79,10 +81,12 @@ pub(super) fn unique_names(method: &Option<Vec<Placed<Step>>>, problems: &mut Pr
     }
 }
 
-/// Services and Deployments are names within a namespace, which only `system` gives.
-pub(super) fn namespace_known(
+/// Services and Deployments are names within a namespace, which only `system` gives. `asked`: the
+/// addresses that the experiment asks, each with its place.
+pub(super) fn namespace_known<'a>(
     spec: &Fields<'_>,
     method: &Option<Vec<Placed<Step>>>,
+    asked: impl Iterator<Item = (&'a Address, &'a Range<usize>)>,
     problems: &mut Problems,
 ) {
     if spec.get("system").is_some() {
@@ -95,6 +99,15 @@ pub(super) fn namespace_known(
             "a service is the target, but no namespace is known",
             "allowed: `spec.system` with its `namespace`, or `target: {url: http://…}`",
         );
+    }
+    for (address, at) in asked {
+        if let Address::Service { name, .. } = address {
+            problems.report(
+                at,
+                format!("service {name} is asked, but no namespace is known"),
+                "allowed: `spec.system` with its `namespace`, or `{url: http://…}`",
+            );
+        }
     }
     if let Some(step) = method.as_ref().and_then(|steps| steps.first()) {
         problems.report(

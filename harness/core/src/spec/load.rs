@@ -15,6 +15,8 @@ mod request;
 mod stages;
 mod transport;
 
+pub(super) use request::{PATH_FORM, is_path};
+
 pub use stages::MOST_IN_FLIGHT;
 
 /// siege's own.
@@ -151,20 +153,20 @@ fn target(node: &Node, problems: &mut Problems) -> Option<Target> {
 }
 
 fn is_base_url(text: &str) -> bool {
-    let Ok(uri) = text.parse::<Uri>() else {
-        return false;
-    };
+    server(text).is_some_and(|uri| uri.path() == "/" && uri.query().is_none())
+}
+
+/// The parts of an absolute `http://` or `https://` URL.
+pub(super) fn server(text: &str) -> Option<Uri> {
+    let uri = text.parse::<Uri>().ok()?;
     let plain_authority = uri.authority().is_some_and(|authority| {
         let rest = authority.as_str().strip_prefix(authority.host());
         let port = rest.and_then(|rest| rest.strip_prefix(':'));
         // Neither user information nor a port that is none.
         rest == Some("") || port.is_some_and(|port| port.parse::<u16>().is_ok_and(|n| n > 0))
     });
-    matches!(uri.scheme_str(), Some("http" | "https"))
-        && plain_authority
-        && uri.path() == "/"
-        && uri.query().is_none()
-        && !text.contains('#')
+    let known_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    (known_scheme && plain_authority && !text.contains('#')).then_some(uri)
 }
 
 fn prober(node: &Node, problems: &mut Problems) -> Option<f64> {

@@ -1,5 +1,5 @@
-//! Parameters: `${name}` in a value of the file stands for the value of `spec.params.name`, or of
-//! `--set name=value`.
+//! Parameters: `${name}` in a value of the file stands for the value of `spec.params.name`, of
+//! `spec.quick.name` under `--quick`, or of `--set name=value`.
 //!
 //! References are masked before the YAML is read, byte for byte, because braces mean something
 //! else in YAML; so every place in the tree is a place in the original text, and a parameter's
@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Problems, nearest};
-use super::tree::{Node, Scalar, Value};
+use super::tree::{Key, Node, Scalar, Value};
+use crate::experiment::Profile;
 
 /// Stands for `${`: as many bytes, never assigned in Unicode, and nothing to YAML.
 const OPEN: char = '\u{378}';
@@ -58,25 +59,48 @@ fn is_name(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-/// The parameters in effect: `spec.params` with the overrides of the command line.
+/// The parameters in effect: `spec.params`, with `spec.quick` in their place where that profile is
+/// asked for, with the overrides of the command line.
 pub(super) fn read(
     root: &Node,
+    profile: Profile,
     overrides: &[(String, String)],
     problems: &mut Problems,
 ) -> BTreeMap<String, String> {
     let mut params = BTreeMap::new();
-    let declared = root.entry("spec").and_then(|spec| spec.entry("params"));
-    if let Some(node) = declared.filter(|node| !node.is_null()) {
-        for (key, value) in problems.entries(node, "params") {
-            if !is_name(&key.text) {
-                problems.report(
-                    &key.at,
-                    format!("`{}` is not a parameter's name", key.text),
-                    "allowed: a letter, then letters, digits, `_` and `-`",
-                );
-            } else if let Some(value) = default_value(&key.text, value, problems) {
-                params.insert(key.text.clone(), value);
-            }
+    for (key, value) in declared(root, "params", problems) {
+        if !is_name(&key.text) {
+            problems.report(
+                &key.at,
+                format!("`{}` is not a parameter's name", key.text),
+                "allowed: a letter, then letters, digits, `_` and `-`",
+            );
+        } else if let Some(value) = default_value(&key.text, value, problems) {
+            params.insert(key.text.clone(), value);
+        }
+    }
+    let quick = declared(root, "quick", problems);
+    if quick.is_empty() && profile == Profile::Quick {
+        problems.report_command_line(
+            "--quick: the experiment has no quick profile".to_owned(),
+            "allowed: --quick for an experiment with `spec.quick`, values for its parameters; \
+             --set for single ones"
+                .to_owned(),
+        );
+    }
+    for (key, value) in quick {
+        let value = default_value(&key.text, value, problems);
+        match params.get_mut(&key.text) {
+            None => problems.report(
+                &key.at,
+                format!("there is no parameter `{}`", key.text),
+                allowed_names(&key.text, &params),
+            ),
+            Some(known) => match value {
+                Some(value) if profile == Profile::Quick => *known = value,
+                // Otherwise only its form matters.
+                Some(_) | None => {}
+            },
         }
     }
     for (name, value) in overrides {
@@ -92,13 +116,26 @@ pub(super) fn read(
     params
 }
 
+/// The entries of a section of `spec`; none when it is left out.
+fn declared<'tree>(
+    root: &'tree Node,
+    section: &str,
+    problems: &mut Problems,
+) -> &'tree [(Key, Node)] {
+    let node = root.entry("spec").and_then(|spec| spec.entry(section));
+    match node.filter(|node| !node.is_null()) {
+        Some(node) => problems.entries(node, section),
+        None => &[],
+    }
+}
+
 fn default_value(name: &str, node: &Node, problems: &mut Problems) -> Option<String> {
     let text = problems.text(node, name)?;
     if text.contains(OPEN) || text.contains("${") {
         problems.report(
             &node.at,
             format!("the parameter `{name}` refers to another one"),
-            "allowed: a plain value; parameters are put in everywhere but in `params`",
+            "allowed: a plain value; parameters are put in everywhere but in `params` and `quick`",
         );
     }
     Some(text)
@@ -111,7 +148,7 @@ fn allowed_names(name: &str, params: &BTreeMap<String, String>) -> String {
     nearest(name, params.keys().map(String::as_str))
 }
 
-/// Puts the parameters' values in, everywhere but in `spec.params` itself, and reports
+/// Puts the parameters' values in, everywhere but where they come from, and reports
 /// references to nothing and parameters that nothing refers to.
 pub(super) fn substitute(
     root: &mut Node,
@@ -168,7 +205,9 @@ impl Substitution<'_> {
                         );
                     }
                     path.push(key.text.clone());
-                    if path.iter().map(String::as_str).ne(["spec", "params"]) {
+                    let place = path.iter().map(String::as_str);
+                    let plain = [["spec", "params"], ["spec", "quick"]];
+                    if !plain.into_iter().any(|plain| place.clone().eq(plain)) {
                         self.walk(value, path);
                     }
                     path.pop();

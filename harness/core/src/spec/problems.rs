@@ -1,7 +1,6 @@
 //! Reads typed values out of the tree and collects what is wrong with them. A reader that gives
 //! `None` has reported why, so callers go on to the next field and every mistake is found.
 
-use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -9,6 +8,11 @@ use super::SourceFile;
 use super::diagnostic::{SpecError, SpecErrors};
 use super::tree::{Key, Node, Value};
 use crate::duration;
+
+mod fields;
+mod names;
+
+pub(super) use fields::Fields;
 
 /// The longest duration of a file: longer than any run, and far from what a sum of durations could overflow.
 pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,77 +37,6 @@ struct Problem {
     at: Option<Range<usize>>,
     message: String,
     allowed: String,
-}
-
-/// The fields of a map with a known set of names.
-#[derive(Debug)]
-pub(super) struct Fields<'tree> {
-    at: Range<usize>,
-    what: &'static str,
-    known: String,
-    /// Whether a field was given that is not known, which is reported.
-    has_unknown: bool,
-    entries: &'tree [(Key, Node)],
-}
-
-impl<'tree> Fields<'tree> {
-    /// The field's value; `None` when it is left out or null.
-    pub(super) fn get(&self, name: &str) -> Option<&'tree Node> {
-        self.entries
-            .iter()
-            .find(|(key, node)| key.text == name && !node.is_null())
-            .map(|(_, node)| node)
-    }
-
-    /// The field's value, which must be there.
-    pub(super) fn required(&self, name: &str, problems: &mut Problems) -> Option<&'tree Node> {
-        let found = self.get(name);
-        if found.is_none() {
-            problems.report(
-                &self.at,
-                format!("`{}` needs the field `{name}`", self.what),
-                format!("allowed: `{}` with the fields {}", self.what, self.known),
-            );
-        }
-        found
-    }
-
-    /// The only one of `names` that is given, which must be exactly one.
-    pub(super) fn exactly_one<'name>(
-        &self,
-        names: &[&'name str],
-        problems: &mut Problems,
-    ) -> Option<(&'name str, &'tree Node)> {
-        let mut given = names
-            .iter()
-            .filter_map(|name| Some((*name, self.get(name)?)));
-        match (given.next(), given.next()) {
-            (Some(only), None) => Some(only),
-            // It is the one, misspelt.
-            (None, _) if self.has_unknown => None,
-            (None, _) => {
-                problems.report(
-                    &self.at,
-                    format!("`{}` needs one of {}", self.what, quoted(names)),
-                    format!("allowed: one of {}", quoted(names)),
-                );
-                None
-            }
-            (Some((first, _)), Some((second, _))) => {
-                problems.report(
-                    &self.at,
-                    format!("`{}` has both `{first}` and `{second}`", self.what),
-                    format!("allowed: one of {}", quoted(names)),
-                );
-                None
-            }
-        }
-    }
-
-    /// What to underline for the map as a whole.
-    pub(super) fn at(&self) -> &Range<usize> {
-        &self.at
-    }
 }
 
 impl Problems {
@@ -269,35 +202,6 @@ impl Problems {
         }
     }
 
-    /// A name as Kubernetes has it for namespaces: an RFC 1123 label.
-    pub(super) fn label(&mut self, node: &Node, what: &str) -> Option<String> {
-        let text = self.text(node, what)?;
-        if text.len() <= 63 && is_label(&text) {
-            return Some(text);
-        }
-        self.report(
-            &node.at,
-            format!("`{what}` is not a DNS label: `{text}`"),
-            "allowed: 1 to 63 of a-z, 0-9 and `-`, not at either end",
-        );
-        None
-    }
-
-    /// A name as Kubernetes has it for most objects: DNS labels joined by dots.
-    pub(super) fn object_name(&mut self, node: &Node, what: &str) -> Option<String> {
-        let text = self.text(node, what)?;
-        if text.len() <= 253 && text.split('.').all(is_label) {
-            return Some(text);
-        }
-        self.report(
-            &node.at,
-            format!("`{what}` is not a name of Kubernetes: `{text}`"),
-            "allowed: 1 to 253 of a-z, 0-9, `-` and `.`, each part beginning and ending with a \
-             letter or a digit",
-        );
-        None
-    }
-
     /// A switch that is on where it is written.
     pub(super) fn switched_on(&mut self, node: &Node, what: &str) -> Option<bool> {
         if matches!(node.value, Value::Broken) {
@@ -313,45 +217,6 @@ impl Problems {
             );
         }
         on.then_some(true)
-    }
-
-    /// Values by a free name, each text that may be empty; at least one. `is_name` says which
-    /// names there can be, `form` the same in words.
-    pub(super) fn texts_by_name(
-        &mut self,
-        node: &Node,
-        what: &str,
-        is_name: fn(&str) -> bool,
-        form: &str,
-    ) -> Option<BTreeMap<String, String>> {
-        let entries = self.entries(node, what);
-        if entries.is_empty() {
-            if matches!(&node.value, Value::Map(_)) {
-                let message = format!("`{what}` is empty");
-                self.report(&node.at, message, "allowed: a map with at least one entry");
-            }
-            return None;
-        }
-        let mut all = Some(BTreeMap::new());
-        for (key, value) in entries {
-            if !is_name(&key.text) {
-                let message = format!("`{}` cannot be a name in `{what}`", key.text);
-                self.report(&key.at, message, format!("allowed: {form}"));
-                all = None;
-            }
-            let text = match &value.value {
-                Value::Scalar(scalar) if !value.is_null() && scalar.text.is_empty() => {
-                    Some(String::new())
-                }
-                _ => self.text(value, &key.text),
-            };
-            match (text, &mut all) {
-                (Some(text), Some(all)) => drop(all.insert(key.text.clone(), text)),
-                (None, all) => *all = None,
-                (Some(_), None) => {}
-            }
-        }
-        all
     }
 
     /// One of a closed list of words.
@@ -511,11 +376,6 @@ impl Problems {
         self.report(&node.at, message, RATE_FORM);
         None
     }
-}
-
-fn is_label(text: &str) -> bool {
-    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !text.is_empty() && text.chars().all(inside) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// The words in backticks, joined by commas.

@@ -1,137 +1,202 @@
-//! `spec.safety`, the limits on the damage, and `spec.reference`, the figures to print beside ours.
+//! `spec.safety`: the limits on the damage.
 
 use std::time::Duration;
 
-use super::problems::Problems;
+use super::problems::{Fields, Problems};
 use super::tree::Node;
-use crate::experiment::{Reference, Safety, SafetyNet, StopCondition};
+use super::{Placed, address};
+use crate::experiment::{ClusterLock, Safety, SafetyNet, StopCondition};
 
-/// `pause` is the longest that the load makes between requests; `None` when it could not be read.
+/// More seconds in a row than this are longer than any run.
+const MOST_SECONDS: u32 = 24 * 60 * 60;
+
+/// The limits, with the places of the stop conditions that ask a service. `pause` is the longest
+/// that the load makes between requests; `None` when it could not be read.
 pub(super) fn limits(
     node: Option<&Node>,
     pause: Option<Duration>,
     problems: &mut Problems,
-) -> Option<Safety> {
+) -> Option<(Safety, Vec<Placed<StopCondition>>)> {
     let Some(node) = node else {
-        return Some(Safety::default());
+        return Some(Default::default());
     };
-    let known = ["stopConditions", "allow"];
-    let fields = problems.fields(node, "safety", &known, &["cluster"])?;
+    let known = ["cluster", "stopConditions", "allow"];
+    let fields = problems.fields(node, "safety", &known, &[])?;
+    let cluster = fields.get("cluster").map(|node| cluster(node, problems));
     let stop_conditions = match fields.get("stopConditions") {
-        Some(node) => stop_conditions(node, pause, problems),
+        Some(node) => stop_conditions(node, pause.unwrap_or_default(), problems),
         None => Some(Vec::new()),
     };
     let allow = match fields.get("allow") {
         Some(node) => safety_nets(node, problems),
         None => Some(Vec::new()),
     };
-    Some(Safety {
-        stop_conditions: stop_conditions?,
+    let stop_conditions = stop_conditions?;
+    let safety = Safety {
+        cluster: super::transpose(cluster)?,
+        stop_conditions: stop_conditions.iter().map(|it| it.value.clone()).collect(),
         allow: allow?,
-    })
+    };
+    Some((safety, stop_conditions))
+}
+
+fn cluster(node: &Node, problems: &mut Problems) -> Option<ClusterLock> {
+    let known = ["uid", "context"];
+    let fields = problems.fields(node, "cluster", &known, &[])?;
+    match fields.exactly_one(&known, problems)? {
+        ("context", node) => problems.text(node, "context").map(ClusterLock::Context),
+        (_, node) => {
+            let uid = problems.text(node, "uid")?;
+            if is_uid(&uid) {
+                return Some(ClusterLock::Uid(uid));
+            }
+            problems.report(
+                &node.at,
+                format!("`uid` is not the UID of a namespace: `{uid}`"),
+                "allowed: what `kubectl get namespace kube-system -o jsonpath={.metadata.uid}` prints",
+            );
+            None
+        }
+    }
+}
+
+/// 8-4-4-4-12 hexadecimal digits, as Kubernetes writes them.
+fn is_uid(text: &str) -> bool {
+    let hexadecimal = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && text.split('-').all(|part| part.chars().all(hexadecimal))
 }
 
 fn stop_conditions(
     node: &Node,
-    pause: Option<Duration>,
+    pause: Duration,
     problems: &mut Problems,
-) -> Option<Vec<StopCondition>> {
+) -> Option<Vec<Placed<StopCondition>>> {
     let items = problems.list(node, "stopConditions")?;
-    let read = items
-        .iter()
-        .map(|item| stop_condition(item, pause, problems));
+    let read = items.iter().map(|item| {
+        Some(Placed {
+            at: item.at.clone(),
+            value: stop_condition(item, pause, problems)?,
+        })
+    });
     read.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn stop_condition(
-    node: &Node,
-    pause: Option<Duration>,
-    problems: &mut Problems,
-) -> Option<StopCondition> {
-    let known = ["metric", "over", "min"];
-    let fields = problems.fields(node, "stop condition", &known, &[])?;
-    let metric = fields.required("metric", problems).and_then(|node| {
-        let later = ["p99", "http", "promql", "k8sCondition"];
-        problems.one_of(node, "stop condition", &[("availability", ())], &later)
-    });
-    let over = fields
-        .required("over", problems)
-        .and_then(|node| over(node, pause.unwrap_or_default(), problems));
-    let min = fields
-        .required("min", problems)
-        .and_then(|node| problems.percent(node, "min"));
-    metric?;
-    Some(StopCondition {
-        over: over?,
-        min_availability: min?,
-    })
+#[derive(Clone, Copy)]
+enum Metric {
+    Availability,
+    P99,
+    FailedSeconds,
 }
 
-/// The length of a rolling window: whole seconds, because load is counted by the second, and longer
-/// than any pause of the load, because a window without any request trips.
-fn over(node: &Node, pause: Duration, problems: &mut Problems) -> Option<Duration> {
-    let over = problems.positive_duration(node, "over")?;
-    if over.subsec_nanos() != 0 {
-        problems.report(
-            &node.at,
-            format!("`over` is not a number of whole seconds: {over:?}"),
-            "allowed: whole seconds from 1s on",
-        );
-        return None;
+fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Option<StopCondition> {
+    let known = [
+        "metric",
+        "http",
+        "over",
+        "min",
+        "max",
+        "consecutive",
+        "every",
+    ];
+    let later = ["promql", "k8sCondition"];
+    let fields = problems.fields(node, "stop condition", &known, &later)?;
+    let (kind, value) = fields.exactly_one(&["metric", "http"], problems)?;
+    if kind == "http" {
+        fields.without_others("http", &["http", "every"], problems)?;
+        let get = address::read(value, "http", problems);
+        let every = fields
+            .required("every", problems)
+            .and_then(|node| whole_seconds(node, "every", problems));
+        return Some(StopCondition::Http {
+            get: get?,
+            every: every?,
+        });
     }
-    if over <= pause {
-        problems.report(
-            &node.at,
-            format!("`over` is not longer than the load's own pauses: {over:?}"),
-            format!("allowed: whole seconds above {pause:?}; a window without requests trips"),
-        );
-        return None;
+    let words = [
+        ("availability", Metric::Availability),
+        ("p99", Metric::P99),
+        ("failedSeconds", Metric::FailedSeconds),
+    ];
+    match problems.one_of(value, "metric of a stop condition", &words, &[])? {
+        Metric::Availability => {
+            fields.without_others("availability", &["metric", "over", "min"], problems)?;
+            let over = over(&fields, pause, problems);
+            let min = fields
+                .required("min", problems)
+                .and_then(|node| problems.percent(node, "min"));
+            Some(StopCondition::Availability {
+                over: over?,
+                min: min?,
+            })
+        }
+        Metric::P99 => {
+            fields.without_others("p99", &["metric", "over", "max"], problems)?;
+            let over = over(&fields, pause, problems);
+            let max = fields
+                .required("max", problems)
+                .and_then(|node| problems.positive_duration(node, "max"));
+            Some(StopCondition::P99 {
+                over: over?,
+                max: max?,
+            })
+        }
+        Metric::FailedSeconds => {
+            fields.without_others("failedSeconds", &["metric", "consecutive"], problems)?;
+            let node = fields.required("consecutive", problems)?;
+            let consecutive = problems.whole(node, "consecutive", 1..=MOST_SECONDS)?;
+            let length = Duration::from_secs(u64::from(consecutive));
+            longer_than_pause(node, "consecutive", length, pause, problems)?;
+            Some(StopCondition::FailedSeconds { consecutive })
+        }
     }
+}
+
+fn over(fields: &Fields<'_>, pause: Duration, problems: &mut Problems) -> Option<Duration> {
+    let node = fields.required("over", problems)?;
+    let over = whole_seconds(node, "over", problems)?;
+    longer_than_pause(node, "over", over, pause, problems)?;
     Some(over)
 }
 
+/// Load is counted by the second.
+fn whole_seconds(node: &Node, what: &str, problems: &mut Problems) -> Option<Duration> {
+    let value = problems.positive_duration(node, what)?;
+    if value.subsec_nanos() == 0 {
+        return Some(value);
+    }
+    problems.report(
+        &node.at,
+        format!("`{what}` is not a number of whole seconds: {value:?}"),
+        "allowed: whole seconds from 1s on",
+    );
+    None
+}
+
+/// A stretch without any request trips: the load itself must not make one.
+fn longer_than_pause(
+    node: &Node,
+    what: &str,
+    length: Duration,
+    pause: Duration,
+    problems: &mut Problems,
+) -> Option<()> {
+    if length > pause {
+        return Some(());
+    }
+    problems.report(
+        &node.at,
+        format!("`{what}` is not longer than the load's own pauses: {length:?}"),
+        format!("allowed: whole seconds above {pause:?}; a window without requests trips"),
+    );
+    None
+}
+
 fn safety_nets(node: &Node, problems: &mut Problems) -> Option<Vec<SafetyNet>> {
-    let words = [("blastRadius", SafetyNet::BlastRadius)];
+    let words = SafetyNet::ALL.map(|net| (net.name(), net));
     let items = problems.list(node, "allow")?;
     let read = items
         .iter()
-        .map(|item| problems.one_of(item, "safety net", &words, &["pdb"]));
+        .map(|item| problems.one_of(item, "safety net", &words, &[]));
     read.collect::<Vec<_>>().into_iter().collect()
-}
-
-pub(super) fn reference(node: &Node, problems: &mut Problems) -> Option<Reference> {
-    let known = [
-        "source",
-        "availability",
-        "transactionRate",
-        "responseTime",
-        "concurrency",
-        "longest",
-        "shortest",
-    ];
-    let fields = problems.fields(node, "reference", &known, &[])?;
-    let source = fields
-        .required("source", problems)
-        .and_then(|node| problems.text(node, "source"));
-    let availability = fields
-        .required("availability", problems)
-        .and_then(|node| problems.percent(node, "availability"));
-    let mut figure = |field: &str| match fields.get(field) {
-        Some(node) => problems.number(node, field, 0.0..=f64::MAX).map(Some),
-        None => Some(None),
-    };
-    let transaction_rate = figure("transactionRate");
-    let response_time = figure("responseTime");
-    let concurrency = figure("concurrency");
-    let longest = figure("longest");
-    let shortest = figure("shortest");
-    Some(Reference {
-        source: source?,
-        availability: availability?,
-        transaction_rate: transaction_rate?,
-        response_time: response_time?,
-        concurrency: concurrency?,
-        longest: longest?,
-        shortest: shortest?,
-    })
 }

@@ -8,6 +8,7 @@
 mod catalogue;
 mod experiments;
 mod histogram;
+mod invariants;
 mod record;
 mod run;
 mod siege;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use holdfast_core::event::{
     Environment, Event, LoadFinished, Observation, RunStarted, Stamped, StopCause, Tick,
 };
-use holdfast_core::experiment::Phase;
+use holdfast_core::experiment::{Phase, Profile};
+use holdfast_core::invariant::Checked;
 use holdfast_core::outcome::{FailedRequest, Reason, Sample, Source};
 use holdfast_core::plan::{Plan, plan};
 use holdfast_core::record::Record;
@@ -81,6 +82,7 @@ impl Story {
             started_at: "2026-11-22T20:00:00Z".to_owned(),
             source_file: "test.yaml".to_owned(),
             command: Vec::new(),
+            profile: Profile::Full,
             params: [("users".to_owned(), "10".to_owned())].into(),
             environment: Environment::default(),
             plan,
@@ -180,6 +182,18 @@ impl Story {
                 },
             );
         }
+    }
+
+    /// The answer to an invariant, so many seconds after the load.
+    pub(crate) fn answered(&mut self, checked: Checked) {
+        let at = SETUP + self.load.elapsed.as_secs_f64() + checked.after.as_secs_f64();
+        let event = Event::InvariantsChecked(Box::new(checked));
+        let last = self.events.len().saturating_sub(1);
+        let stamped = Stamped {
+            at: secs(at),
+            event,
+        };
+        self.events.insert(last, stamped);
     }
 
     /// The end of the load and of the run.

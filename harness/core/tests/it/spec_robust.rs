@@ -100,6 +100,7 @@ proptest! {
             "minimal.yaml",
             "open.yaml",
             "params.yaml",
+            "quick.yaml",
             "test-plan.yaml",
         ]),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0..40usize, piece()), 1..6),

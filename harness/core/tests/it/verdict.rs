@@ -229,6 +229,8 @@ fn an_early_end_has_its_own_outcome() {
         (StopCause::Interrupted, Outcome::Interrupted),
         (StopCause::Terminated, Outcome::Terminated),
         (StopCause::StopCondition(words()), Outcome::Aborted),
+        (StopCause::Halted(words()), Outcome::Aborted),
+        (StopCause::BaselineUnmet(words()), Outcome::Inconclusive),
         (StopCause::FaultFailed(words()), Outcome::Inconclusive),
         (StopCause::LoadFailed(words()), Outcome::Inconclusive),
     ] {
@@ -250,6 +252,24 @@ fn a_planned_fault_that_never_was_in_effect_proves_nothing() {
     let verdict = verdict(&story);
     assert_eq!(verdict.outcome, Outcome::Inconclusive);
     assert_eq!(verdict.reasons, ["the fault pay-gone was never in effect"]);
+}
+
+#[test]
+fn a_fault_that_nothing_proves_proves_nothing() {
+    let mut story = faulted("[{metric: availability, min: 1}]");
+    story.fault(20.5, Some(39.5));
+    for stamped in &mut story.events {
+        if let Event::FaultInjected { evidence, .. } = &mut stamped.event {
+            evidence.clear();
+        }
+    }
+    story.end();
+    let verdict = verdict(&story);
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    assert_eq!(
+        verdict.reasons,
+        ["nothing proves that the fault pay-gone was in effect"]
+    );
 }
 
 #[test]

@@ -5,6 +5,8 @@
     reason = "a broken invariant in a test is a failed test"
 )]
 
+mod asking;
+mod gate;
 mod recovery;
 mod script;
 mod timeline;

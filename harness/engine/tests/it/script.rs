@@ -8,13 +8,16 @@ use async_trait::async_trait;
 use holdfast_core::event::{
     Environment, Event, LoadFinished, RunStarted, Stamped, StopCause, Tick,
 };
-use holdfast_core::experiment::{Model, SafetyNet, StopCondition, Target, Transport, Windows};
+use holdfast_core::experiment::{
+    Address, Model, Profile, SafetyNet, StopCondition, Target, Transport, Windows,
+};
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::{LoadPlan, Plan, PlannedFault};
 use holdfast_core::record::Record;
 use holdfast_engine::{
-    Drivers, Events, FaultDriver, FaultDriverError, LoadDriver, LoadDriverError, NoObserver,
+    Drivers, Events, FaultDriver, FaultDriverError, HttpAnswer, HttpClient, HttpClientError,
+    LoadDriver, LoadDriverError, NoObserver,
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -50,6 +53,19 @@ pub(crate) struct Script {
     pub(crate) recover: Vec<Behaviour>,
     pub(crate) inject_takes: Duration,
     pub(crate) residue: Behaviour,
+    pub(crate) recover_takes: Duration,
+    /// What is answered over HTTP, one entry per question, the last one for ever after; with none,
+    /// nobody answers.
+    pub(crate) answers: Vec<Answers>,
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answers {
+    With(u16, &'static str),
+    Refused,
+    Hang,
+    Panic,
 }
 
 impl Default for Script {
@@ -61,6 +77,8 @@ impl Default for Script {
             recover: Vec::new(),
             inject_takes: Duration::ZERO,
             residue: Behaviour::Succeed,
+            recover_takes: Duration::ZERO,
+            answers: Vec::new(),
         }
     }
 }
@@ -131,6 +149,7 @@ impl FaultDriver for ScriptedFaults {
             .get(nth)
             .copied()
             .unwrap_or(Behaviour::Succeed);
+        tokio::time::sleep(self.script.recover_takes).await;
         let evidence = behave(behaviour, "recover").await?;
         self.in_effect.lock().unwrap().remove(&fault.name);
         Ok(evidence)
@@ -141,6 +160,33 @@ impl FaultDriver for ScriptedFaults {
             return vec![error.to_string()];
         }
         self.in_effect.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+#[derive(Debug)]
+struct ScriptedAnswers {
+    answers: Vec<Answers>,
+    asked: Mutex<usize>,
+}
+
+#[async_trait]
+impl HttpClient for ScriptedAnswers {
+    async fn get(&self, _: &Address) -> Result<HttpAnswer, HttpClientError> {
+        let nth = {
+            let mut asked = self.asked.lock().unwrap();
+            *asked += 1;
+            *asked - 1
+        };
+        let answer = self.answers.get(nth).or(self.answers.last());
+        match answer.copied().unwrap_or(Answers::Refused) {
+            Answers::With(status, body) => Ok(HttpAnswer {
+                status,
+                body: body.as_bytes().to_vec(),
+            }),
+            Answers::Refused => Err(HttpClientError("connection refused".to_owned())),
+            Answers::Hang => std::future::pending().await,
+            Answers::Panic => panic!("scripted panic in get"),
+        }
     }
 }
 
@@ -223,6 +269,8 @@ pub(crate) fn plan(load_seconds: u64, faults: Vec<PlannedFault>) -> Plan {
         },
         faults,
         objectives: Vec::new(),
+        invariants: Vec::new(),
+        cluster: None,
         stop_conditions: Vec::<StopCondition>::new(),
         allow: Vec::new(),
         reference: None,
@@ -244,6 +292,10 @@ pub(crate) struct Finished {
 
 pub(crate) fn start(plan: Plan, script: Script) -> Running {
     let load = script.load;
+    let answers = ScriptedAnswers {
+        answers: script.answers.clone(),
+        asked: Mutex::default(),
+    };
     let faults = Arc::new(ScriptedFaults {
         script,
         began: Instant::now(),
@@ -255,12 +307,14 @@ pub(crate) fn start(plan: Plan, script: Script) -> Running {
         load: Arc::new(ScriptedLoad(load)),
         faults: Arc::clone(&faults) as Arc<dyn FaultDriver>,
         observer: Arc::new(NoObserver),
+        http: Arc::new(answers),
     };
     let started = RunStarted {
         run_id: "run".to_owned(),
         started_at: "2026-01-01T00:00:00Z".to_owned(),
         source_file: "scripted.yaml".to_owned(),
         command: Vec::new(),
+        profile: Profile::Full,
         params: BTreeMap::new(),
         environment: Environment::default(),
         plan,

@@ -90,9 +90,9 @@ async fn recorded_fault_times_are_the_observed_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_condition_reverts_and_keeps_the_load_through_recovery() {
     let mut plan = plan(100, vec![fault("a", 5, 90)]);
-    plan.stop_conditions = vec![StopCondition {
+    plan.stop_conditions = vec![StopCondition::Availability {
         over: Duration::from_secs(4),
-        min_availability: 50.0,
+        min: 50.0,
     }];
     let script = Script {
         load: LoadScript::BrokenFrom(6),

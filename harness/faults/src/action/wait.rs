@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::LogParams;
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
@@ -140,15 +141,7 @@ impl Condition {
 
     async fn seen(&self, cluster: &Cluster) -> Result<String, FaultError> {
         match self {
-            Self::PodReady(name) => {
-                watched(cluster.api(), name, self, |pod: &Pod| is_ready(pod)).await?;
-                let log = cluster.api::<Pod>().logs(name, &Default::default()).await;
-                let said = log.unwrap_or_default();
-                return Ok(match said.lines().last() {
-                    Some(line) => format!("pod {name} is ready: {line}"),
-                    None => self.words(),
-                });
-            }
+            Self::PodReady(name) => return pod_ready(cluster, name).await,
             Self::NoEndpoint(service) => endpoints(cluster, service, |ready, _| ready == 0).await?,
             Self::Endpoint(service) => endpoints(cluster, service, |ready, _| ready > 0).await?,
             Self::Replaced {
@@ -165,6 +158,27 @@ impl Condition {
             }
         }
         Ok(self.words())
+    }
+}
+
+/// Waits until a pod is ready, and says what it says of itself; one that ends before has a reason.
+async fn pod_ready(cluster: &Cluster, name: &str) -> Result<String, FaultError> {
+    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
+    let has_ended = |pod: &Pod| matches!(phase(pod).as_deref(), Some("Failed" | "Succeeded"));
+    let condition = Condition::PodReady(name.to_owned());
+    let wanted = |pod: &Pod| is_ready(pod) || has_ended(pod);
+    watched(cluster.api(), name, &condition, wanted).await?;
+    let pods = cluster.api::<Pod>();
+    let log = pods.logs(name, &LogParams::default()).await;
+    let log = log.unwrap_or_default();
+    let said = log.lines().last().unwrap_or("nothing").to_owned();
+    let found = pods.get_opt(name).await;
+    match found.map_err(FaultError::during(format!("read pod {name}")))? {
+        Some(pod) if is_ready(&pod) => Ok(format!("pod {name} is ready: {said}")),
+        _ => Err(FaultError::AgentEnded {
+            pod: name.to_owned(),
+            said,
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::blueprint::Context;
 use crate::object::Resource;
 
 /// Where the agent says how it is.
-pub(super) const STATUS_PORT: u16 = 8089;
+pub(super) const STATUS_PORT: u16 = 8099;
 
 /// An agent to be made.
 #[derive(Clone, Debug, Default)]

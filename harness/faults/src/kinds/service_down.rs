@@ -19,7 +19,7 @@ pub(super) async fn blueprint(
     let service = Found::service(context.cluster, &down.service).await?;
     let selector = (
         Path::keys(["spec", "selector"]),
-        Some(json!({NOBODY: context.name})),
+        Some(json!({NOBODY: context.short_name()})),
     );
     let name = down.service.clone();
     Ok(Blueprint {

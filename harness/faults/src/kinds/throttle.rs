@@ -34,7 +34,7 @@ pub(super) async fn blueprint(
     let service = Found::service(context.cluster, &throttle.service).await?;
     let spec = &service.found.data["spec"];
     let ports = ports(&throttle.service, spec)?;
-    let behind = format!("holdfast-{}-pods", context.name);
+    let behind = format!("holdfast-{}-pods", context.short_name());
 
     let upstream = Create {
         resource: Resource::Service,
@@ -52,7 +52,7 @@ pub(super) async fn blueprint(
             .iter()
             .map(|port| (port.listen_name(), port.listen))
             .collect(),
-        labels: vec![(PROXY_LABEL.to_owned(), context.name.to_owned())],
+        labels: vec![(PROXY_LABEL.to_owned(), context.short_name().to_owned())],
         node: None,
     };
     let redirected: Vec<Value> = ports
@@ -69,7 +69,7 @@ pub(super) async fn blueprint(
         [
             (
                 Path::keys(["spec", "selector"]),
-                Some(json!({PROXY_LABEL: context.name})),
+                Some(json!({PROXY_LABEL: context.short_name()})),
             ),
             (Path::keys(["spec", "ports"]), Some(json!(redirected))),
         ],
@@ -125,13 +125,18 @@ fn ports(service: &str, spec: &Value) -> Result<Vec<Port>, FaultError> {
         .collect()
 }
 
-/// The proxy's words. It finds the Service behind it as any pod does, by its environment.
+/// The proxy's words. Kubernetes puts the address of the Service behind it into them, by the variable
+/// that every pod has for each Service that is older.
 fn words(throttle: &Throttle, behind: &str, ports: &[Port]) -> Vec<String> {
+    let host = behind.to_uppercase().replace('-', "_");
     let mut words = vec!["proxy".to_owned()];
     let mut word = |name: &str, value: String| words.extend([format!("--{name}"), value]);
     for port in ports {
         word("listen", port.listen.to_string());
-        word("upstream", format!("{behind}:{}", port.number));
+        word(
+            "upstream",
+            format!("$({host}_SERVICE_HOST):{}", port.number),
+        );
     }
     let needs_http = throttle.errors.is_some();
     word(
@@ -148,11 +153,11 @@ fn words(throttle: &Throttle, behind: &str, ports: &[Port]) -> Vec<String> {
         word("bandwidth", bandwidth.0.0.to_string());
     }
     if let Some(errors) = throttle.errors {
-        word("errors", errors.to_string());
+        word("errors", format!("{errors}%"));
         word("status", throttle.error_status().to_string());
     }
     if let Some(abort) = throttle.abort {
-        word("abort", abort.to_string());
+        word("abort", format!("{abort}%"));
     }
     if throttle.blackhole {
         words.push("--blackhole".to_owned());

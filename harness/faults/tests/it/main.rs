@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod cluster;
+mod cluster_lock;
 mod controller;
+mod http;
 mod kinds;
 mod observer;
 mod safety;

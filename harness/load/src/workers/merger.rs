@@ -122,6 +122,7 @@ impl Merger {
             | Event::FaultRecovered { .. }
             | Event::FaultFailed { .. }
             | Event::Observed(_)
+            | Event::InvariantsChecked(_)
             | Event::Stopped(_)
             | Event::RunFinished { .. } => return Err(Nonsense::Event),
         }

@@ -304,6 +304,7 @@ fn summary(plan: &LoadPlan, told: &Told) -> Summary {
         started_at: String::new(),
         source_file: String::new(),
         command: Vec::new(),
+        profile: Default::default(),
         params: Default::default(),
         environment: Environment::default(),
         plan: Plan {
@@ -316,6 +317,8 @@ fn summary(plan: &LoadPlan, told: &Told) -> Summary {
             },
             faults: Vec::new(),
             objectives: Vec::new(),
+            invariants: Vec::new(),
+            cluster: None,
             stop_conditions: Vec::new(),
             allow: Vec::new(),
             reference: None,

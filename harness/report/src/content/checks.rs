@@ -40,18 +40,13 @@ pub(crate) fn result(judged: &Judged) -> &'static str {
     }
 }
 
-/// The reasons that are not about an objective.
+/// The reasons that are about neither an objective nor an invariant.
 pub(crate) fn other_reasons(verdict: &Verdict) -> impl Iterator<Item = &String> {
-    let of_objective = |reason: &String| {
-        verdict
-            .objectives
-            .iter()
-            .any(|judged| judged.text == *reason)
-    };
-    verdict
-        .reasons
-        .iter()
-        .filter(move |reason| !of_objective(reason))
+    let objectives = verdict.objectives.iter().map(|judged| &judged.text);
+    let invariants = verdict.invariants.iter().map(|judged| &judged.text);
+    let told: Vec<&String> = objectives.chain(invariants).collect();
+    let reasons = verdict.reasons.iter();
+    reasons.filter(move |reason| !told.contains(reason))
 }
 
 /// The accounting identity as two equations.

@@ -1,5 +1,7 @@
 //! The figures a reader looks for first, each beside the published one where there is one.
 
+use std::borrow::Cow;
+
 use holdfast_core::experiment::Reference;
 use holdfast_core::summary::{Measured, Summary};
 
@@ -11,7 +13,7 @@ use crate::words;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyFigure {
     /// What it is.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// Its value with unit.
     pub(crate) value: String,
     /// What it rests on.
@@ -30,7 +32,7 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
     };
     let mut figures = vec![
         KeyFigure {
-            name: "strict availability",
+            name: "strict availability".into(),
             value: words::percent_or_none(users.availability),
             note: format!(
                 "{}{} of {} as expected",
@@ -41,7 +43,7 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             reference: None,
         },
         KeyFigure {
-            name: "siege availability",
+            name: "siege availability".into(),
             value: words::percent(siege.availability),
             note: "by siege's own rules".to_owned(),
             reference: published("", |reference| Some(reference.availability), words::percent),
@@ -49,7 +51,7 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
     ];
     if let Some(prober) = &report.summary.prober {
         figures.push(KeyFigure {
-            name: "prober availability",
+            name: "prober availability".into(),
             value: words::percent_or_none(prober.availability),
             note: format!(
                 "{}open model, fixed rate; {} without any success",
@@ -61,7 +63,7 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
     }
     figures.extend([
         KeyFigure {
-            name: "goodput",
+            name: "goodput".into(),
             value: words::rate_or_none(users.goodput),
             note: "expected answers per second".to_owned(),
             reference: published(
@@ -71,13 +73,13 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             ),
         },
         KeyFigure {
-            name: "p50 of expected",
+            name: "p50 of expected".into(),
             value: words::seconds_or_none(users.latency_expected.p50),
             note: "half of the expected answers took no longer".to_owned(),
             reference: None,
         },
         KeyFigure {
-            name: "p99 of expected",
+            name: "p99 of expected".into(),
             value: words::seconds_or_none(users.latency_expected.p99),
             note: format!(
                 "longest {}",
@@ -89,12 +91,24 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
     figures.extend(response_figures(report.summary));
     if let Some(recovered) = report.summary.recovered {
         figures.push(KeyFigure {
-            name: "recovery time",
+            name: "recovery time".into(),
             value: words::seconds_or_none(report.summary.recovery_time),
             note: if recovered {
                 "from the end of the last fault to steady service".to_owned()
             } else {
                 "service did not become steady again".to_owned()
+            },
+            reference: None,
+        });
+    }
+    for (invariant, settled) in &report.summary.convergence {
+        figures.push(KeyFigure {
+            name: format!("convergence {invariant}").into(),
+            value: words::seconds_or_none(*settled),
+            note: if settled.is_some() {
+                "from the end of the load until the system had settled".to_owned()
+            } else {
+                "the system was not seen to settle".to_owned()
             },
             reference: None,
         });
@@ -112,7 +126,7 @@ fn response_figures(summary: &Summary) -> Vec<KeyFigure> {
     let measured = sources.into_iter().filter_map(|(name, measured)| {
         let response = &measured?.response;
         Some(KeyFigure {
-            name,
+            name: name.into(),
             value: words::seconds(response.p99?),
             note: format!(
                 "response time, from the intended send; p50 {}, mean {}, longest {}",

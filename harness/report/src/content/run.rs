@@ -1,10 +1,20 @@
 //! Who ran what, where, and how to do it again.
 
-use holdfast_core::experiment::{Model, Pauses};
+use holdfast_core::experiment::{Model, Pauses, Profile};
 use holdfast_core::plan::LoadPlan;
 use holdfast_core::record::Record;
 
 use crate::words;
+
+/// What a reader must know of a run that is not the usual one.
+pub(crate) fn profile_line(record: &Record) -> Option<&'static str> {
+    match record.run.profile {
+        Profile::Full => None,
+        Profile::Quick => Some(
+            "Quick profile: the same mechanisms, smaller and shorter than the experiment asks for.",
+        ),
+    }
+}
 
 /// The place of the run, as names and values; what is not known is left out.
 pub(crate) fn environment_rows(record: &Record) -> Vec<(&'static str, String)> {
@@ -86,6 +96,9 @@ pub(crate) fn command_line(record: &Record) -> String {
         return format!("holdfast {}", words.collect::<Vec<_>>().join(" "));
     }
     let mut line = format!("holdfast run {}", quoted(&record.run.source_file));
+    if record.run.profile == Profile::Quick {
+        line.push_str(" --quick");
+    }
     for (name, value) in &record.run.params {
         line.push_str(" --set ");
         line.push_str(&quoted(&format!("{name}={value}")));

@@ -8,11 +8,12 @@ use holdfast_core::event::{
     Environment, Event, JourneyEnd, LoadFinished, Observation, RunStarted, Stamped, Tick, Used,
 };
 use holdfast_core::experiment::{
-    Arrivals, Body, Journey, Metric, Model, Objective, Pauses, Phase, RateStage, Reference,
-    Request, Spacing, Stage, Target, Transport, Windows,
+    Address, Arrivals, Body, Invariant, Journey, Metric, Model, Objective, Pauses, Phase, Profile,
+    RateStage, Reference, Request, Spacing, Stage, Target, Transport, Windows,
 };
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::histogram::Histogram;
+use holdfast_core::invariant::{Checked, Finding};
 use holdfast_core::outcome::{FailedRequest, Reason, Sample, Source};
 use holdfast_core::plan::{LoadPlan, Plan, PlannedFault};
 use holdfast_core::record::Record;
@@ -56,6 +57,15 @@ pub(crate) struct Building {
     late: Option<Duration>,
 }
 
+/// What an invariant's service answers in the end.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    Settled,
+    Violated,
+    Due,
+    Refused,
+}
+
 /// One request of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Sent {
@@ -80,6 +90,8 @@ impl Building {
             },
             faults: Vec::new(),
             objectives: Vec::new(),
+            invariants: Vec::new(),
+            cluster: None,
             stop_conditions: Vec::new(),
             allow: Vec::new(),
             reference: None,
@@ -89,6 +101,7 @@ impl Building {
             started_at: "2025-03-01T12:00:00Z".to_owned(),
             source_file: "experiments/pay outage.yaml".to_owned(),
             command: Vec::new(),
+            profile: Profile::Full,
             params: BTreeMap::from([("users".to_owned(), users.to_string())]),
             environment: environment(),
             plan,
@@ -211,6 +224,44 @@ impl Building {
                 },
             );
         }
+    }
+
+    /// The quick profile of the experiment.
+    pub(crate) fn quick(&mut self) {
+        self.record.run.profile = Profile::Quick;
+    }
+
+    /// An invariant, and what was answered so many seconds after the load.
+    pub(crate) fn invariant(&mut self, name: &str, after: f64, answer: Answer) {
+        self.plan().invariants.push(Invariant {
+            name: name.to_owned(),
+            get: Address::Service {
+                name: "auditor".to_owned(),
+                path: "/invariants".to_owned(),
+            },
+            within: Duration::from_secs(20),
+        });
+        let finding = Finding {
+            invariant: "paid | once".to_owned(),
+            statement: "each order is paid <exactly> once".to_owned(),
+            about: (1..=20).map(|id| format!("order-{id}")).collect(),
+            count: 42,
+        };
+        let mut checked = Checked {
+            name: name.to_owned(),
+            settled: false,
+            after: Duration::from_secs_f64(after),
+            violations: Vec::new(),
+            due: Vec::new(),
+            error: None,
+        };
+        match answer {
+            Answer::Settled => checked.settled = true,
+            Answer::Violated => checked.violations.push(finding),
+            Answer::Due => checked.due.push(finding),
+            Answer::Refused => checked.error = Some("connection refused".to_owned()),
+        }
+        self.apply(60.0 + after, Event::InvariantsChecked(Box::new(checked)));
     }
 
     pub(crate) fn plan_fault(&mut self, name: &str) {

@@ -4,7 +4,7 @@ use holdfast_core::event::{Event, FaultAction, JourneyEnd, StopCause, WorkerAcco
 use holdfast_core::experiment::{Metric, Phase};
 use holdfast_core::outcome::{Reason, Source};
 
-use crate::runs::{Building, Run, Sent};
+use crate::runs::{Answer, Building, Run, Sent};
 
 const OK: (Option<u16>, Option<Reason>) = (Some(201), None);
 
@@ -217,6 +217,22 @@ pub(crate) fn open_model() -> Run {
         ];
     });
     run.finish(30.0)
+}
+
+/// A good minute's quick version, after which the data tells another story.
+pub(crate) fn unsettled() -> Run {
+    let mut run = Building::new("Orders are kept, payments are not", 5, 10);
+    run.quick();
+    run.objective(Metric::Availability, &[], (Some(99.9), None));
+    for index in 0..200 {
+        let took = 0.010 + 0.030 * run.chance();
+        run.request(user(0.05 * f64::from(index) + 0.04, took, OK), 10.0);
+    }
+    run.invariant("orders", 3.5, Answer::Settled);
+    run.invariant("payments", 0.0, Answer::Violated);
+    run.invariant("deliveries", 20.0, Answer::Due);
+    run.invariant("coupons", 20.0, Answer::Refused);
+    run.finish(10.0)
 }
 
 /// Ten quick users of a busy generator who all hang for four of twenty seconds.

@@ -5,7 +5,7 @@ use holdfast_report::{Colours, Format, SiegeFormat, result_json, terminal};
 use crate::runs::Run;
 use crate::scenarios;
 
-fn runs() -> [(&'static str, Run); 7] {
+fn runs() -> [(&'static str, Run); 8] {
     [
         ("clean-pass", scenarios::clean_pass()),
         ("failed", scenarios::failed()),
@@ -14,6 +14,7 @@ fn runs() -> [(&'static str, Run); 7] {
         ("interrupted", scenarios::interrupted()),
         ("open-model", scenarios::open_model()),
         ("frozen", scenarios::frozen()),
+        ("unsettled", scenarios::unsettled()),
     ]
 }
 

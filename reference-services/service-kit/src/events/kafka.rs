@@ -131,6 +131,10 @@ impl EventBus for KafkaBus {
             topic: topic.to_owned(),
             source,
         };
+        let too_large = |topic: &str, source| BusError::TooLarge {
+            topic: topic.to_owned(),
+            source,
+        };
         self.topics
             .ensure(&topics)
             .await
@@ -143,6 +147,9 @@ impl EventBus for KafkaBus {
             .send(&records)
             .await
             .map_err(|(topic, error)| {
+                if error.is_too_large() {
+                    return too_large(topic, error.into());
+                }
                 // Perhaps the broker came back without what it had.
                 self.topics.forget(&topics);
                 failed(topic, error.into())

@@ -16,6 +16,9 @@ use super::{Addressed, BusError, Event, EventBus, Handler, Subscription};
 
 const PARTITIONS: usize = 3;
 
+/// The longest payload in bytes, about as long as Kafka's.
+const LARGEST: usize = 1_000_000;
+
 /// Topics, and how far each group has read them.
 #[derive(Debug)]
 pub struct MemoryBus {
@@ -54,6 +57,10 @@ struct Progress {
 #[derive(Debug, thiserror::Error)]
 #[error("the bus is down")]
 struct Down;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the payload has {0} bytes, and {LARGEST} are allowed")]
+struct Large(usize);
 
 impl Default for MemoryBus {
     fn default() -> Self {
@@ -243,6 +250,12 @@ impl EventBus for MemoryBus {
                 return Err(BusError::Publish {
                     topic: topic.clone(),
                     source: Down.into(),
+                });
+            }
+            if event.payload.len() > LARGEST {
+                return Err(BusError::TooLarge {
+                    topic: topic.clone(),
+                    source: Large(event.payload.len()).into(),
                 });
             }
             self.put(topic, event.into());

@@ -7,4 +7,6 @@ mod database;
 mod databases;
 mod events;
 mod inbox;
+mod oracle;
 mod outbox;
+mod presets;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::experiment::{
-    Arrivals, Body, Connections, Experiment, HttpVersion, Journey, Load, Model, Pauses, RateStage,
-    Redirects, Request, Safety, Spacing, Stage, Target, Transport, Trust, Windows,
+    Arrivals, Body, Connections, Experiment, HttpVersion, Journey, Load, Model, Pauses, Profile,
+    RateStage, Redirects, Request, Safety, Spacing, Stage, Target, Transport, Trust, Windows,
 };
 use holdfast_core::plan::{self, Plan};
 use holdfast_core::spec::threshold;
@@ -24,6 +24,7 @@ pub(super) fn plan(arguments: &Arguments, visits: &[Visit], seed: u64) -> Result
     let mut experiment = Experiment {
         name: "siege".to_owned(),
         title: title(visits),
+        profile: Profile::Full,
         params: BTreeMap::new(),
         system: None,
         load: Load {
@@ -41,6 +42,7 @@ pub(super) fn plan(arguments: &Arguments, visits: &[Visit], seed: u64) -> Result
         },
         method: Vec::new(),
         objectives: Vec::new(),
+        invariants: Vec::new(),
         safety: Safety::default(),
         reference: None,
     };

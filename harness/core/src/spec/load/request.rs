@@ -94,19 +94,21 @@ fn path(node: &Node, known: &Known, problems: &mut Problems) -> Option<Template>
     let path = template(node, &text, known, problems)?;
     // Values are percent-encoded when they are put in: any of them is as good as a digit.
     let filled = path.filled(|_| "0".to_owned());
-    let valid = filled.starts_with('/')
-        && filled.is_ascii()
-        && !filled.contains('#')
-        && filled.parse::<PathAndQuery>().is_ok();
-    if !valid {
-        problems.report(
-            &node.at,
-            format!("not a path: `{text}`"),
-            "allowed: an absolute path with query, percent-encoded, such as /orders?page=2",
-        );
+    if !is_path(&filled) {
+        problems.report(&node.at, format!("not a path: `{text}`"), PATH_FORM);
         return None;
     }
     Some(path)
+}
+
+pub(in crate::spec) const PATH_FORM: &str =
+    "allowed: an absolute path with query, percent-encoded, such as /orders?page=2";
+
+pub(in crate::spec) fn is_path(text: &str) -> bool {
+    text.starts_with('/')
+        && text.is_ascii()
+        && !text.contains('#')
+        && text.parse::<PathAndQuery>().is_ok()
 }
 
 /// A text whose holes can all be filled.

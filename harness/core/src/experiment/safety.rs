@@ -1,0 +1,120 @@
+//! Limits on the damage an experiment may do.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Address;
+use crate::duration::seconds;
+
+/// Limits on the damage an experiment may do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Safety {
+    /// The only cluster the experiment may run on.
+    pub cluster: Option<ClusterLock>,
+    /// Revert and end the run when one of these trips.
+    pub stop_conditions: Vec<StopCondition>,
+    /// Safety nets switched off by name.
+    pub allow: Vec<SafetyNet>,
+}
+
+/// What the cluster of a run must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClusterLock {
+    /// The UID of its namespace `kube-system`, which no other cluster has.
+    Uid(String),
+    /// The name by which it is reached: the kubeconfig's context, or `local`.
+    Context(String),
+}
+
+/// When a run is stopped and everything reverted. Looser than any objective: an objective judges,
+/// a stop condition protects. No data is no safety, and trips.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum StopCondition {
+    /// The users' strict availability over a rolling window.
+    Availability {
+        /// Length of the window; whole seconds, at least one.
+        #[serde(with = "seconds")]
+        over: Duration,
+        /// Trips below this percentage.
+        min: f64,
+    },
+    /// The 99th percentile of the users' expected answers over a rolling window.
+    P99 {
+        /// Length of the window; whole seconds, at least one.
+        #[serde(with = "seconds")]
+        over: Duration,
+        /// Trips above it.
+        #[serde(with = "seconds")]
+        max: Duration,
+    },
+    /// Seconds in a row in which none of the users got an expected answer.
+    FailedSeconds {
+        /// Trips at so many; at least 1.
+        consecutive: u32,
+    },
+    /// An address that must answer with success (2xx).
+    Http {
+        /// What is asked.
+        get: Address,
+        /// How often; at least a second.
+        #[serde(with = "seconds")]
+        every: Duration,
+    },
+}
+
+impl StopCondition {
+    /// Who is asked over HTTP; `None`: the load tells.
+    #[must_use]
+    pub fn asks(&self) -> Option<&Address> {
+        match self {
+            Self::Http { get, .. } => Some(get),
+            Self::Availability { .. } | Self::P99 { .. } | Self::FailedSeconds { .. } => None,
+        }
+    }
+}
+
+/// A safety net that an experiment can switch off by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SafetyNet {
+    /// At most half of a workload's ready pods are taken, and at least one is left.
+    BlastRadius,
+    /// Pods are taken only as their disruption budgets permit.
+    Pdb,
+    /// Only a namespace with the label `holdfast.dev/chaos: allowed` is touched.
+    NamespaceLabel,
+    /// Neither `kube-system` nor the harness's own namespace is touched.
+    SystemNamespaces,
+    /// The node on which the load generator runs is not touched.
+    LoadNode,
+    /// At most one fault of a kind is in effect on one target, over all runs.
+    OneFaultPerTarget,
+}
+
+impl SafetyNet {
+    /// Every net, in the order of the reference.
+    pub const ALL: [Self; 6] = [
+        Self::BlastRadius,
+        Self::Pdb,
+        Self::NamespaceLabel,
+        Self::SystemNamespaces,
+        Self::LoadNode,
+        Self::OneFaultPerTarget,
+    ];
+
+    /// The word of the experiment file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BlastRadius => "blastRadius",
+            Self::Pdb => "pdb",
+            Self::NamespaceLabel => "namespaceLabel",
+            Self::SystemNamespaces => "systemNamespaces",
+            Self::LoadNode => "loadNode",
+            Self::OneFaultPerTarget => "oneFaultPerTarget",
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Asks services over HTTP: for invariants until the system has settled, and for stop conditions
+//! as long as it is well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::experiment::{Address, Invariant, StopCondition};
+use holdfast_core::invariant::{self, Answer, Checked};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::drivers::{HttpAnswer, HttpClient};
+use crate::guard::guarded;
+
+/// A single answer takes no longer than this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two questions about the same invariant.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Asks about every invariant, all at the same time.
+pub(crate) fn check_all(
+    invariants: &[Invariant],
+    client: &Arc<dyn HttpClient>,
+) -> JoinSet<Checked> {
+    let mut asking = JoinSet::new();
+    for invariant in invariants {
+        asking.spawn(check(Arc::clone(client), invariant.clone()));
+    }
+    asking
+}
+
+/// Asks until the system has settled, something is wrong for good, or the time is over. The last
+/// answer counts.
+async fn check(client: Arc<dyn HttpClient>, invariant: Invariant) -> Checked {
+    let began = Instant::now();
+    loop {
+        let answer = question(&client, &invariant.get).await;
+        let after = began.elapsed();
+        let final_answer = match &answer {
+            Ok(answer) => answer.settled || !answer.violations.is_empty(),
+            // A service may be on its way back.
+            Err(_) => false,
+        };
+        if final_answer || after + PAUSE > invariant.within {
+            return checked(invariant.name, after, answer);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn checked(name: String, after: Duration, answer: Result<Answer, String>) -> Checked {
+    let (answer, error) = match answer {
+        Ok(answer) => (Some(answer), None),
+        Err(words) => (None, Some(words)),
+    };
+    Checked {
+        name,
+        after,
+        settled: answer.as_ref().is_some_and(|answer| answer.settled),
+        violations: answer
+            .as_ref()
+            .map_or(Vec::new(), |answer| answer.violations.clone()),
+        due: answer.map_or(Vec::new(), |answer| answer.due),
+        error,
+    }
+}
+
+async fn question(client: &Arc<dyn HttpClient>, address: &Address) -> Result<Answer, String> {
+    let answer = get(client, address).await?;
+    if answer.status != 200 {
+        return Err(format!("status {}", answer.status));
+    }
+    invariant::read(&answer.body).map_err(|error| error.to_string())
+}
+
+/// Watches the stop conditions that ask somebody. A task ends when its condition trips, with the
+/// words.
+pub(crate) fn watch_all(
+    conditions: &[StopCondition],
+    client: &Arc<dyn HttpClient>,
+) -> JoinSet<String> {
+    let mut watching = JoinSet::new();
+    for condition in conditions {
+        match condition {
+            StopCondition::Http { get, every } => {
+                watching.spawn(watch(Arc::clone(client), get.clone(), *every));
+            }
+            StopCondition::Availability { .. }
+            | StopCondition::P99 { .. }
+            | StopCondition::FailedSeconds { .. } => {}
+        }
+    }
+    watching
+}
+
+async fn watch(client: Arc<dyn HttpClient>, address: Address, every: Duration) -> String {
+    loop {
+        sleep(every).await;
+        match get(&client, &address).await {
+            Ok(answer) if (200..300).contains(&answer.status) => {}
+            Ok(answer) => return format!("{address} answered {}", answer.status),
+            Err(words) => return format!("{address} does not answer: {words}"),
+        }
+    }
+}
+
+async fn get(client: &Arc<dyn HttpClient>, address: &Address) -> Result<HttpAnswer, String> {
+    let (client, address) = (Arc::clone(client), address.clone());
+    guarded("HTTP client", ANSWER_TIMEOUT, async move {
+        client.get(&address).await
+    })
+    .await
+}

@@ -1,0 +1,153 @@
+//! Invariants are asked about after the run, and stop conditions over HTTP during it.
+
+use std::time::Duration;
+
+use holdfast_core::event::{Event, StopCause};
+use holdfast_core::experiment::{Address, Invariant, StopCondition};
+use holdfast_core::plan::Plan;
+
+use crate::script::{Answers, Finished, LoadScript, Script, fault, plan, start};
+
+const SETTLED: Answers = Answers::With(200, r#"{"holds": true, "settled": true}"#);
+const UNDER_WAY: Answers = Answers::With(
+    200,
+    r#"{"holds": true, "settled": false, "due": [{"invariant": "paid", "ids": ["7"]}]}"#,
+);
+const VIOLATED: Answers = Answers::With(
+    200,
+    r#"{"holds": false, "settled": false, "violations": [{"invariant": "paid", "ids": ["7"]}]}"#,
+);
+
+fn address() -> Address {
+    Address::Service {
+        name: "auditor".to_owned(),
+        path: "/invariants".to_owned(),
+    }
+}
+
+/// A plan of 5 s with one fault and one invariant.
+fn asking() -> Plan {
+    let mut plan = plan(5, vec![fault("a", 1, 3)]);
+    plan.invariants = vec![Invariant {
+        name: "orders".to_owned(),
+        get: address(),
+        within: Duration::from_secs(10),
+    }];
+    plan
+}
+
+async fn with_answers(answers: Vec<Answers>) -> Finished {
+    let script = Script {
+        answers,
+        ..Script::default()
+    };
+    start(asking(), script).finish().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_asked_after_the_load_until_the_system_has_settled() {
+    let finished = with_answers(vec![UNDER_WAY, Answers::Refused, UNDER_WAY, SETTLED]).await;
+    let [checked] = finished.record.invariants.as_slice() else {
+        panic!("{:?}", finished.record.invariants);
+    };
+    assert!(checked.settled);
+    assert_eq!(checked.after, Duration::from_millis(1500));
+    assert_eq!(checked.error, None);
+    let told = finished.events.iter().map(|stamped| &stamped.event);
+    let kinds: Vec<bool> = told
+        .filter_map(|event| match event {
+            Event::LoadFinished(_) | Event::FaultRecovered { .. } => Some(false),
+            Event::InvariantsChecked(_) => Some(true),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kinds, [false, false, true], "asked when all else is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_for_good_ends_the_asking() {
+    let finished = with_answers(vec![UNDER_WAY, VIOLATED, SETTLED]).await;
+    let checked = &finished.record.invariants[0];
+    assert_eq!(checked.violations.len(), 1);
+    assert!(!checked.settled);
+    assert_eq!(checked.after, Duration::from_millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_that_never_settles_is_asked_no_longer_than_it_may_take() {
+    let finished = with_answers(vec![UNDER_WAY]).await;
+    let checked = &finished.record.invariants[0];
+    assert!(!checked.settled && checked.error.is_none());
+    assert_eq!(checked.due[0].about, ["7"]);
+    assert_eq!(checked.after, Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_answer_at_the_end_is_an_error_with_its_words() {
+    for (answer, words) in [
+        (Answers::Refused, "connection refused"),
+        (Answers::Hang, "no answer within 5 s"),
+        (Answers::Panic, "the HTTP client panicked"),
+        (Answers::With(502, "{}"), "status 502"),
+        (Answers::With(200, "<html>"), "experiment.md"),
+    ] {
+        let finished = with_answers(vec![UNDER_WAY, answer]).await;
+        let error = finished.record.invariants[0].error.as_ref().unwrap();
+        assert!(error.contains(words), "{answer:?}: {error}");
+        assert!(finished.record.finished);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_about_a_run_that_did_not_take_place() {
+    let script = Script {
+        load: LoadScript::FailAtOnce,
+        answers: vec![SETTLED],
+        ..Script::default()
+    };
+    let finished = start(asking(), script).finish().await;
+    assert!(finished.record.invariants.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interruption_ends_the_asking() {
+    let script = Script {
+        answers: vec![UNDER_WAY],
+        ..Script::default()
+    };
+    let running = start(asking(), script);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    running.stop.send(StopCause::Interrupted).unwrap();
+    let finished = running.finish().await;
+    assert!(finished.record.invariants.is_empty());
+    assert_eq!(finished.record.stopped, Some(StopCause::Interrupted));
+    assert!(finished.record.finished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_fails_or_is_silent_trips_its_stop_condition() {
+    const WELL: Answers = Answers::With(204, "");
+    for (answer, words, second) in [
+        (Answers::With(500, ""), "answered 500", 6),
+        (Answers::Refused, "connection refused", 6),
+        (Answers::Hang, "no answer within 5 s", 11),
+    ] {
+        let mut plan = plan(60, vec![fault("a", 1, 50)]);
+        plan.stop_conditions = vec![StopCondition::Http {
+            get: address(),
+            every: Duration::from_secs(2),
+        }];
+        let script = Script {
+            answers: vec![WELL, WELL, answer],
+            ..Script::default()
+        };
+        let finished = start(plan, script).finish().await;
+        let Some(StopCause::StopCondition(told)) = &finished.record.stopped else {
+            panic!("{:?}", finished.record.stopped);
+        };
+        assert!(told.contains(words), "{told}");
+        let recovered = format!("recover a@{second}");
+        assert_eq!(finished.calls(), ["prepare a@1", "inject a@1", &recovered]);
+        assert!(finished.record.residue.is_empty());
+    }
+}
