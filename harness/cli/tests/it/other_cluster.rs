@@ -91,6 +91,14 @@ fn another_cluster_than_the_one_that_was_meant_is_refused() {
     let uid = standing.kubectl(&["get", "namespace", "kube-system", "-o", path]);
     assert!(refused.err.contains(&uid), "{}", refused.err);
     assert!(standing.has_no_system());
+
+    let text = std::fs::read_to_string(standing.file("tiny.yaml")).unwrap();
+    let lock = "  safety: {cluster: {context: production}}\n";
+    std::fs::write(standing.file("locked.yaml"), text + lock).unwrap();
+    let refused = finish(&mut standing.run("locked.yaml", &[]));
+    assert_eq!(code(&refused), 2, "{}", refused.err);
+    assert!(refused.err.contains("safety.cluster"), "{}", refused.err);
+    assert!(standing.has_no_system());
 }
 
 #[test]
