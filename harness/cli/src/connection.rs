@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use holdfast_core::experiment::ClusterLock;
+use holdfast_faults::{ClusterLockError, check_cluster};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, ResourceExt};
+use kube::{Client, Config};
 
 use crate::failure::{Failure, chain};
 
@@ -13,9 +14,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The name of the cluster around this process.
 const IN_CLUSTER: &str = "in-cluster";
-
-/// The namespace whose UID stands for a cluster: every cluster has one of its own.
-const UID_OF: &str = "kube-system";
 
 /// A client, and which cluster it is for.
 #[derive(Clone)]
@@ -54,15 +52,12 @@ impl Connection {
         if self.name() == wanted {
             return Ok(());
         }
-        let found = Api::<Namespace>::all(self.client.clone()).get(UID_OF).await;
-        let found = found.map_err(|error| {
-            let words = chain(&error);
-            Failure::carrying_out(format!("cannot tell which cluster this is: {words}"))
-        })?;
-        let uid = found.uid().unwrap_or_default();
-        if uid == wanted {
-            return Ok(());
-        }
+        let lock = ClusterLock::Uid(wanted.to_owned());
+        let uid = match check_cluster(&self.client, self.name(), &lock).await {
+            Ok(()) => return Ok(()),
+            Err(ClusterLockError::Uid { found, .. }) => found,
+            Err(error) => return Err(Failure::carrying_out(chain(&error))),
+        };
         let name = self.name();
         Err(Failure::input(format!(
             "this is to be done to cluster {wanted}, but context {name} is cluster {uid}"

@@ -57,6 +57,9 @@ impl Permissions {
         let mut of_the_cluster = Rules::new();
         // Whether faults are allowed in the namespace.
         add(&mut of_the_cluster, "", "namespaces", &["get"]);
+        // Whether the kinds are defined, which an administrator does.
+        let (group, definitions) = ("apiextensions.k8s.io", "customresourcedefinitions");
+        add(&mut of_the_cluster, group, definitions, LOOK);
         Self {
             namespace: namespace.to_owned(),
             namespaced,

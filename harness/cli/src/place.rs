@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_core::event::Environment;
-use holdfast_core::experiment::{Address, Experiment, System, Target};
+use holdfast_core::experiment::{Address, ClusterLock, Experiment, System, Target};
 use holdfast_core::plan::Plan;
 use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
-use holdfast_faults::{Http, KubeFaults, KubeObserver};
+use holdfast_faults::{ClusterLockError, Http, KubeFaults, KubeObserver};
 use kube::Client;
 
 use crate::cluster::{self, Choices};
@@ -83,6 +83,37 @@ impl Cluster {
             Self::Foreign(tenancy) => tenancy.end().await,
         }
     }
+}
+
+/// Refuses a cluster that is not the one the experiment may run on, before anything is done to it.
+pub(crate) async fn check_cluster(
+    experiment: &Experiment,
+    ground: Ground<'_>,
+) -> Result<(), Failure> {
+    let Some(lock) = &experiment.safety.cluster else {
+        return Ok(());
+    };
+    if experiment.system.is_none() {
+        return Err(
+            Failure::input("safety.cluster names a cluster, and this run has none").hint(
+                "the experiment has no spec.system; leave safety.cluster out or add the system",
+            ),
+        );
+    }
+    let checked = match (ground, lock) {
+        (Ground::Cluster(connection, _), lock) => {
+            holdfast_faults::check_cluster(&connection.client, connection.name(), lock).await
+        }
+        (Ground::Local, ClusterLock::Context(wanted)) if wanted == site::CONTEXT => Ok(()),
+        // No UID is that of a cluster that is yet to be made.
+        (Ground::Local, ClusterLock::Context(wanted) | ClusterLock::Uid(wanted)) => {
+            Err(ClusterLockError::Context {
+                wanted: wanted.clone(),
+                found: site::CONTEXT.to_owned(),
+            })
+        }
+    };
+    checked.map_err(|error| Failure::input(chain(&error)))
 }
 
 /// The local cluster with a system.
@@ -216,26 +247,6 @@ impl Place {
             url.ok_or_else(|| format!("service {name} is not in this run"))
         };
         Http::new(Box::new(addresses)).map_err(|error| Failure::carrying_out(chain(&error)))
-    }
-
-    /// Refuses a cluster that is not the one the experiment may run on.
-    pub(crate) async fn check_cluster(&self, plan: &Plan) -> Result<(), Failure> {
-        let Some(lock) = &plan.cluster else {
-            return Ok(());
-        };
-        let Some(client) = self.client() else {
-            return Err(
-                Failure::input("safety.cluster names a cluster, and this run has none").hint(
-                    "the experiment has no spec.system; leave safety.cluster out or add the system",
-                ),
-            );
-        };
-        let context = match &self.cluster {
-            Cluster::Foreign(tenancy) => tenancy.cluster.as_str(),
-            Cluster::None | Cluster::Local(_) => site::CONTEXT,
-        };
-        let checked = holdfast_faults::check_cluster(client, context, lock).await;
-        checked.map_err(|error| Failure::input(chain(&error)))
     }
 
     fn observer(&self, client: &Client, services: &[String]) -> Arc<dyn Observer> {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::execution::{self, Identity, Stop};
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
-use crate::place::{Ground, Place, Wanted};
+use crate::place::{self, Ground, Place, Wanted};
 use crate::progress::{Progress, Verbosity};
 use crate::run_folder::RunFolder;
 
@@ -87,6 +87,8 @@ impl Trial<'_> {
         identity: Identity,
         interrupts: &Interrupts,
     ) -> Result<(Record, RunFolder), Failure> {
+        let checking = place::check_cluster(self.experiment, self.ground);
+        interrupts.unless(checking).await?;
         let plan = plan::plan(self.experiment, identity.seed);
         let mut folder = RunFolder::create(self.out, &self.experiment.name, &identity.run_id)?;
         let log_directory: PathBuf = folder.path().join("logs");
@@ -145,7 +147,6 @@ impl Trial<'_> {
             if let Some(client) = switch {
                 refuse_if_halted(client).await?;
             }
-            place.check_cluster(&started.plan).await?;
             let run_id = &started.run_id;
             let drivers = place.drivers(run_id, &started.plan, self.verbosity).await?;
             check_faults(&started.plan, &drivers).await?;

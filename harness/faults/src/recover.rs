@@ -1,5 +1,6 @@
 //! Undoing what an earlier run has left: the same controller, told to undo.
 
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
@@ -112,12 +113,37 @@ pub async fn recover(client: &Client, found: &Found) -> Result<String, FaultErro
         Err(error) => return Err(FaultError::during(action())(error)),
     }
     let uid = reached.uid().unwrap_or_default();
+    let lease = reached.spec.lease.clone();
     let gone = await_condition(api, name, kube::runtime::conditions::is_deleted(&uid)).await;
     gone.map_err(|error| FaultError::Watch {
         what: format!("faultinjection {name}"),
         source: Box::new(error),
     })?;
+    if let Some(lease) = lease {
+        forget(client, &found.namespace, &lease).await?;
+    }
     Ok(status
         .reverted
         .unwrap_or_else(|| "nothing was changed".to_owned()))
+}
+
+/// Deletes the lease of a run without faults. A run that lives makes it again.
+async fn forget(client: &Client, namespace: &str, name: &str) -> Result<(), FaultError> {
+    let objects: Api<FaultInjection> = Api::namespaced(client.clone(), namespace);
+    let objects = objects.list(&ListParams::default()).await;
+    let objects = objects.map_err(FaultError::during("list faultinjections"))?;
+    if objects
+        .iter()
+        .any(|one| one.spec.lease.as_deref() == Some(name))
+    {
+        return Ok(());
+    }
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    match leases.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(FaultError::during(format!("delete the lease {name}"))(
+            error,
+        )),
+    }
 }

@@ -4,6 +4,7 @@
 use std::io::BufRead as _;
 use std::time::Duration;
 
+use holdfast_faults::FaultError;
 use kube::Client;
 
 use crate::connection::Choice;
@@ -15,6 +16,9 @@ use crate::terminal;
 
 /// The pause after a cluster that does not answer, or does not let something be undone.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// No fault lasts longer. What cannot be undone by then has lost its cluster, or needs a person.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Options of `holdfast janitor`.
 #[derive(Debug, clap::Args)]
@@ -49,19 +53,30 @@ pub(crate) async fn janitor(arguments: Arguments) -> Result<u8, Failure> {
         "run {run} is dead; undoing what it has begun in namespace {}",
         arguments.namespace
     ));
-    undo_faults(&client, &arguments.namespace, run).await;
-    loop {
-        let left = tenancy::remove(&client, run, &made).await;
-        if left.is_empty() {
-            break;
-        }
-        for what in left {
-            terminal::say(&format!("not removed yet: {what}"));
-        }
-        tokio::time::sleep(AGAIN).await;
+    let undoing = async {
+        let mut words = Words::default();
+        undo_faults(&client, &arguments.namespace, run, &mut words).await;
+        remove(&client, run, &made, &mut words).await;
+    };
+    if tokio::time::timeout(PATIENCE, undoing).await.is_err() {
+        let left = format!("what run {run} has begun in {}", arguments.namespace);
+        return Err(Failure::not_put_back(&[left]));
     }
     terminal::say(&format!("everything of run {run} is undone"));
     Ok(0)
+}
+
+/// What is said to people: the same thing once, however often it is tried.
+#[derive(Debug, Default)]
+struct Words(String);
+
+impl Words {
+    fn say(&mut self, text: String) {
+        if self.0 != text {
+            terminal::say(&text);
+            self.0 = text;
+        }
+    }
 }
 
 /// Listens until the lifeline ends: what there is to remove, or nothing after a dismissal.
@@ -79,25 +94,39 @@ fn listen() -> Option<Vec<Made>> {
 }
 
 /// Undoes the faults of the run until none is left.
-async fn undo_faults(client: &Client, namespace: &str, run: &str) {
+async fn undo_faults(client: &Client, namespace: &str, run: &str, words: &mut Words) {
     loop {
-        match holdfast_faults::found(client, Some(namespace)).await {
-            Ok(found) => {
-                let of_run: Vec<_> = found.into_iter().filter(|one| one.run == run).collect();
-                if of_run.is_empty() {
-                    return;
-                }
-                for fault in of_run {
-                    match holdfast_faults::recover(client, &fault).await {
-                        Ok(evidence) => {
-                            terminal::say(&format!("{}: reverted: {evidence}", fault.step));
-                        }
-                        Err(error) => terminal::say(&format!("{}: {}", fault.step, chain(&error))),
-                    }
-                }
-            }
-            Err(error) => terminal::say(&chain(&error)),
+        match undo_once(client, namespace, run).await {
+            Ok(evidence) if evidence.is_empty() => return,
+            Ok(evidence) => words.say(evidence.join("\n")),
+            Err(error) => words.say(chain(&error)),
         }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Undoes every fault of the run, and says what became of each; nothing if there is none.
+async fn undo_once(client: &Client, namespace: &str, run: &str) -> Result<Vec<String>, FaultError> {
+    let mut evidence = Vec::new();
+    let found = holdfast_faults::found(client, Some(namespace)).await?;
+    for fault in found.iter().filter(|one| one.run == run) {
+        let became = match holdfast_faults::recover(client, fault).await {
+            Ok(seen) => format!("reverted: {seen}"),
+            Err(error) => chain(&error),
+        };
+        evidence.push(format!("{}: {became}", fault.step));
+    }
+    Ok(evidence)
+}
+
+/// Removes what the run has applied until nothing is left.
+async fn remove(client: &Client, run: &str, made: &[Made], words: &mut Words) {
+    loop {
+        let left = tenancy::remove(client, run, made).await;
+        if left.is_empty() {
+            return;
+        }
+        words.say(format!("not removed yet: {}", left.join("; ")));
         tokio::time::sleep(AGAIN).await;
     }
 }

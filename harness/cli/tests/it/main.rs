@@ -9,6 +9,7 @@
 mod agent;
 mod bad_input;
 mod conformance;
+mod controller;
 mod edges;
 mod experiments;
 mod golden;
@@ -16,8 +17,10 @@ mod holdfast;
 mod images;
 mod kubectl;
 mod nothing_left;
+mod other_cluster;
 mod scenario;
 mod siege;
 mod siege_command;
+mod standing;
 mod web;
 mod workers;

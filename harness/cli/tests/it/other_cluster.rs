@@ -1,0 +1,196 @@
+//! Runs in a cluster that is there already: what they leave, and how they are ended from outside.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::holdfast::{Finished, eventually, finish, processes_of, wait};
+use crate::standing::{CONTEXT, LONG, NAMESPACE, Standing, pid};
+
+fn code(finished: &Finished) -> i32 {
+    finished.status.code().unwrap_or_default()
+}
+
+/// Every object that a plan could touch, with its version.
+fn versions(standing: &Standing) -> String {
+    let versions = "jsonpath={range .items[*]}{.kind} {.metadata.name} \
+                    {.metadata.resourceVersion}{\"\\n\"}{end}";
+    let inside = "deployments,replicasets,pods,services,configmaps,leases,events";
+    let outside = "namespaces,nodes,customresourcedefinitions";
+    let inside = standing.kubectl(&["-n", NAMESPACE, "get", inside, "-o", versions]);
+    inside + &standing.kubectl(&["get", outside, "-o", versions])
+}
+
+#[test]
+fn a_plan_names_the_pods_and_touches_nothing() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let before = versions(&standing);
+    let plan = ["plan", "running.yaml", "--context", CONTEXT, "--json"];
+    let planned = finish(&mut standing.holdfast(&plan));
+    assert_eq!(code(&planned), 0, "{}", planned.err);
+    assert_eq!(versions(&standing), before);
+
+    let plan: Value = serde_json::from_str(&planned.out).unwrap();
+    let fault = &plan["faults"][0];
+    let target = &fault["targets"][0];
+    let names = "jsonpath={.items[*].metadata.name}";
+    let pods = standing.kubectl(&["-n", NAMESPACE, "get", "pods", "-o", names]);
+    let pods: Vec<&str> = pods.split(' ').collect();
+    assert_eq!(target["readyPods"], serde_json::json!(pods));
+    assert_eq!(target["minimumReady"], 1);
+    assert_eq!(fault["undo"][0], "deployment web: spec.replicas to 2");
+    assert_eq!(plan["permissions"][0]["metadata"]["namespace"], NAMESPACE);
+}
+
+#[test]
+fn a_plan_says_what_is_not_permitted() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let plan = ["plan", "running.yaml", "--context", CONTEXT];
+    let planned = finish(standing.holdfast(&plan).args(["--set", "replicas=0"]));
+    assert_eq!(code(&planned), 2, "{}", planned.err);
+    assert!(planned.out.contains("allow: [blastRadius]"), "{planned:?}");
+}
+
+#[test]
+fn a_run_removes_what_it_has_applied_and_nothing_else() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    let finished = finish(&mut standing.run("tiny.yaml", &["--cluster", CONTEXT]));
+    assert_eq!(code(&finished), 0, "{}", finished.err);
+    assert!(standing.has_no_system());
+    assert_eq!(processes_of(&standing.marker), [""; 0]);
+
+    // What somebody else has brought up is neither changed nor removed.
+    standing.bring_up();
+    let refused = finish(&mut standing.run("tiny.yaml", &[]));
+    assert_eq!(code(&refused), 2, "{}", refused.err);
+    let names = "service tiny/web, deployment tiny/web";
+    assert!(refused.err.contains(names), "{}", refused.err);
+    assert!(standing.is_as_before());
+
+    let finished = finish(&mut standing.run("running.yaml", &[]));
+    assert_eq!(code(&finished), 0, "{}", finished.err);
+    eventually("leases are given up", || standing.is_as_before());
+}
+
+#[test]
+fn another_cluster_than_the_one_that_was_meant_is_refused() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    let refused = finish(&mut standing.run("tiny.yaml", &["--cluster", "production"]));
+    assert_eq!(code(&refused), 2, "{}", refused.err);
+    let path = "jsonpath={.metadata.uid}";
+    let uid = standing.kubectl(&["get", "namespace", "kube-system", "-o", path]);
+    assert!(refused.err.contains(&uid), "{}", refused.err);
+    assert!(standing.has_no_system());
+
+    let text = std::fs::read_to_string(standing.file("tiny.yaml")).unwrap();
+    let lock = "  safety: {cluster: {context: production}}\n";
+    std::fs::write(standing.file("locked.yaml"), text + lock).unwrap();
+    let refused = finish(&mut standing.run("locked.yaml", &[]));
+    assert_eq!(code(&refused), 2, "{}", refused.err);
+    assert!(refused.err.contains("safety.cluster"), "{}", refused.err);
+    assert!(standing.has_no_system());
+}
+
+#[test]
+fn sigkill_during_a_fault_leaves_nothing() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    let mut child = standing.run("tiny.yaml", &LONG).spawn().unwrap();
+    standing.until_injected();
+    assert_eq!(standing.replicas(), "1");
+    kill(pid(&child), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    eventually("the janitor removes the system", || {
+        standing.has_no_system()
+    });
+    eventually("the janitor ends", || {
+        processes_of(&standing.marker).is_empty()
+    });
+}
+
+#[test]
+fn sigkill_during_a_fault_puts_back_what_was_there_before() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let mut child = standing.run("running.yaml", &LONG).spawn().unwrap();
+    standing.until_injected();
+    kill(pid(&child), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    eventually("the janitor ends", || {
+        processes_of(&standing.marker).is_empty()
+    });
+    assert!(standing.is_as_before(), "{:?}", standing.phases());
+}
+
+#[test]
+fn halt_ends_a_run_and_resume_permits_the_next() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let child = standing.run("running.yaml", &LONG).spawn().unwrap();
+    standing.until_injected();
+    let halt = finish(&mut standing.holdfast(&["halt", "--reason", "the shop is on fire"]));
+    assert_eq!(code(&halt), 0, "{}", halt.err);
+    let halted = wait(child);
+    assert_eq!(code(&halted), 4, "{}", halted.err);
+    assert!(halted.err.contains("the shop is on fire"), "{}", halted.err);
+    assert_eq!(standing.replicas(), "2");
+
+    let refused = finish(&mut standing.run("running.yaml", &[]));
+    assert_eq!(code(&refused), 4, "{}", refused.err);
+    assert!(refused.err.contains("holdfast resume"), "{}", refused.err);
+    let status = finish(&mut standing.holdfast(&["status"]));
+    assert!(status.out.contains("the shop is on fire"), "{status:?}");
+
+    let resume = finish(&mut standing.holdfast(&["resume"]));
+    assert_eq!(code(&resume), 0, "{}", resume.err);
+    let finished = finish(&mut standing.run("running.yaml", &[]));
+    assert_eq!(code(&finished), 0, "{}", finished.err);
+}
+
+#[test]
+fn recover_undoes_what_a_dead_run_has_left_and_leaves_living_ones_alone() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let mut child = standing.run("running.yaml", &LONG).spawn().unwrap();
+    standing.until_injected();
+    let alive = finish(&mut standing.holdfast(&["recover"]));
+    assert_eq!(code(&alive), 0, "{}", alive.err);
+    assert!(alive.err.contains("which is alive"), "{}", alive.err);
+    assert_eq!(standing.phases(), ["Injected"]);
+
+    // The janitor first: as if the machine had died.
+    let processes = processes_of(&standing.marker);
+    let janitor = processes.iter().find(|line| line.contains(" janitor "));
+    let janitor = janitor.unwrap().split(' ').next().unwrap();
+    let janitor = Pid::from_raw(janitor.parse().unwrap());
+    kill(janitor, Signal::SIGKILL).unwrap();
+    kill(pid(&child), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    let status = finish(&mut standing.holdfast(&["status", "--json"]));
+    let status: Value = serde_json::from_str(&status.out).unwrap();
+    assert_eq!(status["faults"][0]["phase"], "Injected");
+    assert_eq!(standing.replicas(), "1");
+
+    let recovered = finish(&mut standing.holdfast(&["recover", "-n", NAMESPACE]));
+    assert_eq!(code(&recovered), 0, "{}", recovered.err);
+    let evidence = "reverted: deployment web put back: spec.replicas is 2 again";
+    assert!(recovered.err.contains(evidence), "{}", recovered.err);
+    eventually("leases are given up", || standing.is_as_before());
+}

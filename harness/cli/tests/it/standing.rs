@@ -1,0 +1,201 @@
+//! A cluster that stands by itself, in a process of its own, and a tiny system for it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::MutexGuard;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::holdfast::{eventually, holdfast, the_machine, tool};
+
+/// The context of the kubeconfig.
+pub(crate) const CONTEXT: &str = "holdfast";
+/// The namespace of the system.
+pub(crate) const NAMESPACE: &str = "tiny";
+
+/// A Service with two pods of the program that every local cluster has.
+const SYSTEM: &str = "apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - name: web
+          image: holdfast/victim:dev
+          readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}
+";
+
+/// A fault that takes one of the two pods, for as long as the parameter says.
+const EXPERIMENT: &str = "apiVersion: holdfast.dev/v1alpha1
+kind: Experiment
+metadata: {name: tiny}
+spec:
+  params: {hold: 2s, length: 6s, replicas: 1}
+  system:
+    namespace: tiny
+    manifests: [system.yaml]
+  load:
+    target: {service: web}
+    stages: [{users: 2, duration: \"${length}\"}]
+    thinkTime: 50ms
+    timeout: 2s
+    prober: {rate: 5/s}
+    requests: [{get: /}]
+  windows: {baseline: 1s, recovery: 1s}
+  method:
+    - name: fewer
+      at: 0s
+      duration: \"${hold}\"
+      fault: {scale: {deployment: web, replicas: \"${replicas}\"}}
+  steadyState: [{metric: availability, min: 1}]
+";
+
+/// A run that is still under way when the test does something to it.
+pub(crate) const LONG: [&str; 4] = ["--set", "hold=60s", "--set", "length=65s"];
+
+/// The cluster, ended when the test is.
+pub(crate) struct Standing {
+    child: Child,
+    pub(crate) folder: tempfile::TempDir,
+    /// In the environment of every process of the test but the cluster's.
+    pub(crate) marker: String,
+    _machine: MutexGuard<'static, ()>,
+}
+
+impl Standing {
+    /// Nothing where kubectl, which looks for the test, is missing.
+    pub(crate) fn start() -> Option<Self> {
+        tool("kubectl")?;
+        let machine = the_machine();
+        let folder = tempfile::tempdir().unwrap();
+        let marker = format!("marker-{}", folder.path().file_name().unwrap().display());
+        fs::write(folder.path().join("system.yaml"), SYSTEM).unwrap();
+        fs::write(folder.path().join("tiny.yaml"), EXPERIMENT).unwrap();
+        let running = EXPERIMENT.replace("    manifests: [system.yaml]\n", "");
+        fs::write(folder.path().join("running.yaml"), running).unwrap();
+        let mut child = holdfast("a cluster of its own")
+            .args(["cluster", "up", "--kubeconfig-out"])
+            .arg(folder.path().join("config"))
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said: Vec<_> = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.starts_with("Ctrl-C"))
+            .collect();
+        assert!(folder.path().join("config").exists(), "{said:#?}");
+        Some(Self {
+            child,
+            folder,
+            marker,
+            _machine: machine,
+        })
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The binary, with the cluster's kubeconfig.
+    pub(crate) fn holdfast(&self, arguments: &[&str]) -> Command {
+        let mut command = holdfast(&self.marker);
+        command
+            .current_dir(self.folder.path())
+            .env("KUBECONFIG", self.file("config"))
+            .args(arguments);
+        command
+    }
+
+    /// `holdfast run` in the cluster.
+    pub(crate) fn run(&self, experiment: &str, arguments: &[&str]) -> Command {
+        let mut command = self.holdfast(&["run", experiment, "--context", CONTEXT]);
+        command.args(arguments);
+        command
+    }
+
+    /// What kubectl says, and whether it succeeds.
+    pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new("kubectl")
+            .env("KUBECONFIG", self.file("config"))
+            .current_dir(self.folder.path())
+            .arg("--request-timeout=30s")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
+    }
+
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments)
+            .unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
+    }
+
+    /// The system as if somebody else had brought it up, with permission for faults.
+    pub(crate) fn bring_up(&self) {
+        self.kubectl(&["create", "namespace", NAMESPACE]);
+        let allowed = "holdfast.dev/chaos=allowed";
+        self.kubectl(&["label", "namespace", NAMESPACE, allowed]);
+        self.kubectl(&["-n", NAMESPACE, "apply", "-f", "system.yaml"]);
+        self.kubectl(&["-n", NAMESPACE, "rollout", "status", "deployment/web"]);
+    }
+
+    /// The phases of the faults in the namespace; none where the kind is not known yet.
+    pub(crate) fn phases(&self) -> Vec<String> {
+        let found = self.try_kubectl(&["-n", NAMESPACE, "get", "faultinjections", "-o", "json"]);
+        let found: Value = serde_json::from_str(&found.unwrap_or_default()).unwrap_or_default();
+        let items = found["items"].as_array().cloned().unwrap_or_default();
+        let phase = |item: &Value| item["status"]["phase"].as_str().map(str::to_owned);
+        items.iter().filter_map(phase).collect()
+    }
+
+    pub(crate) fn until_injected(&self) {
+        eventually("the fault is injected", || self.phases() == ["Injected"]);
+    }
+
+    pub(crate) fn replicas(&self) -> String {
+        let path = "jsonpath={.spec.replicas}";
+        self.kubectl(&["-n", NAMESPACE, "get", "deployment", "web", "-o", path])
+    }
+
+    /// Nothing of a run is left where the run has brought the system up.
+    pub(crate) fn has_no_system(&self) -> bool {
+        let namespaces = self.kubectl(&["get", "namespaces", "-o", "name"]);
+        !namespaces.contains("namespace/tiny")
+    }
+
+    /// Nothing of a run is left where the system was before.
+    pub(crate) fn is_as_before(&self) -> bool {
+        let leases = self.kubectl(&["-n", NAMESPACE, "get", "leases", "-o", "name"]);
+        self.phases().is_empty() && self.replicas() == "2" && leases.is_empty()
+    }
+}
+
+pub(crate) fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        drop(kill(pid(&self.child), Signal::SIGINT));
+        drop(self.child.wait());
+    }
+}
