@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use requests::Requests;
 
+mod grpc;
 mod requests;
 
 /// Measures every request to `api`, and serves what was registered at `/metrics`.
