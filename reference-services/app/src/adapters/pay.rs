@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use service_kit::metrics::{duration_histogram, observe};
 use service_kit::resilience::{CallError, Command};
+use service_kit::trace::{self, Span, TRACEPARENT};
 
 use crate::domain::Order;
 use crate::ports::{Cause, PaymentError, Payments};
@@ -89,10 +90,16 @@ impl Payments for PayClient {
             amount: order.amount(),
         });
         request = request.header("x-request-id", cause.to_string());
-        if let Some(traceparent) = &cause.traceparent {
-            request = request.header("traceparent", traceparent);
-        }
-        let answer = self.command.run(call(request, self.overhead.clone())).await;
+        let url = self.payments_url.clone();
+        let parent = cause.traceparent.clone();
+        let overhead = self.overhead.clone();
+        let call = async move {
+            // Only now: a call that the breaker does not let out is none.
+            let mut span = trace::calling(&Method::POST, "/payments", &url, parent.as_deref());
+            let request = request.header(TRACEPARENT, span.header());
+            call(request, &overhead, &mut span).await
+        };
+        let answer = self.command.run(call).await;
         match answer {
             Ok(Answer::Paid) => Ok(()),
             Ok(Answer::Declined) => Err(PaymentError::Declined),
@@ -106,20 +113,27 @@ impl Payments for PayClient {
     }
 }
 
-async fn call(request: RequestBuilder, overhead: Histogram) -> Result<Answer, PaymentError> {
+async fn call(
+    request: RequestBuilder,
+    overhead: &Histogram,
+    span: &mut Span,
+) -> Result<Answer, PaymentError> {
     let started = Instant::now();
     let response = request.send().await.map_err(|error| {
         tracing::debug!(%error, "calling pay");
-        if error.is_connect() {
-            PaymentError::Connect
+        let (kind, error) = if error.is_connect() {
+            ("connect", PaymentError::Connect)
         } else {
-            PaymentError::Upstream
-        }
+            ("broken", PaymentError::Upstream)
+        };
+        span.fail(kind, &error);
+        error
     })?;
     if let Some(latency) = simulated_latency(&response) {
-        observe(&overhead, started.elapsed().saturating_sub(latency));
+        observe(overhead, started.elapsed().saturating_sub(latency));
     }
     let status = response.status();
+    trace::answered(span, status);
     // Read to its end, so that the connection can be used again.
     response.bytes().await.map_err(|_| PaymentError::Upstream)?;
     if status.is_success() {

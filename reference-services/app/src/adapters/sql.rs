@@ -15,7 +15,8 @@ use sqlx::{AnyConnection, Row as _};
 use super::events;
 use crate::domain::{AcceptedOrder, Fact, IdempotencyKey, Order, OrderId, Quantity, Status, Step};
 use crate::ports::{
-    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Rollback, StoreError, Taken,
+    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Overdue, Rollback, StoreError,
+    Taken,
 };
 
 /// The tables of app.
@@ -128,16 +129,21 @@ impl Connection for SqlConnection {
         }
     }
 
-    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Order>, StoreError> {
+    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Overdue>, StoreError> {
         let connection = self.0.connection();
         query(
             connection,
-            "SELECT id, item, quantity, address FROM orders WHERE status = ? AND begun_at_ms < ? \
-             ORDER BY sequence",
+            "SELECT id, item, quantity, address, traceparent FROM orders \
+             WHERE status = ? AND begun_at_ms < ? ORDER BY sequence",
         )
         .bind(PENDING)
         .bind(noted_before_ms)
-        .try_map(|row| order(&row))
+        .try_map(|row| {
+            Ok(Overdue {
+                order: order(&row)?,
+                traceparent: row.try_get("traceparent")?,
+            })
+        })
         .fetch_all(connection)
         .await
         .map_err(broken)
@@ -199,11 +205,12 @@ async fn insert(connection: &mut AnyConnection, intent: &Intent) -> Result<(), s
         order,
         key,
         begun_at_ms,
+        traceparent,
     } = intent;
     query(
         connection,
-        "INSERT INTO orders (id, item, quantity, address, status, idempotency_key, begun_at_ms) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO orders (id, item, quantity, address, status, idempotency_key, begun_at_ms, \
+         traceparent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(order.id.to_string())
     .bind(order.item.as_str())
@@ -212,6 +219,7 @@ async fn insert(connection: &mut AnyConnection, intent: &Intent) -> Result<(), s
     .bind(PENDING)
     .bind(key.as_ref().map(|key| key.as_str().to_owned()))
     .bind(*begun_at_ms)
+    .bind(traceparent.clone())
     .execute(connection)
     .await?;
     Ok(())

@@ -7,3 +7,4 @@ mod flow;
 mod kills;
 mod replicas;
 mod sessions;
+mod traces;

@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::{Delivery, deliver};
+use super::delivery::{Delivery, Recipient};
 use super::measurements::Measurements;
 use super::wire::Record;
-use super::{Addressed, BusError, Event, EventBus, Handler, Subscription};
+use super::{Addressed, BusError, Event, EventBus, Handler, Subscription, spans};
 
 const PARTITIONS: usize = 3;
+
+/// What spans call this bus.
+const SYSTEM: &str = "memory";
 
 /// Topics, and how far each group has read them.
 #[derive(Debug)]
@@ -238,14 +241,16 @@ impl Drop for Taken<'_> {
 #[async_trait]
 impl EventBus for MemoryBus {
     async fn publish(&self, events: &[Addressed]) -> Result<(), BusError> {
-        for Addressed { topic, event } in events {
+        for addressed in events {
+            let topic = &addressed.topic;
             if self.state().is_down {
                 return Err(BusError::Publish {
                     topic: topic.clone(),
                     source: Down.into(),
                 });
             }
-            self.put(topic, event.into());
+            let (record, _span) = spans::send(addressed, SYSTEM);
+            self.put(topic, record);
             self.measurements.published(topic);
         }
         // As any way to a broker would, this lets others go on.
@@ -260,6 +265,13 @@ impl EventBus for MemoryBus {
         stop: &CancellationToken,
     ) -> Result<(), BusError> {
         let mut changes = self.changes.subscribe();
+        let recipient = Recipient {
+            system: SYSTEM,
+            subscription,
+            handler,
+            measurements: &self.measurements,
+            stop,
+        };
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             let Some(taken) = self.take_next(subscription) else {
@@ -270,7 +282,7 @@ impl EventBus for MemoryBus {
                 continue;
             };
             let topic = &taken.place.topic;
-            match deliver(&taken.record, topic, handler, &self.measurements, stop).await {
+            match recipient.deliver(&taken.record, topic).await {
                 Delivery::Handled => taken.handled(),
                 Delivery::Dead(reason) => taken.bury(subscription, &reason),
                 Delivery::Stopped => {}

@@ -8,3 +8,4 @@ mod databases;
 mod events;
 mod inbox;
 mod outbox;
+mod telemetry;
