@@ -126,7 +126,7 @@ async fn call(
         } else {
             ("broken", PaymentError::Upstream)
         };
-        span.fail(kind, &error);
+        span.fail(kind, error);
         error
     })?;
     if let Some(latency) = simulated_latency(&response) {

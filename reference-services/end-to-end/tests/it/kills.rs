@@ -52,6 +52,10 @@ impl Setting {
 
     /// Kills one of all after the other at random moments while customers order, `kills` times or as
     /// often as `HOLDFAST_KILLS` asks for.
+    #[expect(
+        clippy::print_stdout,
+        reason = "whoever runs it is to know what happened, and to be able to try it again"
+    )]
     async fn survives(mut self, kills: usize) {
         let kills = std::env::var("HOLDFAST_KILLS").map_or(kills, |text| text.parse().unwrap());
         let seed = std::env::var("HOLDFAST_SEED")
