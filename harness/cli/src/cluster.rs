@@ -9,6 +9,7 @@ use holdfast_cluster::{ImageMap, LocalCluster, Options, Program};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::commands::agent;
 use crate::failure::{Failure, chain};
 
 /// A cluster that takes longer to accept a connection cannot be worked with.
@@ -23,11 +24,25 @@ pub(crate) const VICTIM: &str = "victim";
 /// The image of the victim, which a local cluster has without an image map.
 pub(crate) const VICTIM_IMAGE: &str = "holdfast/victim:dev";
 
+/// The image of the program that does harm inside a cluster.
+pub(crate) const AGENT_IMAGE: &str = "holdfast/agent:dev";
+
 /// This very program as the victim.
 pub(crate) fn victim() -> Result<Program, Failure> {
     Ok(Program {
         path: own_program()?,
         arguments: vec![OsString::from(VICTIM)],
+    })
+}
+
+/// The image of the agent that does harm, which a local cluster has without an image map.
+pub(crate) const AGENT_IMAGE: &str = "holdfast/agent:dev";
+
+/// This very program as the agent.
+pub(crate) fn agent() -> Result<Program, Failure> {
+    Ok(Program {
+        path: own_program()?,
+        arguments: vec![OsString::from(agent::NAME)],
     })
 }
 

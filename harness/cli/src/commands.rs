@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::interrupts;
 
+pub(crate) mod agent;
 mod cluster;
 mod load_worker;
 mod run;
@@ -24,6 +25,9 @@ pub(crate) enum Command {
     Cluster(cluster::Arguments),
     /// Send a part of a load under a coordinator. `run --workers N` starts its workers itself.
     LoadWorker(load_worker::Arguments),
+    /// Do harm inside a cluster, as the program of a pod.
+    #[command(name = agent::NAME, hide = true)]
+    Agent(holdfast_agent::Arguments),
 }
 
 /// Carries a command out; returns the exit code.
@@ -43,6 +47,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Failure> {
             Command::Up(arguments) => up::up(arguments).await,
             Command::Cluster(arguments) => cluster::cluster(arguments).await,
             Command::LoadWorker(arguments) => load_worker::load_worker(arguments).await,
+            Command::Agent(arguments) => agent::agent(arguments).await,
         }
     })
 }

@@ -74,6 +74,7 @@ pub(crate) async fn resolve(
 ) -> Result<ImageMap, Failure> {
     let mut images = ImageMap::default();
     images.insert(cluster::VICTIM_IMAGE, cluster::victim()?);
+    images.insert(cluster::AGENT_IMAGE, cluster::agent()?);
     let path = choice.file(folders);
     let file = path.as_deref().map(read).transpose()?;
     let known = file.as_ref().map(|file| &file.images);
@@ -198,7 +199,7 @@ mod tests {
         let images = resolve(&needed, &folders, &Choice::Needed).await.unwrap();
         assert_eq!(
             images.names().collect::<Vec<_>>(),
-            ["a:1", cluster::VICTIM_IMAGE]
+            ["a:1", cluster::AGENT_IMAGE, cluster::VICTIM_IMAGE]
         );
         assert_eq!(images.get("a:1").unwrap().arguments, ["-x"]);
 
@@ -206,7 +207,7 @@ mod tests {
         let images = resolve(&BTreeSet::new(), &[], &everything).await.unwrap();
         assert_eq!(
             images.names().collect::<Vec<_>>(),
-            ["a:1", "b:1", cluster::VICTIM_IMAGE]
+            ["a:1", "b:1", cluster::AGENT_IMAGE, cluster::VICTIM_IMAGE]
         );
 
         let unknown = ["c:1".to_owned()].into();

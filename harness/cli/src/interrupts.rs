@@ -18,6 +18,14 @@ pub(crate) fn hold() -> Result<(), Failure> {
         .map_err(|error| Failure::carrying_out(format!("cannot hold signals: {error}")))
 }
 
+/// Lets interruptions through again, for a command that handles them itself. To be called on the
+/// thread that called [`hold`].
+pub(crate) fn release() -> Result<(), Failure> {
+    both()
+        .thread_unblock()
+        .map_err(|error| Failure::carrying_out(format!("cannot take signals: {error}")))
+}
+
 /// The first interruption of this process, once there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupts(watch::Receiver<Option<StopCause>>);

@@ -181,7 +181,8 @@ current-context: holdfast
             Some(Isolation::PidNamespace) => {
                 "pods are process trees in PID namespaces of their own: the kernel's PID-1 signal rule holds"
             }
-            Some(Isolation::ProcessGroup) => {
+            // The latter is a pod's own wish, and never what all of them are kept apart by.
+            Some(Isolation::ProcessGroup | Isolation::HostProcesses) => {
                 "pods are process groups (PID namespaces are not permitted here, or not wanted): the PID-1 signal rule is emulated"
             }
         };

@@ -8,7 +8,8 @@
 //!   killed when the supervisor dies, and starts the program only after the supervisor has
 //!   confirmed that it was still there afterwards.
 //! * **The program is PID 1**, in its own PID namespace, so the kernel's rule applies that SIGTERM
-//!   without a handler is ignored, and killing it kills everything it started.
+//!   without a handler is ignored, and killing it kills everything it started. (A pod with `hostPID`
+//!   asks for the contrary.)
 //!
 //! ```text
 //! cluster ──socket── supervisor ──socket── init ──exec──▶ program
@@ -150,7 +151,7 @@ fn check(arguments: &[OsString], rest: &[OsString]) -> ExitCode {
 
 fn parse_isolation(text: Option<&OsString>) -> io::Result<Isolation> {
     text.and_then(|text| text.to_str())
-        .and_then(Isolation::parse)
+        .and_then(Isolation::of_argument)
         .ok_or_else(|| io::Error::other("the pod shim needs to know its isolation"))
 }
 
@@ -214,7 +215,7 @@ fn start(
         .arg(Verb::Init.name())
         .args(command)
         .stdin(Stdio::from(OwnedFd::from(far_end)));
-    if isolation == Isolation::ProcessGroup {
+    if !isolation.is_kept_by_the_kernel() {
         init.process_group(0);
     }
     let child = init.spawn()?;

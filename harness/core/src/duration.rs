@@ -22,6 +22,74 @@ pub fn parse(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(value * seconds_per_unit).ok()
 }
 
+/// The shortest text that [`parse`] reads as the same duration.
+#[must_use]
+pub fn format(value: Duration) -> String {
+    let nanos = value.as_nanos();
+    let units: [(u128, &str); 5] = [
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+    ];
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    match units
+        .iter()
+        .find(|(length, _)| nanos.is_multiple_of(*length))
+    {
+        Some((length, unit)) => format!("{}{unit}", nanos / length),
+        None => format!("{}.{:03}us", nanos / 1_000, nanos % 1_000),
+    }
+}
+
+/// Text such as `30s`, as a file has it, for `#[serde(with = "duration::text")]`.
+pub mod text {
+    use super::{Duration, format, parse};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes the shortest text.
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format(*value))
+    }
+
+    /// Reads what [`parse`] reads.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| D::Error::custom(format_args!("`{text}` is not a duration")))
+    }
+
+    /// The same for `Option<Duration>`.
+    pub mod option {
+        use super::{Deserialize, Deserializer, Duration, Error, Serializer, format, parse};
+
+        /// Writes the shortest text or null.
+        pub fn serialize<S: Serializer>(
+            value: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(duration) => serializer.serialize_some(&format(*duration)),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads what [`parse`] reads, or null.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            let text = Option::<String>::deserialize(deserializer)?;
+            text.map(|text| {
+                parse(&text)
+                    .ok_or_else(|| D::Error::custom(format_args!("`{text}` is not a duration")))
+            })
+            .transpose()
+        }
+    }
+}
+
 /// Seconds as a JSON number, for `#[serde(with = "duration::seconds")]`.
 pub mod seconds {
     use super::Duration;
@@ -86,5 +154,22 @@ mod tests {
             assert_eq!(parse(text), None, "{text}");
         }
         assert_eq!(parse(&format!("{}h", "9".repeat(400))), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "0.001us"),
+            (250_000, "250us"),
+            (610_000_000, "610ms"),
+            (90_000_000_000, "90s"),
+            (120_000_000_000, "2m"),
+            (86_400_000_000_000, "24h"),
+        ] {
+            let duration = Duration::from_nanos(nanos);
+            assert_eq!(format(duration), text);
+            assert_eq!(parse(text), Some(duration), "{text}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! Everything a run can say is an [`event::Event`]; everything a report can say is a function of
 //! a [`record::Record`].
 
+pub mod bytes;
 pub mod duration;
 pub mod event;
 pub mod experiment;

@@ -11,10 +11,12 @@ use holdfast_core::plan::PlannedFault;
 use crate::drivers::{Events, FaultDriver, FaultDriverError};
 
 /// A single driver call takes no longer than this.
-const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// Attempts to undo one fault, and the first pause between them (doubled each time).
-const RECOVER_ATTEMPTS: u32 = 5;
+const ACTION_TIMEOUT: Duration = Duration::from_secs(180);
+/// Attempts to undo one fault, and the pauses between them: doubled each time up to the longest, a
+/// minute in all, which an API server may take to come back.
+const RECOVER_ATTEMPTS: u32 = 11;
 const RECOVER_PAUSE: Duration = Duration::from_millis(500);
+const RECOVER_LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Stores the undo, then injects. Sends the events of both. `Err` carries the driver's words.
 pub(crate) async fn inject(
@@ -78,7 +80,7 @@ pub(crate) async fn recover(
         }
         if attempt < RECOVER_ATTEMPTS {
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = (pause * 2).min(RECOVER_LONGEST_PAUSE);
         }
     }
     false

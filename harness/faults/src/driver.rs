@@ -1,85 +1,209 @@
-//! The fault driver: safety nets first, then the ledger, then the deed of the fault's kind.
+//! The loop's faults: each is a FaultInjection whose controller does the work. Who carries it out,
+//! this process or a controller in the cluster, makes no difference.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::experiment::SafetyNet;
-use holdfast_core::fault::Fault;
 use holdfast_core::plan::PlannedFault;
 use holdfast_engine::{FaultDriver, FaultDriverError};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::action::{Action, RUN_LABEL, Rule};
+use crate::blueprint::{Blueprint, Context, Target};
+use crate::controller::Controller;
 use crate::error::{FaultError, one_line};
-use crate::kinds::scale;
-use crate::ledger::{Entry, Ledger, Undo};
+use crate::injection::{
+    Desired, FINALIZER, FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase,
+};
+use crate::object::Cluster;
+use crate::{lease, safety};
 
-/// The label that a namespace must carry, with the value `allowed`, before anything in it is
-/// broken.
-pub const CHAOS_LABEL: &str = "holdfast.dev/chaos";
+/// How long after its planned end a fault is undone by itself.
+const MARGIN: Duration = Duration::from_secs(30);
 
 /// Injects faults into one namespace, on behalf of one run.
 pub struct KubeFaults {
-    client: Client,
-    namespace: String,
-    ledger: Ledger,
-    /// What this run has written to the ledger, for the residue check after the entries are gone.
-    written: Mutex<Vec<Entry>>,
+    cluster: Cluster,
+    run_id: String,
+    agent_image: String,
+    allow: Vec<SafetyNet>,
+    /// What this run has done, for the residue check after the objects are gone.
+    done: Mutex<Vec<(String, Vec<Action>)>>,
+    /// Ends the controller and the heartbeat of this run with the driver.
+    _alive: DropGuard,
 }
 
 impl std::fmt::Debug for KubeFaults {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("KubeFaults")
-            .field("namespace", &self.namespace)
+            .field("cluster", &self.cluster)
+            .field("run_id", &self.run_id)
             .finish_non_exhaustive()
     }
 }
 
 impl KubeFaults {
-    /// A driver for the faults of the run `run_id` in `namespace`.
+    /// A driver for the faults of the run `run_id` in `namespace`, with a controller of its own that
+    /// acts unless one in the cluster does. `agent_image` does harm inside the cluster; `allow` are
+    /// the safety nets that the experiment switches off.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, run_id: &str) -> Self {
+    pub fn start(
+        client: Client,
+        namespace: &str,
+        run_id: &str,
+        agent_image: &str,
+        allow: &[SafetyNet],
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let own = Some(namespace.to_owned());
+        let controller = Controller::new(client.clone(), own, agent_image.to_owned(), stop.clone());
+        tokio::spawn(controller.run());
+        tokio::spawn(lease::keep(
+            client.clone(),
+            namespace.to_owned(),
+            run_lease(run_id),
+            run_id.to_owned(),
+            stop.clone(),
+        ));
         Self {
-            ledger: Ledger::new(client.clone(), namespace, run_id),
-            client,
-            namespace: namespace.to_owned(),
-            written: Mutex::default(),
+            cluster: Cluster {
+                client,
+                namespace: namespace.to_owned(),
+            },
+            run_id: run_id.to_owned(),
+            agent_image: agent_image.to_owned(),
+            allow: allow.to_vec(),
+            done: Mutex::default(),
+            _alive: stop.drop_guard(),
         }
     }
 
-    async fn check_namespace(&self) -> Result<(), FaultError> {
-        let namespace = Api::<Namespace>::all(self.client.clone())
-            .get(&self.namespace)
-            .await
-            .map_err(FaultError::during(format!(
-                "read namespace {}",
-                self.namespace
-            )))?;
-        let labels = namespace.metadata.labels.unwrap_or_default();
-        if labels
-            .get(CHAOS_LABEL)
-            .is_some_and(|value| value == "allowed")
-        {
-            Ok(())
-        } else {
-            Err(FaultError::NamespaceNotAllowed(self.namespace.clone()))
-        }
+    /// What a fault would do to the cluster as it is now; changes nothing.
+    ///
+    /// # Errors
+    /// Why it cannot be done, or may not.
+    pub async fn plan(&self, fault: &PlannedFault) -> Result<Effect, FaultError> {
+        safety::check_namespace(&self.cluster).await?;
+        let context = Context {
+            cluster: &self.cluster,
+            name: &self.name(fault),
+            not_after: 0,
+            agent_image: &self.agent_image,
+        };
+        let blueprint = Blueprint::of(&fault.fault, context).await?;
+        safety::permit(&self.cluster, &blueprint, &self.allow).await?;
+        let target = |target: &Target| (target.object.to_string(), target.ready, target.left);
+        Ok(Effect {
+            actions: blueprint.actions.iter().map(Action::describe).collect(),
+            undo: blueprint.undo(),
+            targets: blueprint.targets.iter().map(target).collect(),
+            rules: blueprint.rules(),
+        })
     }
 
-    fn written(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
-        self.written
+    fn api(&self) -> Api<FaultInjection> {
+        self.cluster.api()
+    }
+
+    fn name(&self, fault: &PlannedFault) -> String {
+        format!("{}-{}", self.run_id, fault.name).to_lowercase()
+    }
+
+    fn done(&self) -> std::sync::MutexGuard<'_, Vec<(String, Vec<Action>)>> {
+        self.done
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn written_for(&self, fault: &PlannedFault) -> Option<Entry> {
-        let written = self.written();
-        written
-            .iter()
-            .find(|entry| entry.fault == fault.name)
-            .cloned()
+    /// Waits until the fault's object is in one of these phases, refused, or gone.
+    async fn reached(
+        &self,
+        name: &str,
+        wanted: impl Fn(&FaultInjectionStatus) -> bool,
+    ) -> Result<Option<FaultInjectionStatus>, FaultError> {
+        let is_wanted = |found: Option<&FaultInjection>| {
+            found.is_none_or(|found| {
+                let status = found.progress();
+                status.phase == Phase::Refused || wanted(&status)
+            })
+        };
+        let found = await_condition(self.api(), name, is_wanted).await;
+        let found = found.map_err(|error| FaultError::Watch {
+            what: format!("faultinjection {name}"),
+            source: Box::new(error),
+        })?;
+        Ok(found.map(|found| found.progress()))
     }
+
+    async fn want(&self, name: &str, desired: Desired) -> Result<(), FaultError> {
+        let patch = Patch::Merge(json!({"spec": {"desired": desired}}));
+        let patched = self
+            .api()
+            .patch(name, &PatchParams::default(), &patch)
+            .await;
+        patched
+            .map(drop)
+            .map_err(FaultError::during(format!("change faultinjection {name}")))
+    }
+
+    fn object(&self, fault: &PlannedFault) -> FaultInjection {
+        let length = fault.end.saturating_sub(fault.start) + MARGIN;
+        let length = jiff::SignedDuration::try_from(length).expect("faults last minutes at most");
+        let mut object = FaultInjection::new(
+            &self.name(fault),
+            FaultInjectionSpec {
+                run: self.run_id.clone(),
+                step: fault.name.clone(),
+                fault: fault.fault.clone(),
+                not_after: (jiff::Timestamp::now() + length).to_string(),
+                lease: Some(run_lease(&self.run_id)),
+                allow: self.allow.clone(),
+                desired: Desired::Prepared,
+            },
+        );
+        object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+        let run = self.run_id.to_lowercase();
+        object.metadata.labels = Some([(RUN_LABEL.to_owned(), run)].into());
+        object
+    }
+
+    async fn left_over(&self) -> Result<Vec<FaultInjection>, FaultError> {
+        let run = self.run_id.to_lowercase();
+        let ours = ListParams::default().labels(&format!("{RUN_LABEL}={run}"));
+        let found = self.api().list(&ours).await;
+        Ok(found
+            .map_err(FaultError::during("list faultinjections"))?
+            .items)
+    }
+}
+
+/// What a fault would do, worked out without changing anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// What is done, one line each, in order.
+    pub actions: Vec<String>,
+    /// What undoes it, one line each, in order; empty where nothing is left to undo.
+    pub undo: Vec<String>,
+    /// What loses pods by it, in words, with the pods that are ready and that stay so.
+    pub targets: Vec<(String, u32, u32)>,
+    /// The permissions it takes besides those on FaultInjections and Leases.
+    pub rules: Vec<Rule>,
+}
+
+fn run_lease(run_id: &str) -> String {
+    format!("holdfast-run-{run_id}").to_lowercase()
+}
+
+fn refused(status: &FaultInjectionStatus) -> FaultError {
+    let words = status.error.clone().unwrap_or_default();
+    FaultError::Refused(words)
 }
 
 #[async_trait]
@@ -87,96 +211,166 @@ impl FaultDriver for KubeFaults {
     async fn check(
         &self,
         fault: &PlannedFault,
-        allow: &[SafetyNet],
+        _allow: &[SafetyNet],
     ) -> Result<(), FaultDriverError> {
-        self.check_namespace().await?;
-        match &fault.fault {
-            Fault::Scale(scale) => {
-                scale::check(&self.client, &self.namespace, scale, allow).await?
-            }
-        }
+        self.plan(fault).await?;
         Ok(())
     }
 
     async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        let undo = match &fault.fault {
-            Fault::Scale(scale) => scale::undo(&self.client, &self.namespace, scale).await?,
+        let object = self.object(fault);
+        let name = object.name_any();
+        match self.api().create(&PostParams::default(), &object).await {
+            Ok(_) => {}
+            // An earlier attempt whose answer was lost: it holds the values from before it.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(error) => {
+                return Err(
+                    FaultError::during(format!("create faultinjection {name}"))(error).into(),
+                );
+            }
+        }
+        let reached = self
+            .reached(&name, |status| status.phase != Phase::Pending)
+            .await?;
+        let status = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
+        if status.phase == Phase::Refused {
+            return Err(refused(&status).into());
+        }
+        let blueprint = Blueprint {
+            actions: status.actions,
+            targets: Vec::new(),
         };
-        let entry = Entry {
-            fault: fault.name.clone(),
-            undo,
+        let undo = blueprint.undo();
+        self.done().push((fault.name.clone(), blueprint.actions));
+        let undo = if undo.is_empty() {
+            "nothing to put back".to_owned()
+        } else {
+            undo.join("; ")
         };
-        let (entry, place) = self.ledger.write(entry).await.map_err(FaultError::from)?;
-        let line = format!("{} (recorded in {place})", entry.undo.describe());
-        self.written().push(entry);
-        Ok(line)
+        Ok(format!("{undo} (recorded in faultinjection/{name})"))
     }
 
     async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        let Some(entry) = self.written_for(fault) else {
+        let name = self.name(fault);
+        if self
+            .api()
+            .get_opt(&name)
+            .await
+            .is_ok_and(|found| found.is_none())
+        {
             return Err(FaultError::NotPrepared(fault.name.clone()).into());
-        };
-        Ok(match (&fault.fault, &entry.undo) {
-            (Fault::Scale(scale), Undo::Scale(original)) => {
-                scale::inject(&self.client, &self.namespace, scale, original).await?
-            }
-        })
+        }
+        self.want(&name, Desired::Injected).await?;
+        let ended = |phase| matches!(phase, Phase::Injected | Phase::Reverting | Phase::Reverted);
+        let reached = self
+            .reached(&name, |status| {
+                ended(status.phase) || status.error.is_some()
+            })
+            .await?;
+        let status = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
+        if let Some(why) = status.reverted_because {
+            return Err(FaultError::EndedEarly(why).into());
+        }
+        match (status.error, status.evidence) {
+            (Some(error), _) => Err(FaultError::Refused(error).into()),
+            (None, Some(evidence)) if status.phase == Phase::Injected => Ok(evidence),
+            (None, _) => Err(FaultError::Vanished(name).into()),
+        }
     }
 
     async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        // Whoever deletes or spoils the record does not undo the fault with it: this run still
-        // knows. Only the record knows of a write whose answer was lost.
-        let known = match self.written_for(fault) {
-            Some(entry) => Some(entry),
-            None => self
-                .ledger
-                .read(&fault.name)
-                .await
-                .map_err(FaultError::from)?,
-        };
-        let Some(entry) = known else {
-            return Ok("nothing was recorded, so nothing was changed".to_owned());
-        };
-        let evidence = match &entry.undo {
-            Undo::Scale(original) => {
-                scale::recover(&self.client, &self.namespace, original).await?
+        let name = self.name(fault);
+        let found = self.api().get_opt(&name).await;
+        let found = found.map_err(FaultError::during(format!("read faultinjection {name}")))?;
+        if found.is_none() {
+            return self.recover_without_object(fault).await;
+        }
+        self.want(&name, Desired::Reverted).await?;
+        let reached = self
+            .reached(&name, |status| {
+                let failed = status.phase == Phase::Reverting && status.error.is_some();
+                status.phase == Phase::Reverted || failed
+            })
+            .await?;
+        let evidence = match reached {
+            Some(status) if status.phase == Phase::Refused => {
+                "nothing was recorded, so nothing was changed".to_owned()
             }
+            Some(FaultInjectionStatus {
+                error: Some(error), ..
+            }) => {
+                return Err(FaultError::NotReverted(error).into());
+            }
+            Some(status) => status.reverted.unwrap_or_default(),
+            None => return self.recover_without_object(fault).await,
         };
-        // The entry goes only after the inverse has succeeded: until then it can be replayed.
-        self.ledger
-            .erase(&fault.name)
-            .await
-            .map_err(FaultError::from)?;
+        let deleted = self.api().delete(&name, &DeleteParams::default()).await;
+        match deleted {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => {
+                return Err(
+                    FaultError::during(format!("delete faultinjection {name}"))(error).into(),
+                );
+            }
+        }
+        self.reached(&name, |_| false).await?;
         Ok(evidence)
     }
 
     async fn residue(&self) -> Vec<String> {
-        let written = self.written().clone();
+        let done = self.done().clone();
         // A run that changed nothing leaves nothing, whether or not the cluster still answers.
-        if written.is_empty() {
+        if done.is_empty() {
             return Vec::new();
         }
-        let mut residue = match self.ledger.left_over().await {
-            Ok(entries) => entries
+        let mut residue = match self.left_over().await {
+            Ok(objects) => objects
                 .iter()
-                .map(|entry| format!("{}: not undone: {}", entry.fault, entry.undo.describe()))
+                .map(|object| format!("{}: not undone: {}", object.spec.step, undo_of(object)))
                 .collect(),
             Err(error) => vec![one_line(&error)],
         };
-        for entry in written {
-            let difference = match &entry.undo {
-                Undo::Scale(original) => {
-                    scale::difference(&self.client, &self.namespace, original).await
+        for (fault, actions) in done {
+            for action in actions {
+                match action.difference(&self.cluster).await {
+                    Ok(None) => {}
+                    Ok(Some(text)) => residue.push(format!("{fault}: {text}")),
+                    Err(error) => residue.push(format!("{fault}: {}", one_line(&error))),
                 }
-            };
-            match difference {
-                Ok(None) => {}
-                Ok(Some(text)) => residue.push(format!("{}: {text}", entry.fault)),
-                Err(error) => residue.push(format!("{}: {}", entry.fault, one_line(&error))),
             }
         }
         residue.sort();
         residue.dedup();
         residue
     }
+}
+
+impl KubeFaults {
+    /// Whoever deletes the record by force does not undo the fault with it: this run still knows.
+    async fn recover_without_object(
+        &self,
+        fault: &PlannedFault,
+    ) -> Result<String, FaultDriverError> {
+        let done = self.done().clone();
+        let Some((_, actions)) = done.into_iter().find(|(name, _)| *name == fault.name) else {
+            return Ok("nothing was recorded, so nothing was changed".to_owned());
+        };
+        let mut evidence = Vec::new();
+        for action in actions.iter().rev() {
+            evidence.extend(action.revert(&self.cluster).await?);
+        }
+        Ok(evidence.join("; "))
+    }
+}
+
+fn undo_of(object: &FaultInjection) -> String {
+    let actions = object.progress().actions;
+    let undo: Vec<_> = actions
+        .iter()
+        .rev()
+        .filter_map(Action::describe_undo)
+        .collect();
+    undo.join("; ")
 }

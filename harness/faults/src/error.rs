@@ -4,38 +4,76 @@ use std::error::Error;
 
 use holdfast_engine::FaultDriverError;
 
-use crate::driver::CHAOS_LABEL;
-use crate::ledger::LedgerError;
+use crate::safety::CHAOS_LABEL;
 
 /// Why a fault could not be carried out.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FaultError {
+pub enum FaultError {
     #[error(
         "namespace {0} does not carry the label {CHAOS_LABEL}: allowed; to permit faults in it: kubectl label namespace {0} {CHAOS_LABEL}=allowed"
     )]
     NamespaceNotAllowed(String),
-    #[error("deployment {namespace}/{name} does not exist")]
-    NoSuchDeployment { namespace: String, name: String },
-    #[error("deployment {name} has no available pod, so there is nothing to break")]
-    NotAvailable { name: String },
+    #[error("nothing is broken in namespace {0}: the cluster itself would be")]
+    NamespaceExcluded(String),
+    #[error("everything is halted ({0}); to permit faults again: holdfast resume")]
+    Halted(String),
+    #[error("{what} {name} does not exist")]
+    NoSuchObject { what: String, name: String },
+    #[error("{0} has no available pod, so there is nothing to break")]
+    NotAvailable(String),
     #[error(
-        "{what} leaves {left} of {ready} ready pods; more than half, or the last one, needs safety.allow: [blastRadius] in the experiment"
+        "the fault leaves {left} of {ready} ready pods of {what}; more than half, or the last one, needs safety.allow: [blastRadius] in the experiment"
     )]
     BlastRadius { what: String, left: u32, ready: u32 },
+    #[error(
+        "the cluster does not know {0} and this user may not define it; an administrator does: holdfast controller --print-definitions | kubectl apply -f -"
+    )]
+    NotInstalled(String),
+    #[error("{what} is under the fault {holder}; one at a time")]
+    Locked { what: String, holder: String },
+    #[error("this cluster cannot do that: {0}")]
+    Impossible(String),
+    #[error("{what} cannot be: {why}")]
+    Parameter { what: String, why: String },
+    #[error("{0}")]
+    Refused(String),
+    #[error("it was undone early: {0}")]
+    EndedEarly(String),
+    #[error("not everything is undone: {0}")]
+    NotReverted(String),
     #[error("how to undo {0} is not recorded, so it is not injected")]
     NotPrepared(String),
-    #[error("deployment {name} was replaced after its undo was recorded; it is left alone")]
-    Replaced { name: String },
-    #[error(
-        "deployment {name} has {found} replicas after a request for {wanted}; an admission webhook may have changed it"
-    )]
-    NotAsAsked {
-        name: String,
-        wanted: i64,
-        found: i64,
+    #[error("faultinjection {0} is gone or says nothing; somebody else has changed it")]
+    Vanished(String),
+    #[error("{0} was replaced after its undo was recorded; it is left alone")]
+    Replaced(String),
+    #[error("{0} changes too often to be changed")]
+    Busy(String),
+    #[error("{what} already exists and is not ours")]
+    Taken { what: String },
+    #[error("{what} is {found} after it was set; an admission webhook may have changed it")]
+    NotAsAsked { what: String, found: String },
+    #[error("no running pod with {0} is left to delete")]
+    NothingToKill(String),
+    #[error("a disruption budget refuses the eviction of {0}")]
+    BudgetRefuses(String),
+    #[error("pod {pod} ended before it was in effect; it said: {said}")]
+    AgentEnded { pod: String, said: String },
+    #[error("it was not seen within {seconds} s that {what}")]
+    NotSeen { what: String, seconds: u64 },
+    #[error("cannot watch {what}")]
+    Watch {
+        what: String,
+        source: Box<dyn Error + Send + Sync>,
     },
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    #[error("the selector cannot be used: {0}")]
+    Selector(String),
+    #[error("an object is not what its kind is made of")]
+    Malformed(#[source] serde_json::Error),
+    #[error("a length of time is too long")]
+    Length(#[source] jiff::Error),
+    #[error("notAfter is not a time: {text}")]
+    NotATime { text: String, source: jiff::Error },
     #[error("cannot {action}")]
     Kubernetes {
         action: String,
@@ -93,14 +131,10 @@ mod tests {
     fn the_loop_is_told_the_whole_chain_and_nothing_twice() {
         let refused = io::Error::other("connection refused");
         let sending = kube::Error::Service(Box::new(io::Error::other(refused)));
-        let error = FaultError::from(LedgerError::Kubernetes {
-            action: "read",
-            name: "holdfast-1-outage".to_owned(),
-            source: said(sending),
-        });
+        let error = FaultError::during("read deployment pay")(sending);
         assert_eq!(
             FaultDriverError::from(error).0,
-            "cannot read the undo record holdfast-1-outage: ServiceError: connection refused"
+            "cannot read deployment pay: ServiceError: connection refused"
         );
     }
 }

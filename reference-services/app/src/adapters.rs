@@ -5,4 +5,5 @@ pub mod costs;
 pub mod events;
 pub mod http;
 pub mod pay;
+pub mod retries;
 pub mod sql;

@@ -6,12 +6,13 @@ use service_kit::database::DatabaseConfig;
 use service_kit::env::{Env, EnvError};
 use service_kit::events::kafka::KafkaConfig;
 use service_kit::inbox::InboxConfig;
-use service_kit::resilience::CommandSettings;
+use service_kit::resilience::{CommandSettings, EndpointSettings};
 use service_kit::server::ServerConfig;
 use service_kit::telemetry::TelemetryConfig;
 
 use crate::adapters::costs::Costs;
 use crate::adapters::pay::PayConfig;
+use crate::adapters::retries::PayRetrySettings;
 
 /// Everything app can be told.
 #[derive(Clone, Debug)]
@@ -21,8 +22,6 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub costs: Costs,
     pub pay: PayConfig,
-    /// What the call to pay is protected by.
-    pub resilience: CommandSettings,
     /// `None` is no bus.
     pub kafka: Option<KafkaConfig>,
     pub inbox: InboxConfig,
@@ -35,10 +34,11 @@ pub struct Config {
 impl Config {
     /// Reads, besides what every service reads: `PAY_URL`, else `PAY_SERVICE_HOST` and
     /// `PAY_SERVICE_PORT` (which Kubernetes sets), else `http://localhost:8082`; `PAY_CALL_LIMIT`
-    /// (default 30 s); `PAY_*` of [`CommandSettings::from_env`]; `ORDER_RECEIVE_COST`,
-    /// `ORDER_INSERT_COST`, `ORDER_COMMIT_COST`, `ORDER_ROLLBACK_COST` (default 0); `RNG_SEED`; and
-    /// `ORDER_INTENT_LIMIT` (default 1 m): longer than any payment takes, because an order that is
-    /// still waiting for its payment then is given up.
+    /// (default 30 s); `PAY_*` of [`CommandSettings::from_env`], [`EndpointSettings::from_env`] and
+    /// [`PayRetrySettings::from_env`]; `ORDER_RECEIVE_COST`, `ORDER_INSERT_COST`, `ORDER_COMMIT_COST`,
+    /// `ORDER_ROLLBACK_COST` (default 0); `RNG_SEED`; and `ORDER_INTENT_LIMIT` (default 1 m): longer
+    /// than any payment takes, its retries included, because an order that is still waiting for its
+    /// payment then is given up.
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let cost = |env: &mut Env, name| env.duration(name, Duration::ZERO);
         let config = Self {
@@ -51,11 +51,7 @@ impl Config {
                 commit: cost(&mut env, "ORDER_COMMIT_COST"),
                 rollback: cost(&mut env, "ORDER_ROLLBACK_COST"),
             },
-            pay: PayConfig {
-                url: pay_url(&env),
-                call_limit: env.duration("PAY_CALL_LIMIT", Duration::from_secs(30)),
-            },
-            resilience: CommandSettings::from_env(&mut env, "PAY"),
+            pay: pay(&mut env),
             kafka: KafkaConfig::from_env(&mut env),
             inbox: InboxConfig::from_env(&mut env),
             intent_limit: env.duration("ORDER_INTENT_LIMIT", Duration::from_secs(60)),
@@ -64,6 +60,27 @@ impl Config {
         env.finish()?;
         Ok(config)
     }
+}
+
+fn pay(env: &mut Env) -> PayConfig {
+    let url = pay_url(env);
+    PayConfig {
+        call_limit: env.duration("PAY_CALL_LIMIT", Duration::from_secs(30)),
+        command: CommandSettings::from_env(env, "PAY"),
+        endpoints: EndpointSettings::from_env(env, "PAY", &host_and_port(&url)),
+        retries: PayRetrySettings::from_env(env),
+        url,
+    }
+}
+
+fn host_and_port(url: &str) -> String {
+    let parsed = reqwest::Url::parse(url).ok();
+    let found = parsed.as_ref().and_then(|url| {
+        let port = url.port_or_known_default()?;
+        Some(format!("{}:{port}", url.host_str()?))
+    });
+    // What is not understood is complained about where it is used.
+    found.unwrap_or_else(|| url.to_owned())
 }
 
 fn pay_url(env: &Env) -> String {
@@ -80,6 +97,7 @@ fn pay_url(env: &Env) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::retries::RetryOn;
 
     #[test]
     fn pay_is_found_by_url_then_by_service_then_at_home() {
@@ -98,5 +116,41 @@ mod tests {
         ] {
             assert_eq!(Config::from_env(env).unwrap().pay.url, expected);
         }
+    }
+
+    #[test]
+    fn the_endpoints_of_pay_are_those_of_its_url_unless_named() {
+        let scope = ("PAY_SCOPE", "endpoint");
+        for (more, expected) in [
+            (("PAY_URL", "http://pay"), "pay:80"),
+            (("PAY_URL", "http://[::1]:8082/"), "[::1]:8082"),
+            (("PAY_ENDPOINTS", "pay-pods:8082"), "pay-pods:8082"),
+        ] {
+            let config = Config::from_env(Env::of_pairs([scope, more])).unwrap();
+            assert_eq!(config.pay.endpoints.unwrap().names, [expected]);
+        }
+    }
+
+    #[test]
+    fn payments_are_repeated_only_where_asked_for() {
+        let retries = |pairs: &[(&'static str, &'static str)]| {
+            let config = Config::from_env(Env::of_pairs(pairs.iter().copied()));
+            config
+                .map(|it| it.pay.retries)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(retries(&[]).unwrap().retries.limit, 0);
+        let some = retries(&[
+            ("PAY_RETRY_ATTEMPTS", "2"),
+            ("PAY_RETRY_ON", "rejected, timeout"),
+        ]);
+        let some = some.unwrap();
+        assert_eq!(some.retries.limit, 2);
+        assert_eq!(some.on, [RetryOn::Rejected, RetryOn::Timeout]);
+        let message = retries(&[("PAY_RETRY_ON", "short_circuited")]).unwrap_err();
+        assert!(
+            message.contains("timeout, rejected, failure, refused"),
+            "{message}"
+        );
     }
 }

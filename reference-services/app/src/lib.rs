@@ -16,7 +16,6 @@ use service_kit::database::{Database, OpenError};
 use service_kit::events::kafka::{self, ClientError};
 use service_kit::events::{EventBus, follow};
 use service_kit::outbox::{self, OutboxMetrics, Relay};
-use service_kit::resilience::{Command, Measurements};
 use service_kit::{inbox, metrics};
 use tokio_util::task::TaskTracker;
 
@@ -58,9 +57,7 @@ pub async fn build_on(
     let orders = SqlOrders::new(Arc::clone(&database));
     let orders = PacedOrders::new(orders, config.costs, config.seed, &mut registry);
 
-    let measurements = Measurements::register("pay", &mut registry);
-    let command = Command::start(config.resilience.clone(), measurements);
-    let payments = PayClient::new(&config.pay, command, &mut registry)?;
+    let payments = PayClient::start(&config.pay, &mut registry).await?;
 
     // Never from the seed: two replicas, or one before and after a restart, would give two orders the
     // same name, and the second would pass as paid.

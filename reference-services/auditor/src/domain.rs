@@ -51,7 +51,7 @@ impl Invariant {
             }
             Self::NoDeliveryWithoutOrder => "nothing is delivered that was not ordered",
             Self::DeliveredAsTold => "an order is called delivered only when it is",
-            Self::OneCoupon => "an order has at most one coupon",
+            Self::OneCoupon => "each delivered order has exactly one coupon in the end",
             Self::NoCouponWithoutDelivery => "only a delivered order has a coupon",
             Self::OneNotificationPerEvent => "an event is notified of at most once",
         }
@@ -178,6 +178,11 @@ fn audit_coupons(books: &Books, audit: &mut Audit) {
         if !delivered.contains(coupon.order_id.as_str()) {
             audit.violated(Invariant::NoCouponWithoutDelivery, &coupon.order_id);
         }
+    }
+    // Marketing owes one for every delivered order, and gives it at a time of its own.
+    let given: HashSet<&str> = coupons.iter().map(|it| it.order_id.as_str()).collect();
+    for id in delivered.difference(&given) {
+        audit.due(Invariant::OneCoupon, id);
     }
 }
 

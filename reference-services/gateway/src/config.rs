@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use axum::http::uri::{Authority, Scheme};
 use service_kit::env::{Env, EnvError};
+use service_kit::resilience::RetrySettings;
 use service_kit::server::ServerConfig;
 use service_kit::telemetry::TelemetryConfig;
 
@@ -13,7 +14,6 @@ use crate::adapters::upstreams::UpstreamSettings;
 use crate::clients::Clients;
 use crate::domain::Upstream;
 use crate::limits::RateSettings;
-use crate::retries::RetrySettings;
 use crate::tokens::{SigningKey, TokenSettings};
 
 /// Everything the gateway can be told.
@@ -59,8 +59,7 @@ impl Config {
     /// - how much: `RATE_LIMIT` (200 requests a second for each client; 0 = no limit), `RATE_BURST`
     ///   (twice that), `RATE_CLIENTS` (how many are remembered: 10 000) and `IN_FLIGHT_LIMIT` (256 for
     ///   each upstream);
-    /// - what is sent again: `RETRY_LIMIT` (2), `RETRY_BACKOFF` (25 ms), `RETRY_BACKOFF_LIMIT`
-    ///   (250 ms), `RETRY_BUDGET_PERCENT` (20) and `RETRY_BUDGET_PER_SECOND` (10).
+    /// - what is sent again: `RETRY_LIMIT` (2) and `RETRY_*` of [`RetrySettings::from_env`].
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8080),
@@ -73,17 +72,16 @@ impl Config {
             auth: auth(&mut env),
             rate: rate(&mut env),
             in_flight_limit: env.parse("IN_FLIGHT_LIMIT", 256_u32) as usize,
-            retries: RetrySettings {
-                limit: env.parse("RETRY_LIMIT", 2),
-                backoff: env.duration("RETRY_BACKOFF", Duration::from_millis(25)),
-                backoff_limit: env.duration("RETRY_BACKOFF_LIMIT", Duration::from_millis(250)),
-                budget_percent: u32::from(env.parse("RETRY_BUDGET_PERCENT", 20_u16)),
-                budget_per_second: u32::from(env.parse("RETRY_BUDGET_PER_SECOND", 10_u16)),
-            },
+            retries: retries(&mut env),
         };
         env.finish()?;
         Ok(config)
     }
+}
+
+fn retries(env: &mut Env) -> RetrySettings {
+    let limit = env.parse("RETRY_LIMIT", 2);
+    RetrySettings::from_env(env, "RETRY", limit)
 }
 
 fn address(env: &mut Env, upstream: Upstream) -> Authority {

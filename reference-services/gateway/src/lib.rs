@@ -27,7 +27,7 @@ use crate::authority::Authority;
 use crate::config::{AuthSettings, Config, KeySource};
 use crate::limits::Limiter;
 use crate::measurements::Measurements;
-use crate::retries::Retries;
+use crate::retries::UpstreamRetries;
 use crate::service::Gateway;
 use crate::tokens::Tokens;
 
@@ -39,7 +39,7 @@ pub fn build(config: &Config) -> Router {
         authority: authority(config.auth.clone()),
         limiter: config.rate.map(Limiter::new),
         admission: Admission::new(config.in_flight_limit, &measurements),
-        retries: Retries::new(config.retries),
+        retries: UpstreamRetries::new(config.retries),
         upstreams: Arc::new(HttpUpstreams::new(config.upstreams.clone())),
         measurements,
     };

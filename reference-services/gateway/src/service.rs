@@ -14,7 +14,7 @@ use crate::domain::{Resource, Scope, Upstream};
 use crate::limits::{Limiter, Subject, TooMany};
 use crate::measurements::Measurements;
 use crate::ports::{UpstreamError, Upstreams};
-use crate::retries::{Retries, is_safe};
+use crate::retries::{UpstreamRetries, is_safe};
 use crate::tokens::{Identity, TokenError};
 
 /// Why the gateway itself answers a request.
@@ -48,7 +48,7 @@ pub struct Gateway {
     /// `None` is no limit.
     pub limiter: Option<Limiter>,
     pub admission: Admission,
-    pub retries: Retries,
+    pub retries: UpstreamRetries,
     pub upstreams: Arc<dyn Upstreams>,
     pub measurements: Measurements,
 }
@@ -135,7 +135,8 @@ impl Gateway {
         upstream: Upstream,
         request: Request<Bytes>,
     ) -> Result<Response<Body>, UpstreamError> {
-        self.retries.deposit(upstream);
+        let retries = self.retries.to(upstream);
+        retries.deposit();
         let mut repeats = 0;
         loop {
             let error = match self.upstreams.send(upstream, request.clone()).await {
@@ -144,7 +145,7 @@ impl Gateway {
             };
             self.measurements.failed(upstream, label(error));
             let pause = is_safe(request.method(), request.headers(), error)
-                .then(|| self.retries.pause(upstream, repeats))
+                .then(|| retries.pause(repeats).ok())
                 .flatten();
             let Some(pause) = pause else {
                 tracing::debug!(upstream = upstream.name(), repeats, "{error}");

@@ -170,7 +170,8 @@ pub trait EventBus: Send + Sync {
 
     /// Gives the events of the subscribed topics to `handler`, in order for each key, at least once,
     /// until `stop`. An event counts as handled after the handler returned `Ok`, or after the event
-    /// was put among the dead letters. The handler may be called for several keys at once, and a
+    /// was put among the dead letters, which is also where an event goes over which the handler has
+    /// panicked a few times in a row. The handler may be called for several keys at once, and a
     /// call is dropped when another member of the group takes the key over.
     async fn consume(
         &self,
@@ -241,6 +242,12 @@ impl HandleError {
 pub enum BusError {
     #[error("topic {topic} has not taken an event")]
     Publish {
+        topic: String,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It never will: one event at least of those that were to be published is too large.
+    #[error("an event is too large for topic {topic}")]
+    TooLarge {
         topic: String,
         source: Box<dyn Error + Send + Sync>,
     },

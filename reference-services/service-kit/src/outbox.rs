@@ -1,6 +1,10 @@
 //! The outbox: events wait in a table of the producer's own database, into which they are put by the
 //! transaction that they tell of, until a [`Relay`] has published them. So what happened is told, and
 //! what is told happened, whatever dies in between.
+//!
+//! An event that the bus will never take because it is too large keeps nobody behind it waiting: it
+//! goes to the table `outbox_dead_letters`, with the reason. Who has made room for it publishes it by
+//! putting the row back into `outbox`.
 
 mod measurements;
 mod relay;
@@ -11,10 +15,11 @@ use sqlx::any::AnyRow;
 
 pub use self::measurements::{OutboxMetrics, watch};
 pub use self::relay::Relay;
-use crate::database::{Schema, Transaction, query};
+use crate::clock::now_ms;
+use crate::database::{Exclusive, Schema, Transaction, query};
 use crate::events::{Addressed, Event};
 
-/// The table of the outbox.
+/// The tables of the outbox.
 pub const SCHEMA: Schema = Schema {
     sqlite: include_str!("outbox/sqlite.sql"),
     postgres: include_str!("outbox/postgres.sql"),
@@ -61,13 +66,16 @@ struct Batch {
 }
 
 /// The events that have waited longest, `limit` of them at most.
-async fn longest_waiting(connection: &mut AnyConnection, limit: i64) -> Result<Batch, sqlx::Error> {
+async fn longest_waiting(
+    connection: &mut AnyConnection,
+    limit: usize,
+) -> Result<Batch, sqlx::Error> {
     let rows = query(
         connection,
         "SELECT sequence, topic, event_id, kind, schema_version, event_key, correlation_id, \
          causation_id, occurred_at_ms, traceparent, payload FROM outbox ORDER BY sequence LIMIT ?",
     )
-    .bind(limit)
+    .bind(limit as i64)
     .fetch_all(connection)
     .await?;
     let mut batch = Batch::default();
@@ -97,6 +105,26 @@ fn addressed(row: &AnyRow) -> Result<Addressed, sqlx::Error> {
         payload: row.try_get("payload")?,
     };
     Ok(event.to(row.try_get::<String, _>("topic")?))
+}
+
+/// Puts the event of that sequence among the dead letters.
+async fn bury(turn: &mut Exclusive, sequence: i64, reason: &str) -> Result<(), sqlx::Error> {
+    let mut transaction = turn.begin().await?;
+    query(
+        &transaction,
+        "INSERT INTO outbox_dead_letters (sequence, topic, event_id, kind, schema_version, \
+         event_key, correlation_id, causation_id, occurred_at_ms, traceparent, payload, reason, \
+         died_at_ms) SELECT sequence, topic, event_id, kind, schema_version, event_key, \
+         correlation_id, causation_id, occurred_at_ms, traceparent, payload, ?, ? FROM outbox \
+         WHERE sequence = ?",
+    )
+    .bind(reason.to_owned())
+    .bind(now_ms())
+    .bind(sequence)
+    .execute(&mut *transaction)
+    .await?;
+    remove(&mut transaction, &[sequence]).await?;
+    transaction.commit().await
 }
 
 /// Removes events that were published.

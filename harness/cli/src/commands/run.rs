@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use holdfast_core::event::{Environment, RunStarted, Stamped};
 use holdfast_core::experiment::{Experiment, Objective, Target};
-use holdfast_core::plan::{self, LoadPlan, Plan};
+use holdfast_core::plan::{self, Plan};
 use holdfast_core::record::Record;
 use holdfast_core::spec::threshold::{self, ThresholdError};
 use holdfast_core::spec::{self, MOST_WORKERS, SourceFile};
 use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
 use holdfast_faults::{KubeFaults, KubeObserver};
 
-use crate::cluster::Choices;
+use crate::cluster::{self, Choices};
 use crate::execution::{self, Identity, Stop};
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::judgement::{self, Judgement};
 use crate::progress::{Progress, Verbosity};
@@ -228,19 +228,16 @@ impl Place {
     async fn drivers(
         &self,
         run_id: &str,
-        plan: &LoadPlan,
+        plan: &Plan,
         verbosity: Verbosity,
     ) -> Result<Drivers, Failure> {
         let site = self.site.as_ref();
-        let load = execution::load_driver(plan, &self.target_url, site, None, verbosity).await?;
+        let load = &plan.load;
+        let load = execution::load_driver(load, &self.target_url, site, None, verbosity).await?;
         let (faults, observer): (Arc<dyn FaultDriver>, Arc<dyn Observer>) = match &self.site {
             None => (Arc::new(NoFaults), Arc::new(NoObserver)),
             Some(site) => (
-                Arc::new(KubeFaults::new(
-                    site.client.clone(),
-                    &self.namespace,
-                    run_id,
-                )),
+                self.faults(site, run_id, plan).await?,
                 Arc::new(KubeObserver::new(
                     site.client.clone(),
                     &self.namespace,
@@ -253,6 +250,29 @@ impl Place {
             faults,
             observer,
         })
+    }
+
+    /// Nothing is asked of a cluster in which nothing is to be broken.
+    async fn faults(
+        &self,
+        site: &Site,
+        run_id: &str,
+        plan: &Plan,
+    ) -> Result<Arc<dyn FaultDriver>, Failure> {
+        if plan.faults.is_empty() {
+            return Ok(Arc::new(NoFaults));
+        }
+        let installed = holdfast_faults::install(&site.client, &holdfast_faults::definitions());
+        installed
+            .await
+            .map_err(|error| Failure::carrying_out(chain(&error)))?;
+        Ok(Arc::new(KubeFaults::start(
+            site.client.clone(),
+            &self.namespace,
+            run_id,
+            cluster::AGENT_IMAGE,
+            &plan.allow,
+        )))
     }
 
     async fn end(self) {
@@ -270,7 +290,7 @@ async fn carry_out(
     verbosity: Verbosity,
     interrupts: &Interrupts,
 ) -> Result<Record, Failure> {
-    let preparing = place.drivers(&started.run_id, &started.plan.load, verbosity);
+    let preparing = place.drivers(&started.run_id, &started.plan, verbosity);
     let drivers = interrupts.unless(preparing).await?;
     interrupts
         .unless(check_faults(&started.plan, &drivers))

@@ -12,10 +12,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("holdfast-faults", &["holdfast-core", "holdfast-engine"]),
     ("holdfast-cluster", &[]),
     ("holdfast-conformance", &[]),
+    ("holdfast-agent", &[]),
     ("holdfast-report", &["holdfast-core"]),
     (
         "holdfast",
         &[
+            "holdfast-agent",
             "holdfast-cluster",
             "holdfast-conformance",
             "holdfast-core",
@@ -25,7 +27,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "holdfast-report",
         ],
     ),
-    ("service-kit", &[]),
+    ("librdkafka", &[]),
+    ("service-kit", &["librdkafka"]),
     ("app", &["service-kit"]),
     ("pay", &["service-kit"]),
     ("store", &["service-kit"]),
@@ -46,7 +49,7 @@ const WRAPPERS: &[(&str, &[&str])] = &[
         "kube",
         &["holdfast", "holdfast-conformance", "holdfast-faults"],
     ),
-    ("clap", &["holdfast"]),
+    ("clap", &["holdfast", "holdfast-agent"]),
     (
         "serde-saphyr",
         &["holdfast", "holdfast-cluster", "holdfast-core"],

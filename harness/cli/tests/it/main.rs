@@ -6,9 +6,11 @@
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod agent;
 mod bad_input;
 mod conformance;
 mod edges;
+mod experiments;
 mod golden;
 mod holdfast;
 mod images;

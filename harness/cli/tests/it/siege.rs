@@ -89,11 +89,7 @@ fn half_too_late(folder: &Path) -> PathBuf {
             )
             .replace(
                 "{name: PAY_BREAKER, value: \"on\"}",
-                "{name: PAY_BREAKER, value: \"off\"}",
-            )
-            .replace(
-                "{name: PAY_BULKHEAD, value: \"10\"}",
-                "{name: PAY_BULKHEAD, value: \"0\"}",
+                "{name: PAY_BREAKER, value: \"off\"}\n            - {name: PAY_BULKHEAD, value: \"0\"}",
             )
             .replace(
                 "{name: PAY_LATENCY_BASE, value: 400ms}",

@@ -16,6 +16,10 @@ use crate::images::Program;
 /// What container runtimes give to an image that sets no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// By which the processes of a pod can be told from others, as they can by their control group where
+/// there is one.
+const POD_UID: &str = "HOLDFAST_POD_UID";
+
 /// Names and values of the environment variables.
 pub(crate) type Variables = BTreeMap<String, String>;
 
@@ -79,6 +83,10 @@ impl Surroundings<'_> {
             ("HOSTNAME", self.host_name()),
             ("POD_IP", &address),
             ("BIND_ADDR", &address),
+            (
+                POD_UID,
+                self.pod.metadata.uid.as_deref().unwrap_or_default(),
+            ),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::container::{Change, ContainerTask, Slot, Stop};
 use super::logs::LogOwner;
+use super::process::Shim;
 use super::sandbox::Sandbox;
 use super::status::{ContainerView, DEADLINE_MESSAGE, PodView, RestartPolicy};
 use super::{DEFAULT_GRACE_PERIOD, NodeContext, RETRY_PERIOD};
@@ -42,6 +43,8 @@ pub(crate) struct PodContext {
     pub(crate) object: Arc<Stored>,
     pub(crate) pod: Arc<Pod>,
     pub(crate) owner: LogOwner,
+    /// Starts the pod's processes.
+    pub(crate) shim: Shim,
     pub(crate) added: Instant,
     /// Once it could be made.
     pub(crate) sandbox: OnceLock<Arc<Sandbox>>,
@@ -54,9 +57,16 @@ pub(crate) struct PodContext {
 impl PodContext {
     /// A pod that comes to the node now, if it is one.
     pub(crate) fn new(node: &Arc<NodeContext>, object: &Arc<Stored>) -> Option<Self> {
+        let pod: Arc<Pod> = object.typed()?;
+        let shares_process_ids = pod.spec.as_ref().and_then(|spec| spec.host_pid);
         Some(Self {
             node: Arc::clone(node),
-            pod: object.typed()?,
+            shim: if shares_process_ids == Some(true) {
+                node.shim.with_host_processes()
+            } else {
+                node.shim.clone()
+            },
+            pod,
             owner: LogOwner {
                 namespace: object::namespace(object).to_owned(),
                 pod: object::name(object).to_owned(),

@@ -99,6 +99,14 @@ impl Shim {
         self.isolation
     }
 
+    /// The same for a pod that shares the process ids of the machine.
+    pub(crate) fn with_host_processes(&self) -> Self {
+        Self {
+            prefix: self.prefix.clone(),
+            isolation: Isolation::HostProcesses,
+        }
+    }
+
     /// Starts a container's program. Returns once it runs.
     pub(crate) async fn run(&self, launch: &Launch) -> Result<Running, StartError> {
         self.start(self.command(Verb::Run), launch).await
@@ -107,10 +115,8 @@ impl Shim {
     /// By what the processes below a shim can be told from others, where the kernel does not keep
     /// them apart.
     fn mark(&self) -> Option<String> {
-        match self.isolation {
-            Isolation::PidNamespace => None,
-            Isolation::ProcessGroup => Some(format!("{:032x}", rand::rng().random::<u128>())),
-        }
+        let is_needed = !self.isolation.is_kept_by_the_kernel();
+        is_needed.then(|| format!("{:032x}", rand::rng().random::<u128>()))
     }
 
     /// Starts a command inside the container of `container`.

@@ -23,10 +23,13 @@ pub enum Isolation {
     /// Namespaces are not permitted here: each container is a process group. Whether SIGTERM would
     /// reach a PID 1 is decided by looking at the program's signal masks.
     ProcessGroup,
+    /// As a pod with `hostPID` asks for: a process group that sees and signals the machine's
+    /// processes, and whose program is not PID 1.
+    HostProcesses,
 }
 
 impl Isolation {
-    /// Both of them, the better one first.
+    /// Those that pods may be kept apart by, the better one first.
     pub const ALL: [Self; 2] = [Self::PidNamespace, Self::ProcessGroup];
 
     /// Its name, as users write it.
@@ -34,14 +37,29 @@ impl Isolation {
         match self {
             Self::PidNamespace => "pid-namespace",
             Self::ProcessGroup => "process-group",
+            Self::HostProcesses => "host-processes",
         }
     }
 
-    /// The one of this name.
+    /// The one of this name that pods may be kept apart by.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|isolation| text == isolation.name())
+    }
+
+    /// The one that the shim was given.
+    pub(super) fn of_argument(text: &str) -> Option<Self> {
+        Self::parse(text)
+            .or_else(|| (text == Self::HostProcesses.name()).then_some(Self::HostProcesses))
+    }
+
+    /// Whether the kernel keeps the processes together and ends them with the first one.
+    pub(crate) fn is_kept_by_the_kernel(self) -> bool {
+        match self {
+            Self::PidNamespace => true,
+            Self::ProcessGroup | Self::HostProcesses => false,
+        }
     }
 
     /// Arranges that the next child of this process starts an isolation of its own.
@@ -49,7 +67,7 @@ impl Isolation {
         match self {
             Self::PidNamespace => new_pid_namespace(),
             // Orphans come to the supervisor instead of escaping to the system's init.
-            Self::ProcessGroup => Ok(prctl::set_child_subreaper(true)?),
+            Self::ProcessGroup | Self::HostProcesses => Ok(prctl::set_child_subreaper(true)?),
         }
     }
 
@@ -66,14 +84,14 @@ impl Isolation {
                 setns(pid_namespace, CloneFlags::CLONE_NEWPID)?;
                 Ok(())
             }
-            Self::ProcessGroup => Ok(prctl::set_child_subreaper(true)?),
+            Self::ProcessGroup | Self::HostProcesses => Ok(prctl::set_child_subreaper(true)?),
         }
     }
 
-    /// Delivers SIGTERM as the kernel would to PID 1.
+    /// Delivers SIGTERM as the kernel would, in a container to its PID 1.
     pub(super) fn terminate(self, program: Pid) {
         match self {
-            Self::PidNamespace => signal(program, Signal::SIGTERM),
+            Self::PidNamespace | Self::HostProcesses => signal(program, Signal::SIGTERM),
             Self::ProcessGroup if would_handle_sigterm(program) => {
                 signal(program, Signal::SIGTERM);
             }
@@ -85,7 +103,7 @@ impl Isolation {
     pub(super) fn kill(self, program: Pid) {
         match self {
             Self::PidNamespace => signal(program, Signal::SIGKILL),
-            Self::ProcessGroup => {
+            Self::ProcessGroup | Self::HostProcesses => {
                 match killpg(program, Signal::SIGKILL) {
                     Ok(()) | Err(_) => {}
                 }
@@ -102,7 +120,7 @@ impl Isolation {
         match self {
             // The kernel did it when PID 1 ended.
             Self::PidNamespace => {}
-            Self::ProcessGroup => {
+            Self::ProcessGroup | Self::HostProcesses => {
                 let own = Pid::this().as_raw();
                 loop {
                     let remains = descendants(own);

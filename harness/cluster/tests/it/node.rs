@@ -4,6 +4,7 @@ mod autoscaling;
 mod endings;
 mod failures;
 mod golden;
+mod host_processes;
 mod jobs;
 mod life;
 mod logs;

@@ -9,11 +9,12 @@
 //! recorded before the change. Taking more than half of the ready pods, or the last one, needs
 //! `safety.allow: [blastRadius]`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Parameters of the `scale` fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scale {
     /// The Deployment's name in the system's namespace.
     pub deployment: String,

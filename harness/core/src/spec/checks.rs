@@ -4,7 +4,6 @@
 use super::Placed;
 use super::problems::{Fields, Problems};
 use crate::experiment::{Load, Metric, Objective, Phase, Step, Windows};
-use crate::fault::Fault;
 
 /// baseline + at + duration + recovery of each step is within the load.
 pub(super) fn fits_in_load(
@@ -35,36 +34,30 @@ pub(super) fn fits_in_load(
     }
 }
 
-/// Two faults never hold the same Deployment at once, nor one right after the other: each
-/// would record the other's state as the original.
+/// Two faults never hold the same thing at once, nor one right after the other: each would record
+/// the other's state as the original. Faults that hold different things may overlap.
 pub(super) fn no_overlap(method: &Option<Vec<Placed<Step>>>, problems: &mut Problems) {
     let Some(method) = method else { return };
     let mut steps: Vec<&Placed<Step>> = method.iter().collect();
     steps.sort_by_key(|step| step.value.at);
     for (index, later) in steps.iter().enumerate() {
-        let clash = steps[..index].iter().find(|earlier| {
-            deployment(&earlier.value.fault) == deployment(&later.value.fault)
-                && earlier.value.at + earlier.value.duration >= later.value.at
+        let holds = later.value.fault.holds();
+        let clash = steps[..index].iter().find_map(|earlier| {
+            let ends = earlier.value.at + earlier.value.duration;
+            let held = earlier.value.fault.holds();
+            let both = held.into_iter().find(|held| holds.contains(held))?;
+            (ends >= later.value.at).then_some((earlier, both, ends))
         });
-        if let Some(earlier) = clash {
+        if let Some((earlier, both, ends)) = clash {
             problems.report(
                 &later.at,
                 format!(
-                    "the step `{}` begins before the step `{}` on the same deployment has ended",
+                    "the step `{}` begins before the step `{}` has ended, and both hold {both}",
                     later.value.name, earlier.value.name
                 ),
-                format!(
-                    "allowed: `at` later than {:?}",
-                    earlier.value.at + earlier.value.duration
-                ),
+                format!("allowed: `at` later than {ends:?}"),
             );
         }
-    }
-}
-
-fn deployment(fault: &Fault) -> &str {
-    match fault {
-        Fault::Scale(scale) => &scale.deployment,
     }
 }
 
@@ -107,7 +100,7 @@ pub(super) fn namespace_known(
         problems.report(
             &step.at,
             format!(
-                "the step `{}` has a deployment, but no namespace is known",
+                "the step `{}` breaks something by its name, but no namespace is known",
                 step.value.name
             ),
             "allowed: faults together with `spec.system` and its `namespace`",

@@ -6,13 +6,15 @@ use super::Placed;
 use super::problems::Problems;
 use super::tree::Node;
 use crate::experiment::{Step, Windows};
-use crate::fault::{Fault, Scale};
+
+mod fault;
+mod network;
+mod nodes;
+mod pods;
+mod workloads;
 
 /// Nothing stays broken longer, whatever a file says (`safety.md`).
 const LONGEST_FAULT: Duration = Duration::from_secs(30 * 60);
-
-/// Far above any Deployment, far below what would hurt an API server by a typo.
-const MOST_REPLICAS: u32 = 1000;
 
 pub(super) fn windows(node: Option<&Node>, problems: &mut Problems) -> Option<Windows> {
     let none = Windows {
@@ -51,11 +53,16 @@ fn step(node: &Node, problems: &mut Problems) -> Option<Placed<Step>> {
     let at = fields
         .required("at", problems)
         .and_then(|node| problems.duration(node, "at"));
-    let duration_node = fields.required("duration", problems);
-    let duration = duration_node.and_then(|node| fault_duration(node, problems));
     let fault = fields
         .required("fault", problems)
-        .and_then(|node| fault(node, problems));
+        .and_then(|node| fault::read(node, problems));
+    let duration = match (fields.get("duration"), &fault) {
+        (Some(node), _) => fault_duration(node, problems),
+        (None, Some(fault)) if fault.ends_by_itself() => Some(Duration::ZERO),
+        // Whether it can be left out depends on the fault, which could not be read.
+        (None, None) => None,
+        (None, Some(_)) => fields.required("duration", problems).and(None),
+    };
     Some(Placed {
         at: fields.at().clone(),
         value: Step {
@@ -78,29 +85,4 @@ fn fault_duration(node: &Node, problems: &mut Problems) -> Option<Duration> {
         return None;
     }
     Some(duration)
-}
-
-fn fault(node: &Node, problems: &mut Problems) -> Option<Fault> {
-    let known = ["scale"];
-    let later = ["podKill", "rollout"];
-    let fields = problems.fields(node, "fault", &known, &later)?;
-    if later.iter().any(|name| fields.get(name).is_some()) {
-        return None;
-    }
-    let (_, parameters) = fields.exactly_one(&known, problems)?;
-    scale(parameters, problems).map(Fault::Scale)
-}
-
-fn scale(node: &Node, problems: &mut Problems) -> Option<Scale> {
-    let fields = problems.fields(node, "scale", &["deployment", "replicas"], &[])?;
-    let deployment = fields
-        .required("deployment", problems)
-        .and_then(|node| problems.label(node, "deployment"));
-    let replicas = fields
-        .required("replicas", problems)
-        .and_then(|node| problems.whole(node, "replicas", 0..=MOST_REPLICAS));
-    Some(Scale {
-        deployment: deployment?,
-        replicas: replicas?,
-    })
 }

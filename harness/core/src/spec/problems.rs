@@ -1,6 +1,7 @@
 //! Reads typed values out of the tree and collects what is wrong with them. A reader that gives
 //! `None` has reported why, so callers go on to the next field and every mistake is found.
 
+use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(super) struct Fields<'tree> {
     at: Range<usize>,
     what: &'static str,
     known: String,
+    /// Whether a field was given that is not known, which is reported.
+    has_unknown: bool,
     entries: &'tree [(Key, Node)],
 }
 
@@ -76,6 +79,8 @@ impl<'tree> Fields<'tree> {
             .filter_map(|name| Some((*name, self.get(name)?)));
         match (given.next(), given.next()) {
             (Some(only), None) => Some(only),
+            // It is the one, misspelt.
+            (None, _) if self.has_unknown => None,
             (None, _) => {
                 problems.report(
                     &self.at,
@@ -169,8 +174,10 @@ impl Problems {
             );
             return None;
         };
+        let mut has_unknown = false;
         for (key, _) in entries {
             let name = key.text.as_str();
+            has_unknown |= !known.contains(&name);
             if later.contains(&name) {
                 self.report(
                     &key.at,
@@ -189,6 +196,7 @@ impl Problems {
             at: node.at.clone(),
             what,
             known: quoted(known),
+            has_unknown,
             entries,
         })
     }
@@ -264,12 +272,7 @@ impl Problems {
     /// A name as Kubernetes has it for namespaces: an RFC 1123 label.
     pub(super) fn label(&mut self, node: &Node, what: &str) -> Option<String> {
         let text = self.text(node, what)?;
-        let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if text.len() <= 63
-            && text.chars().all(inside)
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-        {
+        if text.len() <= 63 && is_label(&text) {
             return Some(text);
         }
         self.report(
@@ -278,6 +281,77 @@ impl Problems {
             "allowed: 1 to 63 of a-z, 0-9 and `-`, not at either end",
         );
         None
+    }
+
+    /// A name as Kubernetes has it for most objects: DNS labels joined by dots.
+    pub(super) fn object_name(&mut self, node: &Node, what: &str) -> Option<String> {
+        let text = self.text(node, what)?;
+        if text.len() <= 253 && text.split('.').all(is_label) {
+            return Some(text);
+        }
+        self.report(
+            &node.at,
+            format!("`{what}` is not a name of Kubernetes: `{text}`"),
+            "allowed: 1 to 253 of a-z, 0-9, `-` and `.`, each part beginning and ending with a \
+             letter or a digit",
+        );
+        None
+    }
+
+    /// A switch that is on where it is written.
+    pub(super) fn switched_on(&mut self, node: &Node, what: &str) -> Option<bool> {
+        if matches!(node.value, Value::Broken) {
+            return None;
+        }
+        let on = matches!(&node.value, Value::Scalar(scalar)
+            if (scalar.plain || scalar.substituted) && scalar.text == "true");
+        if !on {
+            self.report(
+                &node.at,
+                format!("`{what}` can only be switched on"),
+                format!("allowed: true, or no `{what}`"),
+            );
+        }
+        on.then_some(true)
+    }
+
+    /// Values by a free name, each text that may be empty; at least one. `is_name` says which
+    /// names there can be, `form` the same in words.
+    pub(super) fn texts_by_name(
+        &mut self,
+        node: &Node,
+        what: &str,
+        is_name: fn(&str) -> bool,
+        form: &str,
+    ) -> Option<BTreeMap<String, String>> {
+        let entries = self.entries(node, what);
+        if entries.is_empty() {
+            if matches!(&node.value, Value::Map(_)) {
+                let message = format!("`{what}` is empty");
+                self.report(&node.at, message, "allowed: a map with at least one entry");
+            }
+            return None;
+        }
+        let mut all = Some(BTreeMap::new());
+        for (key, value) in entries {
+            if !is_name(&key.text) {
+                let message = format!("`{}` cannot be a name in `{what}`", key.text);
+                self.report(&key.at, message, format!("allowed: {form}"));
+                all = None;
+            }
+            let text = match &value.value {
+                Value::Scalar(scalar) if !value.is_null() && scalar.text.is_empty() => {
+                    Some(String::new())
+                }
+                _ => self.text(value, &key.text),
+            };
+            match (text, &mut all) {
+                (Some(text), Some(all)) => drop(all.insert(key.text.clone(), text)),
+                (None, all) => *all = None,
+                (Some(_), None) => {}
+            }
+        }
+        all
     }
 
     /// One of a closed list of words.
@@ -437,6 +511,11 @@ impl Problems {
         self.report(&node.at, message, RATE_FORM);
         None
     }
+}
+
+fn is_label(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.chars().all(inside) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// The words in backticks, joined by commas.

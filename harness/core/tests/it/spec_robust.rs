@@ -94,6 +94,7 @@ proptest! {
     #[test]
     fn mutated_experiments_never_panic(
         file in prop::sample::select(vec![
+            "faults.yaml",
             "full.yaml",
             "journeys.yaml",
             "minimal.yaml",

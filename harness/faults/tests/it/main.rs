@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod cluster;
+mod controller;
+mod kinds;
 mod observer;
 mod safety;
 mod scale;

@@ -1,18 +1,22 @@
-//! The pay service, called over HTTP.
+//! The pay service, called over HTTP: retries around the protected call.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use service_kit::metrics::{duration_histogram, observe};
-use service_kit::resilience::{CallError, Command};
+use service_kit::resilience::{
+    CallError, Command, CommandMetrics, CommandSettings, EndpointSettings, Endpoints, NoEndpoint,
+};
 use service_kit::trace::{self, Span, TRACEPARENT};
 
+use super::retries::{PayRetries, PayRetrySettings};
 use crate::domain::Order;
-use crate::ports::{Cause, PaymentError, Payments};
+use crate::ports::{Cause, PaymentError, Payments, Rollback};
 
 /// What part of pay's answer time pay itself calls simulated, in milliseconds.
 const SIMULATED_LATENCY: &str = "x-simulated-latency-ms";
@@ -20,13 +24,18 @@ const SIMULATED_LATENCY: &str = "x-simulated-latency-ms";
 /// Less than pay keeps a connection that lies idle, so that pay never ends one that is just used.
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
 
-/// Where pay is and how long a call may go on.
+/// Where pay is and how it is called.
 #[derive(Clone, Debug)]
 pub struct PayConfig {
     /// Scheme, host and port.
     pub url: String,
     /// Ends a call for which nobody waits any more but which still holds its place in the bulkhead.
     pub call_limit: Duration,
+    /// What a call is protected by.
+    pub command: CommandSettings,
+    /// The endpoints that are called, each behind protection of its own; `None` calls the URL's host.
+    pub endpoints: Option<EndpointSettings>,
+    pub retries: PayRetrySettings,
 }
 
 /// The client could not be made.
@@ -38,9 +47,17 @@ pub struct PayClientError(#[source] reqwest::Error);
 #[derive(Debug)]
 pub struct PayClient {
     client: Client,
-    payments_url: String,
-    command: Command,
+    payments_url: Url,
+    target: Target,
+    retries: PayRetries,
     overhead: Histogram,
+}
+
+/// Who is called.
+#[derive(Debug)]
+enum Target {
+    Service(Command),
+    Endpoints(Endpoints),
 }
 
 #[derive(Serialize)]
@@ -58,9 +75,9 @@ enum Answer {
 }
 
 impl PayClient {
-    pub fn new(
+    /// Must be called inside a tokio runtime.
+    pub async fn start(
         config: &PayConfig,
-        command: Command,
         registry: &mut Registry,
     ) -> Result<Self, PayClientError> {
         let overhead = duration_histogram();
@@ -69,37 +86,52 @@ impl PayClient {
             "Duration of a call to pay minus the latency pay says it simulated",
             overhead.clone(),
         );
+        let payments_url = format!("{}/payments", config.url.trim_end_matches('/'));
+        let metrics = CommandMetrics::register(registry);
+        let command = config.command.clone();
+        let target = match config.endpoints.clone() {
+            None => Target::Service(Command::start(command, metrics.of("pay"))),
+            Some(endpoints) => {
+                Target::Endpoints(Endpoints::start("pay", endpoints, command, metrics).await)
+            }
+        };
+        let client = Client::builder()
+            .timeout(config.call_limit)
+            .pool_idle_timeout(IDLE_LIMIT)
+            .build()
+            .map_err(PayClientError)?;
+        let example = client.post(payments_url).build().map_err(PayClientError)?;
         Ok(Self {
-            client: Client::builder()
-                .timeout(config.call_limit)
-                .pool_idle_timeout(IDLE_LIMIT)
-                .build()
-                .map_err(PayClientError)?,
-            payments_url: format!("{}/payments", config.url.trim_end_matches('/')),
-            command,
+            client,
+            payments_url: example.url().clone(),
+            target,
+            retries: PayRetries::new(&config.retries, registry),
             overhead,
         })
     }
-}
 
-#[async_trait]
-impl Payments for PayClient {
-    async fn pay(&self, order: &Order, cause: &Cause) -> Result<(), PaymentError> {
-        let mut request = self.client.post(&self.payments_url).json(&PaymentRequest {
-            order_id: order.id.to_string(),
-            amount: order.amount(),
-        });
-        request = request.header("x-request-id", cause.to_string());
-        let url = self.payments_url.clone();
-        let parent = cause.traceparent.clone();
-        let overhead = self.overhead.clone();
-        let call = async move {
-            // Only now: a call that the breaker does not let out is none.
-            let mut span = trace::calling(&Method::POST, "/payments", &url, parent.as_deref());
-            let request = request.header(TRACEPARENT, span.header());
-            call(request, &overhead, &mut span).await
+    /// Asks once, at another endpoint than `last`, if there is one; `last` becomes the one asked.
+    async fn ask(
+        &self,
+        order: &Order,
+        cause: &Cause,
+        last: &mut Option<SocketAddr>,
+    ) -> Result<(), PaymentError> {
+        let answer = match &self.target {
+            Target::Service(command) => {
+                let url = self.payments_url.clone();
+                command.run(self.attempt(url, order, cause)).await
+            }
+            Target::Endpoints(endpoints) => {
+                let chosen = endpoints.choose(*last).map_err(|none| match none {
+                    NoEndpoint::Unknown => PaymentError::Connect,
+                    NoEndpoint::AllOut(retry_after) => PaymentError::BreakerOpen { retry_after },
+                })?;
+                *last = Some(chosen.address);
+                let url = self.url_at(chosen.address);
+                chosen.run(self.attempt(url, order, cause)).await
+            }
         };
-        let answer = self.command.run(call).await;
         match answer {
             Ok(Answer::Paid) => Ok(()),
             Ok(Answer::Declined) => Err(PaymentError::Declined),
@@ -109,6 +141,62 @@ impl Payments for PayClient {
             Err(CallError::BulkheadFull) => Err(PaymentError::BulkheadFull),
             Err(CallError::Timeout(_)) => Err(PaymentError::Timeout),
             Err(CallError::Failed(error)) => Err(error),
+        }
+    }
+
+    fn url_at(&self, endpoint: SocketAddr) -> Url {
+        let mut url = self.payments_url.clone();
+        let set = url.set_ip_host(endpoint.ip());
+        let set = set.and_then(|()| url.set_port(Some(endpoint.port())));
+        set.expect("a URL with a host can have another host and port");
+        url
+    }
+
+    /// One call, in a span of its own.
+    fn attempt(
+        &self,
+        url: Url,
+        order: &Order,
+        cause: &Cause,
+    ) -> impl Future<Output = Result<Answer, PaymentError>> + Send + use<> {
+        let request = self.client.post(url.clone()).json(&PaymentRequest {
+            order_id: order.id.to_string(),
+            amount: order.amount(),
+        });
+        let request = request.header("x-request-id", cause.to_string());
+        let parent = cause.traceparent.clone();
+        let overhead = self.overhead.clone();
+        async move {
+            // Only now: a call that the breaker does not let out is none.
+            let mut span = trace::calling(&Method::POST, "/payments", &url, parent.as_deref());
+            let request = request.header(TRACEPARENT, span.header());
+            call(request, &overhead, &mut span).await
+        }
+    }
+}
+
+#[async_trait]
+impl Payments for PayClient {
+    /// Repeats carry the order's id, too: pay takes the money once. If the order may have been paid by
+    /// one of the tries, the error says so whatever became of the others.
+    async fn pay(&self, order: &Order, cause: &Cause) -> Result<(), PaymentError> {
+        let mut uncertain = None;
+        let mut last = None;
+        let mut repeats = 0;
+        loop {
+            self.retries.begin(repeats);
+            let Err(error) = self.ask(order, cause, &mut last).await else {
+                return Ok(());
+            };
+            if error.rollback() == Rollback::PerhapsPaid {
+                uncertain = Some(error);
+            }
+            let Some(pause) = self.retries.pause(error, repeats) else {
+                return Err(uncertain.unwrap_or(error));
+            };
+            tracing::debug!(repeats, %error, "asks pay once more");
+            tokio::time::sleep(pause).await;
+            repeats += 1;
         }
     }
 }

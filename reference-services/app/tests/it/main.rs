@@ -9,6 +9,7 @@ mod http;
 mod outage;
 mod pacts;
 mod process;
+mod resilience;
 mod rig;
 mod scripted_pay;
 mod service;

@@ -19,7 +19,6 @@ use service_kit::env::Env;
 use service_kit::events::EventBus as _;
 use service_kit::events::memory::MemoryBus;
 use service_kit::events::wire::Record;
-use service_kit::resilience::{Command, Measurements};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -71,11 +70,7 @@ async fn pay(answer: Response<String>, traceparent: Option<&str>) -> (Request<By
 
     let config = Config::from_env(Env::of_pairs([("PAY_URL", &*url)])).unwrap();
     let mut registry = Registry::default();
-    let command = Command::start(
-        config.resilience,
-        Measurements::register("pay", &mut registry),
-    );
-    let client = PayClient::new(&config.pay, command, &mut registry).unwrap();
+    let client = PayClient::start(&config.pay, &mut registry).await.unwrap();
     let cause = Cause {
         origin: Origin::Request {
             id: "request-7".to_owned(),

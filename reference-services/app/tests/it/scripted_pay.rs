@@ -17,6 +17,10 @@ pub(crate) enum Script {
     Answer(StatusCode),
     /// Answers 201 once the test allows it.
     Hold,
+    /// Answers the first with this, and the others with 201.
+    First(StatusCode),
+    /// Answers the first as `Hold` does, and the others with this.
+    HoldFirst(StatusCode),
 }
 
 /// A running scripted pay service.
@@ -78,10 +82,14 @@ impl ScriptedPay {
 
 async fn answer(State(play): State<Play>, Json(payment): Json<Value>) -> StatusCode {
     let order_id = payment["orderId"].as_str().unwrap().to_owned();
+    let is_first = play.asked.borrow().is_empty();
     play.asked.send_modify(|asked| asked.push(order_id));
     match play.script {
         Script::Answer(status) => status,
-        Script::Hold => {
+        Script::First(status) if is_first => status,
+        Script::First(_) => StatusCode::CREATED,
+        Script::HoldFirst(status) if !is_first => status,
+        Script::Hold | Script::HoldFirst(_) => {
             play.allowed.acquire().await.unwrap().forget();
             StatusCode::CREATED
         }

@@ -162,6 +162,12 @@ fn coupons_are_for_delivered_orders_one_each() {
     assert_violated(Invariant::NoCouponWithoutDelivery, "cancelled", |books| {
         books.coupons.as_mut().unwrap().push(coupon("cancelled"));
     });
+    assert_due(Invariant::OneCoupon, "eaten", |books| {
+        books.coupons = Some(Vec::new());
+    });
+    let mut without_marketing = in_order();
+    without_marketing.coupons = None;
+    assert_eq!(audit(&without_marketing), Audit::default());
 }
 
 #[test]

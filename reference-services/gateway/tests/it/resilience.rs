@@ -12,7 +12,7 @@ use gateway::config::Config;
 use gateway::domain::Upstream;
 use gateway::measurements::Measurements;
 use gateway::ports::{UpstreamError, Upstreams};
-use gateway::retries::Retries;
+use gateway::retries::UpstreamRetries;
 use gateway::service::{Gateway, Refusal};
 use http_body_util::BodyExt;
 use service_kit::env::Env;
@@ -115,7 +115,7 @@ async fn forward<'a>(
         authority: None,
         limiter: None,
         admission: Admission::new(1, &measurements),
-        retries: Retries::new(config.retries),
+        retries: UpstreamRetries::new(config.retries),
         upstreams: upstreams.clone(),
         measurements,
     };

@@ -4,10 +4,10 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use sqlx::AnyConnection;
+use sqlx::{Any, AnyConnection};
 use sqlx::{Connection as _, Row as _};
 
-use super::{Database, query};
+use super::{Database, Dialect, query};
 
 /// The only one of its name in a database. Ends when dropped, when the process ends, and when the
 /// database loses the connection.
@@ -55,6 +55,12 @@ impl Exclusive {
     /// The connection that the lock lasts as long as.
     pub fn connection(&mut self) -> &mut AnyConnection {
         &mut self.connection
+    }
+
+    /// Begins a transaction that writes.
+    pub async fn begin(&mut self) -> Result<sqlx::Transaction<'_, Any>, sqlx::Error> {
+        let begin = Dialect::of(&self.connection).begin();
+        self.connection.begin_with(begin).await
     }
 }
 

@@ -1,7 +1,10 @@
 //! What every bus does with one record: give it to the handler until that says yes, or never.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -13,6 +16,11 @@ use super::{Event, HandleError, Handler, Subscription, spans};
 /// service should be whole again soon after the database it waits for is.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// So many panics over one event are enough. One may be bad luck, such as a connection in the wrong
+/// state; but no change of the world outside repairs a program that panics each time, and what is
+/// behind the event must not wait for a new one.
+const PANICS: u32 = 3;
 
 /// What came of a record.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,14 +62,27 @@ impl Recipient<'_> {
 
     async fn attempt(&self, event: &Event, topic: &str) -> Delivery {
         let mut pauses = Pauses::default();
+        let mut panics = 0;
         loop {
-            match self.handler.handle(event).await {
-                Ok(()) => {
+            // What the handler left half done is as after a kill, which it has to survive anyway.
+            let handled = AssertUnwindSafe(async { self.handler.handle(event).await });
+            match handled.catch_unwind().await {
+                Ok(Ok(())) => {
                     self.measurements.consumed(topic, &event.kind);
                     return Delivery::Handled;
                 }
-                Err(HandleError::Poison(reason)) => return Delivery::Dead(reason),
-                Err(HandleError::Retry(error)) => {
+                Err(panic) => {
+                    let message = message(&*panic);
+                    self.measurements.panicked(topic);
+                    tracing::error!(topic, message, "the handler panicked");
+                    panics += 1;
+                    if panics == PANICS {
+                        return Delivery::Dead(format!("the handler panicked: {message}"));
+                    }
+                    self.measurements.retried(topic);
+                }
+                Ok(Err(HandleError::Poison(reason))) => return Delivery::Dead(reason),
+                Ok(Err(HandleError::Retry(error))) => {
                     self.measurements.retried(topic);
                     tracing::warn!(
                         topic,
@@ -76,6 +97,13 @@ impl Recipient<'_> {
             }
         }
     }
+}
+
+/// What a panic had to say.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a word")
 }
 
 /// Pauses that grow.

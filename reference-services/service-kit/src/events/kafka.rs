@@ -135,6 +135,10 @@ impl EventBus for KafkaBus {
             topic: topic.to_owned(),
             source,
         };
+        let too_large = |topic: &str, source| BusError::TooLarge {
+            topic: topic.to_owned(),
+            source,
+        };
         self.topics
             .ensure(&topics)
             .await
@@ -152,6 +156,9 @@ impl EventBus for KafkaBus {
             .map_err(|(topic, error)| {
                 for span in &mut spans {
                     span.fail("publish", &error);
+                }
+                if error.is_too_large() {
+                    return too_large(topic, error.into());
                 }
                 // Perhaps the broker came back without what it had.
                 self.topics.forget(&topics);

@@ -12,6 +12,7 @@ pub(super) struct Measurements {
     published: Family<TopicLabel, Counter>,
     consumed: Family<EventLabels, Counter>,
     retries: Family<TopicLabel, Counter>,
+    panics: Family<TopicLabel, Counter>,
     dead_lettered: Family<TopicLabel, Counter>,
     lag: Family<PartitionLabels, Gauge>,
 }
@@ -52,6 +53,11 @@ impl Measurements {
             measurements.retries.clone(),
         );
         registry.register(
+            "event_handler_panics",
+            "Attempts to handle an event that ended in a panic",
+            measurements.panics.clone(),
+        );
+        registry.register(
             "events_dead_lettered",
             "Events that were put among the dead letters, by the topic they came from",
             measurements.dead_lettered.clone(),
@@ -78,6 +84,10 @@ impl Measurements {
 
     pub(super) fn retried(&self, topic: &str) {
         self.retries.get_or_create(&topic_label(topic)).inc();
+    }
+
+    pub(super) fn panicked(&self, topic: &str) {
+        self.panics.get_or_create(&topic_label(topic)).inc();
     }
 
     pub(super) fn dead_lettered(&self, topic: &str) {

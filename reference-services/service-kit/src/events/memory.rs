@@ -19,6 +19,9 @@ const PARTITIONS: usize = 3;
 /// What spans call this bus.
 const SYSTEM: &str = "memory";
 
+/// The longest payload in bytes, about as long as Kafka's.
+const LARGEST: usize = 1_000_000;
+
 /// Topics, and how far each group has read them.
 #[derive(Debug)]
 pub struct MemoryBus {
@@ -57,6 +60,10 @@ struct Progress {
 #[derive(Debug, thiserror::Error)]
 #[error("the bus is down")]
 struct Down;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the payload has {0} bytes, and {LARGEST} are allowed")]
+struct Large(usize);
 
 impl Default for MemoryBus {
     fn default() -> Self {
@@ -247,6 +254,12 @@ impl EventBus for MemoryBus {
                 return Err(BusError::Publish {
                     topic: topic.clone(),
                     source: Down.into(),
+                });
+            }
+            if addressed.event.payload.len() > LARGEST {
+                return Err(BusError::TooLarge {
+                    topic: topic.clone(),
+                    source: Large(addressed.event.payload.len()).into(),
                 });
             }
             let (record, _span) = spans::send(addressed, SYSTEM);

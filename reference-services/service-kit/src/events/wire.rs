@@ -17,6 +17,9 @@ const TRACEPARENT: &str = "traceparent";
 /// Why an event is among the dead letters; only there.
 pub const DEAD_LETTER_REASON: &str = "dead-letter-reason";
 
+/// How much of a reason is told, in characters: it must not make a record too large.
+const LONGEST_REASON: usize = 1000;
+
 /// One event on the wire, readable or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -47,6 +50,7 @@ impl Record {
 
     /// The same record with the reason why it is among the dead letters.
     pub fn into_dead_letter(mut self, reason: &str) -> Self {
+        let reason: String = reason.chars().take(LONGEST_REASON).collect();
         self.headers
             .push((DEAD_LETTER_REASON.to_owned(), reason.into()));
         self

@@ -20,6 +20,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 pub struct OutboxMetrics {
     pending: Gauge,
     oldest_age: Gauge<f64, AtomicU64>,
+    dead_letters: Gauge,
     published: Counter,
 }
 
@@ -35,6 +36,11 @@ impl OutboxMetrics {
             "outbox_oldest_age_seconds",
             "How long the oldest event in the outbox has waited",
             metrics.oldest_age.clone(),
+        );
+        registry.register(
+            "outbox_dead_letters",
+            "Events of the outbox that were put aside because the bus can never take them",
+            metrics.dead_letters.clone(),
         );
         registry.register(
             "outbox_published",
@@ -82,6 +88,10 @@ async fn measure(database: &Database, metrics: &OutboxMetrics) -> Result<(), Mea
         .fetch_one(&mut *connection)
         .await?
         .try_get(0)?;
+    let dead_letters: i64 = query(connection, "SELECT COUNT(*) FROM outbox_dead_letters")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
     let oldest = query(
         connection,
         "SELECT occurred_at_ms FROM outbox ORDER BY sequence LIMIT 1",
@@ -93,6 +103,7 @@ async fn measure(database: &Database, metrics: &OutboxMetrics) -> Result<(), Mea
         None => 0,
     };
     metrics.pending.set(pending);
+    metrics.dead_letters.set(dead_letters);
     metrics.oldest_age.set(age_ms as f64 / 1e3);
     Ok(())
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{OutboxMetrics, longest_waiting, remove};
+use super::{Batch, OutboxMetrics, bury, longest_waiting, remove};
 use crate::database::{Database, Exclusive};
-use crate::events::EventBus;
+use crate::events::{BusError, EventBus};
+use crate::with_causes;
 
-/// How many events are published at once.
-const BATCH: i64 = 200;
+/// How many events are published at once at most.
+const LARGEST_BATCH: usize = 200;
 
 /// How often the outbox is looked into although nobody said that it holds anything: other replicas
 /// put events into it too.
@@ -79,8 +80,9 @@ impl Relay {
             sleep(LAST_ROUND).await;
         };
         tokio::pin!(last_round);
+        let mut size = LARGEST_BATCH;
         loop {
-            let batch = longest_waiting(turn.connection(), BATCH).await?;
+            let batch = longest_waiting(turn.connection(), size).await?;
             if batch.events.is_empty() {
                 self.metrics.nothing_waits();
                 tokio::select! {
@@ -101,6 +103,10 @@ impl Relay {
                     patience = Patience::default();
                     remove(turn.connection(), &batch.sequences).await?;
                     self.metrics.published(batch.events.len());
+                    size = (2 * size).min(LARGEST_BATCH);
+                }
+                Err(error @ BusError::TooLarge { .. }) => {
+                    size = self.narrow_down(turn, &batch, &error).await?;
                 }
                 Err(error) => {
                     let pause = patience.after_failure("publishing from the outbox", &error);
@@ -111,6 +117,25 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Goes on with half of a batch in which some event is too large, down to the event itself, which
+    /// is put aside. Returns how many events are to be published next.
+    async fn narrow_down(
+        &self,
+        turn: &mut Exclusive,
+        batch: &Batch,
+        error: &BusError,
+    ) -> Result<usize, sqlx::Error> {
+        let ([sequence], [addressed]) = (&batch.sequences[..], &batch.events[..]) else {
+            return Ok(batch.events.len() / 2);
+        };
+        let reason = with_causes(error);
+        addressed.event.span().in_scope(|| {
+            tracing::error!(topic = addressed.topic, reason, "dead letter in the outbox");
+        });
+        bury(turn, *sequence, &reason).await?;
+        Ok(1)
     }
 }
 

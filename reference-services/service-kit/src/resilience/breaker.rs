@@ -1,39 +1,24 @@
-//! The circuit breaker as a pure state machine with the semantics of Hystrix: no clock, no task, no
-//! lock. Time is handed in as the length of time since an origin of the caller's choice.
+//! The circuit breaker as a pure state machine: no clock, no task, no lock. Time is handed in as the
+//! length of time since an origin of the caller's choice.
 //!
-//! - CLOSED: results are counted in buckets. A tick at the end of a bucket looks at the complete
-//!   buckets of the window and opens the circuit when there are enough calls and too many failed.
-//! - OPEN: every call is short-circuited until the sleep window is over; then one is let through.
-//! - HALF-OPEN: that one is the trial. The first result decides: success closes the circuit and
-//!   starts the window anew, anything else opens it again.
+//! - CLOSED: results are remembered in a window. When it shows too many failures or slow calls, the
+//!   circuit opens: on a tick or with the result that was one too many.
+//! - OPEN: every call is short-circuited until the time is over. Then the circuit becomes half-open
+//!   and lets trials through, or, without trials, it closes.
+//! - HALF-OPEN: the trials close the circuit, with an empty window, or open it again.
+//!
+//! [`BreakerSettings`] says which of these rules apply; [`Preset`](super::Preset) knows those of
+//! Hystrix, resilience4j, Polly, gobreaker and Envoy.
 
-use std::collections::VecDeque;
+mod settings;
+mod window;
+
 use std::time::Duration;
 
-/// When the circuit opens and how it closes again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BreakerSettings {
-    /// The length of the window; a multiple of `bucket`.
-    pub window: Duration,
-    /// The length of a bucket, and the time from one evaluation to the next.
-    pub bucket: Duration,
-    /// Fewer calls than this in the window decide nothing.
-    pub min_calls: u64,
-    /// Opens when the percentage of failures, rounded down, is at least this.
-    pub failure_percent: u64,
-    /// How long the circuit stays open before a trial.
-    pub sleep_window: Duration,
-    pub stale_results: StaleResults,
-}
-
-/// What becomes of the result of a call that was admitted before the latest change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StaleResults {
-    /// It counts like any other, so it can also decide a trial. Hystrix does this.
-    Count,
-    /// It is dropped.
-    Ignore,
-}
+pub use settings::{
+    BreakerSettings, Decide, Evaluate, Growth, OpenFor, Slow, StaleResults, Trials, Window,
+};
+use window::{CallResult, Counts, History, whole};
 
 /// The state of a circuit, as seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +26,22 @@ pub enum CircuitState {
     Closed,
     Open,
     HalfOpen,
+}
+
+/// Why a circuit changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    FailureRate,
+    SlowRate,
+    ConsecutiveFailures,
+    /// It has been open for long enough.
+    SleepOver,
+    TrialsPassed,
+    TrialsFailed,
+    /// Trials without a result were given up for others.
+    TrialsLost,
+    /// It opened, and was closed again by [`Breaker::keep_closed`].
+    TooManyOut,
 }
 
 /// How an admitted call ended.
@@ -61,12 +62,13 @@ pub enum Outcome {
 #[must_use = "a trial whose outcome is not recorded keeps the circuit half-open"]
 pub struct Permit {
     generation: u64,
+    admitted: Duration,
 }
 
 /// The circuit is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShortCircuited {
-    /// The earliest time after which a call can be let through; zero while a trial is under way.
+    /// The earliest time after which a call can be let through; zero while trials are under way.
     pub retry_after: Duration,
 }
 
@@ -75,26 +77,40 @@ pub struct ShortCircuited {
 pub struct Breaker {
     settings: BreakerSettings,
     phase: Phase,
-    /// Counts the changes of state.
+    reason: Option<Reason>,
+    /// Counts the changes of state, and how often trials were given up.
     generation: u64,
-    window: Window,
+    history: History,
+    closed_since: Duration,
+    /// Openings that are not forgotten.
+    openings: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Closed,
-    Open { since: Duration },
-    HalfOpen,
+    Open {
+        until: Duration,
+    },
+    HalfOpen {
+        trials: Trials,
+        since: Duration,
+        admitted: u64,
+        results: Counts,
+    },
 }
 
 impl Breaker {
     /// A closed circuit whose window starts at `now`.
     pub fn new(settings: BreakerSettings, now: Duration) -> Self {
         Self {
-            window: Window::starting_at(now, &settings),
+            history: History::starting_at(now, &settings.window),
             settings,
             phase: Phase::Closed,
+            reason: None,
             generation: 0,
+            closed_since: now,
+            openings: 0,
         }
     }
 
@@ -102,36 +118,62 @@ impl Breaker {
         match self.phase {
             Phase::Closed => CircuitState::Closed,
             Phase::Open { .. } => CircuitState::Open,
-            Phase::HalfOpen => CircuitState::HalfOpen,
+            Phase::HalfOpen { .. } => CircuitState::HalfOpen,
         }
     }
 
-    /// Whether a call may be made now. An open circuit whose sleep window is over becomes half-open
-    /// and admits the one that asked.
+    /// Why the circuit came to its state; `None` as long as it has always been closed.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// How often there was a reason for another state, or for other trials.
+    pub fn changes(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether a call would be admitted now. Changes nothing.
+    pub fn check(&self, now: Duration) -> Result<(), ShortCircuited> {
+        let retry_after = match self.phase {
+            Phase::Open { until } if now <= until => until - now,
+            Phase::HalfOpen {
+                trials,
+                since,
+                admitted,
+                ..
+            } if admitted >= trials.permits && !trials.are_lost(since, now) => Duration::ZERO,
+            Phase::Closed | Phase::Open { .. } | Phase::HalfOpen { .. } => return Ok(()),
+        };
+        Err(ShortCircuited { retry_after })
+    }
+
+    /// Whether a call may be made now. An open circuit whose time is over becomes half-open and
+    /// admits the one that asked.
     pub fn admit(&mut self, now: Duration) -> Result<Permit, ShortCircuited> {
-        match self.phase {
-            Phase::Closed => {}
-            Phase::Open { since } => {
-                let trial_after = since + self.settings.sleep_window;
-                if now <= trial_after {
-                    return Err(ShortCircuited {
-                        retry_after: trial_after - now,
-                    });
-                }
-                self.change(Phase::HalfOpen);
+        self.check(now)?;
+        match (&mut self.phase, self.settings.trials) {
+            (Phase::Closed, _) => {}
+            (Phase::Open { .. }, Some(trials)) => self.try_out(trials, now, Reason::SleepOver),
+            (Phase::Open { .. }, None) => self.close(now, Reason::SleepOver),
+            (
+                Phase::HalfOpen {
+                    trials, admitted, ..
+                },
+                _,
+            ) if *admitted < trials.permits => {
+                *admitted += 1;
             }
-            Phase::HalfOpen => {
-                return Err(ShortCircuited {
-                    retry_after: Duration::ZERO,
-                });
+            (&mut Phase::HalfOpen { trials, .. }, _) => {
+                self.try_out(trials, now, Reason::TrialsLost);
             }
         }
         Ok(Permit {
             generation: self.generation,
+            admitted: now,
         })
     }
 
-    /// Takes note of how an admitted call ended.
+    /// Takes note of how an admitted call ended. Its duration is the time since it was admitted.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a permit is used up by its outcome"
@@ -141,23 +183,33 @@ impl Breaker {
         if stale && self.settings.stale_results == StaleResults::Ignore {
             return;
         }
-        self.window.advance(now);
-        match outcome {
-            Outcome::Success => self.window.current.calls += 1,
-            Outcome::Failure | Outcome::Timeout | Outcome::Rejected => {
-                self.window.current.calls += 1;
-                self.window.current.failures += 1;
-            }
+        if outcome == Outcome::Abandoned {
             // An abandoned call of an earlier state has no say in a trial either.
-            Outcome::Abandoned if stale => return,
-            Outcome::Abandoned => {}
+            if !stale {
+                self.abandoned(now);
+            }
+            return;
         }
-        if let Phase::HalfOpen = self.phase {
-            if outcome == Outcome::Success {
-                self.window = Window::starting_at(now, &self.settings);
-                self.change(Phase::Closed);
-            } else {
-                self.change(Phase::Open { since: now });
+        let duration = now.saturating_sub(permit.admitted);
+        let slow = self.settings.slow;
+        let result = CallResult {
+            failed: outcome != Outcome::Success,
+            slow: slow.is_some_and(|slow| duration > slow.longer_than),
+        };
+        self.history.note(now, result);
+        match &mut self.phase {
+            Phase::Closed if self.settings.window.is_evaluated_after(result) => self.evaluate(now),
+            Phase::Closed | Phase::Open { .. } => {}
+            Phase::HalfOpen {
+                trials, results, ..
+            } => {
+                results.add(result);
+                let (trials, results) = (*trials, *results);
+                match self.settings.verdict(trials, results, result) {
+                    Some(true) => self.close(now, Reason::TrialsPassed),
+                    Some(false) => self.open(now, Reason::TrialsFailed),
+                    None => {}
+                }
             }
         }
     }
@@ -165,80 +217,165 @@ impl Breaker {
     /// Evaluates the complete buckets. To be called when [`Breaker::next_tick`] is due; being late
     /// only delays the decision.
     pub fn tick(&mut self, now: Duration) {
-        self.window.advance(now);
-        let Phase::Closed = self.phase else { return };
-        let total = self.window.complete_total();
-        let enough = total.calls > 0 && total.calls >= self.settings.min_calls;
-        if enough && total.failures * 100 / total.calls >= self.settings.failure_percent {
-            self.change(Phase::Open { since: now });
+        if let History::Buckets(buckets) = &mut self.history {
+            buckets.advance(now);
+            if let (Phase::Closed, Some(_)) = (self.phase, self.next_tick()) {
+                self.evaluate(now);
+            }
         }
     }
 
-    /// When the current bucket will be complete.
-    pub fn next_tick(&self) -> Duration {
-        self.window.current_since + self.window.bucket
+    /// When the current bucket will be complete; `None` for a circuit that needs no ticks.
+    pub fn next_tick(&self) -> Option<Duration> {
+        match (&self.history, self.settings.window) {
+            (
+                History::Buckets(buckets),
+                Window::Time {
+                    evaluate: Evaluate::Tick,
+                    ..
+                },
+            ) => Some(buckets.current_ends()),
+            _ => None,
+        }
     }
 
-    fn change(&mut self, phase: Phase) {
+    /// Undoes an opening that must not be: the circuit is closed, and its window begins now.
+    pub fn keep_closed(&mut self, now: Duration) {
+        self.openings = self.openings.saturating_sub(1);
+        self.close(now, Reason::TooManyOut);
+    }
+
+    fn evaluate(&mut self, now: Duration) {
+        let settings = &self.settings;
+        let exceeded = match &self.history {
+            History::Buckets(buckets) => settings.exceeded_by_window(buckets.counts()),
+            History::Ring(ring) => settings.exceeded_by_window(ring.counts),
+            History::Streak { failures, limit } => {
+                (failures >= limit).then_some(Reason::ConsecutiveFailures)
+            }
+        };
+        if let Some(reason) = exceeded {
+            self.open(now, reason);
+        }
+    }
+
+    fn abandoned(&mut self, now: Duration) {
+        if let Phase::HalfOpen {
+            trials, admitted, ..
+        } = &mut self.phase
+        {
+            match trials.decide {
+                Decide::First => self.open(now, Reason::TrialsFailed),
+                Decide::AllRate | Decide::AllSuccess => *admitted -= 1,
+            }
+        }
+    }
+
+    fn open(&mut self, now: Duration, reason: Reason) {
+        let OpenFor { first, growth } = self.settings.open;
+        let length = match growth {
+            Growth::Constant => first,
+            Growth::Linear { limit, decay } => {
+                if let Phase::Closed = self.phase {
+                    let forgotten = whole(now.saturating_sub(self.closed_since), decay);
+                    self.openings = self.openings.saturating_sub(forgotten);
+                }
+                self.openings = self.openings.saturating_add(1);
+                first.saturating_mul(self.openings).min(limit)
+            }
+        };
+        let until = now.saturating_add(length);
+        self.change(Phase::Open { until }, reason);
+    }
+
+    fn try_out(&mut self, trials: Trials, now: Duration, reason: Reason) {
+        let phase = Phase::HalfOpen {
+            trials,
+            since: now,
+            admitted: 1,
+            results: Counts::default(),
+        };
+        self.change(phase, reason);
+    }
+
+    fn close(&mut self, now: Duration, reason: Reason) {
+        self.history = History::starting_at(now, &self.settings.window);
+        self.closed_since = now;
+        self.change(Phase::Closed, reason);
+    }
+
+    fn change(&mut self, phase: Phase, reason: Reason) {
         self.phase = phase;
+        self.reason = Some(reason);
         self.generation += 1;
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    calls: u64,
-    failures: u64,
-}
-
-/// The last complete buckets, oldest first, and the one being filled.
-#[derive(Debug)]
-struct Window {
-    bucket: Duration,
-    length: u32,
-    complete: VecDeque<Counts>,
-    current: Counts,
-    current_since: Duration,
+impl Trials {
+    fn are_lost(&self, since: Duration, now: Duration) -> bool {
+        self.lost_after
+            .is_some_and(|limit| now > since.saturating_add(limit))
+    }
 }
 
 impl Window {
-    fn starting_at(now: Duration, settings: &BreakerSettings) -> Self {
-        Self {
-            bucket: settings.bucket,
-            length: whole_buckets(settings.window, settings.bucket),
-            complete: VecDeque::new(),
-            current: Counts::default(),
-            current_since: now,
+    fn is_evaluated_after(&self, result: CallResult) -> bool {
+        match self {
+            Self::Time { evaluate, .. } => match evaluate {
+                Evaluate::Tick => false,
+                Evaluate::Result => true,
+                Evaluate::Failure => result.failed,
+            },
+            Self::Count { .. } => true,
+            Self::Consecutive { .. } => result.failed,
         }
-    }
-
-    /// Completes every bucket that has ended by `now`.
-    fn advance(&mut self, now: Duration) {
-        let ended = whole_buckets(now.saturating_sub(self.current_since), self.bucket);
-        // More empty buckets than fit into the window would only push one another out.
-        for _ in 0..ended.min(self.length + 1) {
-            self.complete.push_back(std::mem::take(&mut self.current));
-            if self.complete.len() > self.length as usize {
-                self.complete.pop_front();
-            }
-        }
-        self.current_since += self.bucket * ended;
-    }
-
-    fn complete_total(&self) -> Counts {
-        self.complete
-            .iter()
-            .fold(Counts::default(), |total, bucket| Counts {
-                calls: total.calls + bucket.calls,
-                failures: total.failures + bucket.failures,
-            })
     }
 }
 
-/// How many buckets fit into `length`; a bucket of no length never ends.
-fn whole_buckets(length: Duration, bucket: Duration) -> u32 {
-    let buckets = length.as_nanos().checked_div(bucket.as_nanos());
-    buckets.map_or(0, |buckets| u32::try_from(buckets).unwrap_or(u32::MAX))
+impl BreakerSettings {
+    /// Which limit the results of a window exceed, if there are enough of them.
+    fn exceeded_by_window(&self, counts: Counts) -> Option<Reason> {
+        let enough = match self.window {
+            Window::Count { calls } => self.min_calls.min(calls),
+            Window::Time { .. } | Window::Consecutive { .. } => self.min_calls,
+        };
+        if counts.calls >= enough {
+            self.exceeded(counts)
+        } else {
+            None
+        }
+    }
+
+    /// Which limit these results exceed. None exceed nothing.
+    fn exceeded(&self, counts: Counts) -> Option<Reason> {
+        // Equal to comparing a percentage, rounded down or not: the limit is a whole number.
+        let is_share = |part: u64, percent: u64| part * 100 >= percent * counts.calls;
+        if counts.calls == 0 {
+            None
+        } else if is_share(counts.failures, self.failure_percent) {
+            Some(Reason::FailureRate)
+        } else if self
+            .slow
+            .is_some_and(|slow| is_share(counts.slow, slow.percent))
+        {
+            Some(Reason::SlowRate)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the trials passed, once that is decided.
+    fn verdict(&self, trials: Trials, results: Counts, latest: CallResult) -> Option<bool> {
+        match trials.decide {
+            Decide::First => Some(!latest.failed),
+            Decide::AllSuccess if latest.failed => Some(false),
+            Decide::AllSuccess => (results.calls >= trials.permits).then_some(true),
+            Decide::AllRate => {
+                let enough = self.min_calls.min(trials.permits);
+                (results.calls >= enough).then(|| self.exceeded(results).is_none())
+            }
+        }
+    }
 }
 
 #[cfg(test)]

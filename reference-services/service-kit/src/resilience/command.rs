@@ -1,18 +1,15 @@
-//! One kind of call to another service, behind breaker, bulkhead and timeout in Hystrix's order: the
-//! breaker is asked first, then the bulkhead, and the timeout runs from the moment of submission.
+//! One kind of call to another service, behind breaker, timeout and bulkhead in this order: the breaker
+//! is asked first, and the timeout runs from then on, the wait for a place in the bulkhead included.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::breaker::{Breaker, BreakerSettings, Outcome, Permit, ShortCircuited, StaleResults};
+use super::breaker::{Breaker, BreakerSettings, Outcome, Permit, ShortCircuited};
+use super::bulkhead::{Bulkhead, BulkheadSettings};
+use super::fleet::Fleet;
 use super::measurements::{CallOutcome, Measurements};
-use crate::detached;
-use crate::env::Env;
-use crate::precise;
+use crate::{detached, precise};
 
 /// The settings of a [`Command`].
 #[derive(Clone, Debug)]
@@ -20,8 +17,8 @@ pub struct CommandSettings {
     /// `None` waits for ever.
     pub timeout: Option<Duration>,
     pub release: Release,
-    /// How many calls may be under way at once; `None` is no limit. There is no queue.
-    pub bulkhead: Option<usize>,
+    /// How many calls may be under way at once; `None` is no limit.
+    pub bulkhead: Option<BulkheadSettings>,
     /// `None` is no breaker.
     pub breaker: Option<BreakerSettings>,
 }
@@ -34,68 +31,6 @@ pub enum Release {
     OnCompletion,
     /// At once: the call is dropped.
     OnTimeout,
-}
-
-impl CommandSettings {
-    /// Reads, for the prefix `PAY`: `PAY_TIMEOUT` (0 = none), `PAY_TIMEOUT_RELEASE` (`on_completion`
-    /// or `on_timeout`), `PAY_BULKHEAD` (0 = none), `PAY_BREAKER` (`on` or `off`) and
-    /// `PAY_BREAKER_{WINDOW,BUCKET,FAILURE_PERCENT,MIN_CALLS,SLEEP,STALE_RESULTS}`. The defaults are
-    /// Hystrix's.
-    pub fn from_env(env: &mut Env, prefix: &str) -> Self {
-        let timeout = env.duration(&format!("{prefix}_TIMEOUT"), Duration::from_secs(1));
-        let release = env.choice(
-            &format!("{prefix}_TIMEOUT_RELEASE"),
-            Release::OnCompletion,
-            &[
-                ("on_completion", Release::OnCompletion),
-                ("on_timeout", Release::OnTimeout),
-            ],
-        );
-        let bulkhead = env.parse(&format!("{prefix}_BULKHEAD"), 10);
-        let breaker = BreakerSettings::from_env(env, &format!("{prefix}_BREAKER"));
-        let enabled = env.choice(
-            &format!("{prefix}_BREAKER"),
-            true,
-            &[("on", true), ("off", false)],
-        );
-        Self {
-            timeout: (!timeout.is_zero()).then_some(timeout),
-            release,
-            bulkhead: (bulkhead > 0).then_some(bulkhead),
-            breaker: enabled.then_some(breaker),
-        }
-    }
-}
-
-impl BreakerSettings {
-    fn from_env(env: &mut Env, prefix: &str) -> Self {
-        let settings = Self {
-            window: env.duration(&format!("{prefix}_WINDOW"), Duration::from_secs(10)),
-            bucket: env.duration(&format!("{prefix}_BUCKET"), Duration::from_millis(500)),
-            min_calls: env.parse(&format!("{prefix}_MIN_CALLS"), 20),
-            failure_percent: env.parse(&format!("{prefix}_FAILURE_PERCENT"), 50),
-            sleep_window: env.duration(&format!("{prefix}_SLEEP"), Duration::from_secs(5)),
-            stale_results: env.choice(
-                &format!("{prefix}_STALE_RESULTS"),
-                StaleResults::Count,
-                &[
-                    ("count", StaleResults::Count),
-                    ("ignore", StaleResults::Ignore),
-                ],
-            ),
-        };
-        let remainder = settings
-            .window
-            .as_nanos()
-            .checked_rem(settings.bucket.as_nanos());
-        if settings.window.is_zero() || remainder != Some(0) {
-            env.complain(format!(
-                "{prefix}_WINDOW={:?}: must be a whole multiple of {prefix}_BUCKET={:?}",
-                settings.window, settings.bucket
-            ));
-        }
-        settings
-    }
 }
 
 /// Why a call gave no value.
@@ -119,27 +54,48 @@ pub struct Command(Arc<Shared>);
 struct Shared {
     timeout: Option<Duration>,
     release: Release,
-    bulkhead: Option<Arc<Semaphore>>,
-    breaker: Option<Mutex<Breaker>>,
+    bulkhead: Bulkhead,
+    breaker: Option<Circuit>,
     origin: Instant,
     measurements: Measurements,
 }
 
+#[derive(Debug)]
+struct Circuit {
+    breaker: Mutex<Breaker>,
+    /// The others of its kind; `None` where there are none.
+    fleet: Option<Arc<Fleet>>,
+}
+
 impl Command {
     /// A command whose circuit is closed. Must be called inside a tokio runtime, where a task ticks
-    /// the breaker for as long as the command exists.
+    /// the breaker, if it needs ticks, for as long as the command exists.
     pub fn start(settings: CommandSettings, measurements: Measurements) -> Self {
+        Self::start_in(settings, measurements, None)
+    }
+
+    /// The same as one of several, which says how many circuits may be open at once.
+    pub(super) fn start_in(
+        settings: CommandSettings,
+        measurements: Measurements,
+        fleet: Option<Arc<Fleet>>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             timeout: settings.timeout,
             release: settings.release,
-            bulkhead: settings.bulkhead.map(|size| Arc::new(Semaphore::new(size))),
-            breaker: settings
-                .breaker
-                .map(|settings| Mutex::new(Breaker::new(settings, Duration::ZERO))),
+            bulkhead: Bulkhead::new(
+                settings.bulkhead,
+                measurements.permits_in_use(),
+                measurements.waiting(),
+            ),
+            breaker: settings.breaker.map(|settings| Circuit {
+                breaker: Mutex::new(Breaker::new(settings, Duration::ZERO)),
+                fleet,
+            }),
             origin: Instant::now(),
             measurements,
         });
-        if shared.breaker.is_some() {
+        if shared.next_tick().is_some() {
             tokio::spawn(tick_while_used(Arc::downgrade(&shared)));
         }
         Self(shared)
@@ -155,31 +111,56 @@ impl Command {
         E: Send + 'static,
     {
         let submitted = Instant::now();
-        let attempt = match self.admit() {
-            Ok(permit) => Attempt {
-                shared: Arc::clone(&self.0),
-                permit,
-                submitted,
-            },
-            Err(refused) => {
-                self.0
-                    .measurements
-                    .ended(CallOutcome::ShortCircuited, submitted.elapsed());
-                return Err(CallError::BreakerOpen {
-                    retry_after: refused.retry_after,
-                });
-            }
+        let admitted = self.0.with_breaker(Breaker::admit).transpose();
+        let permit = admitted.map_err(|refused| {
+            let shown = CallOutcome::ShortCircuited;
+            self.0.measurements.ended(shown, submitted.elapsed());
+            let ShortCircuited { retry_after } = refused;
+            CallError::BreakerOpen { retry_after }
+        })?;
+        self.run_admitted(permit, submitted, call).await
+    }
+
+    /// The same without asking or telling the breaker.
+    pub(super) async fn run_regardless<T, E, F>(&self, call: F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.run_admitted(None, Instant::now(), call).await
+    }
+
+    async fn run_admitted<T, E, F>(
+        &self,
+        permit: Option<Permit>,
+        submitted: Instant,
+        call: F,
+    ) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let attempt = Attempt {
+            shared: Arc::clone(&self.0),
+            permit,
+            submitted,
         };
-        let Some(place) = self.enter_bulkhead() else {
-            attempt.end(Outcome::Rejected, CallOutcome::Rejected);
-            return Err(CallError::BulkheadFull);
+        let timeout = self.0.timeout;
+        let place = match within(timeout, submitted, self.0.bulkhead.enter()).await {
+            Ok(Some(place)) => place,
+            // Also when the timeout was over while it waited: the other service never heard of it.
+            Ok(None) | Err(TimedOut(_)) => {
+                attempt.end(Outcome::Rejected, CallOutcome::Rejected);
+                return Err(CallError::BulkheadFull);
+            }
         };
         let call = async move {
             let result = call.await;
             drop(place);
             result
         };
-        let timeout = self.0.timeout;
         let result = match self.0.release {
             Release::OnTimeout => within(timeout, submitted, call).await,
             Release::OnCompletion => within(timeout, submitted, to_completion(call)).await,
@@ -200,52 +181,69 @@ impl Command {
         }
     }
 
-    fn admit(&self) -> Result<Option<Permit>, ShortCircuited> {
-        self.0
-            .with_breaker(|breaker, now| breaker.admit(now))
-            .transpose()
+    /// Whether the breaker would let a call through now.
+    pub(super) fn check(&self) -> Result<(), ShortCircuited> {
+        let check = |breaker: &mut Breaker, now| breaker.check(now);
+        self.0.with_breaker(check).unwrap_or(Ok(()))
     }
 
-    /// A place in the bulkhead, or `None` when it is full.
-    fn enter_bulkhead(&self) -> Option<Place> {
-        let permit = match &self.0.bulkhead {
-            Some(bulkhead) => Some(Arc::clone(bulkhead).try_acquire_owned().ok()?),
-            None => None,
-        };
-        let in_use = self.0.measurements.permits_in_use().clone();
-        in_use.inc();
-        Some(Place {
-            _permit: permit,
-            in_use,
-        })
+    /// Whether the bulkhead has a place that is free now.
+    pub(super) fn has_place(&self) -> bool {
+        self.0.bulkhead.has_place()
+    }
+
+    /// Whether no call is under way, not even one whose caller has given up.
+    pub(super) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 }
 
 impl Shared {
     /// Applies one step to the breaker, if there is one, and reports the change of state it caused.
     fn with_breaker<T>(&self, step: impl FnOnce(&mut Breaker, Duration) -> T) -> Option<T> {
-        let mut breaker = self
+        let circuit = self.breaker.as_ref()?;
+        let mut breaker = circuit
             .breaker
-            .as_ref()?
             .lock()
             .expect("no step of the breaker panics");
-        let before = breaker.state();
-        let value = step(&mut breaker, self.origin.elapsed());
-        let after = breaker.state();
-        if before != after {
+        let now = self.origin.elapsed();
+        let (before, changes) = (breaker.state(), breaker.changes());
+        let value = step(&mut breaker, now);
+        if let Some(fleet) = &circuit.fleet {
+            fleet.after_step(before, &mut breaker, now);
+        }
+        if breaker.changes() != changes
+            && let Some(reason) = breaker.reason()
+        {
             // Still under the lock, so that changes are reported in their order.
-            self.measurements.transition(before, after);
+            self.measurements
+                .transition(before, breaker.state(), reason);
         }
         Some(value)
+    }
+
+    /// When the breaker wants its next tick; `None` if it wants none.
+    fn next_tick(&self) -> Option<Instant> {
+        let due = self.with_breaker(|breaker, _now| breaker.next_tick())??;
+        Some(self.origin + due)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(Circuit {
+            breaker,
+            fleet: Some(fleet),
+        }) = &mut self.breaker
+        {
+            let breaker = breaker.get_mut().expect("no step of the breaker panics");
+            fleet.left(breaker.state());
+        }
     }
 }
 
 async fn tick_while_used(shared: Weak<Shared>) {
-    while let Some(due) = shared.upgrade().and_then(|shared| {
-        shared
-            .with_breaker(|breaker, _now| breaker.next_tick())
-            .map(|due| shared.origin + due)
-    }) {
+    while let Some(due) = shared.upgrade().and_then(|shared| shared.next_tick()) {
         tokio::time::sleep_until(due.into()).await;
         if let Some(shared) = shared.upgrade() {
             shared.with_breaker(Breaker::tick);
@@ -279,18 +277,6 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.record(Outcome::Abandoned);
-    }
-}
-
-/// A place in the bulkhead, free again when dropped.
-struct Place {
-    _permit: Option<OwnedSemaphorePermit>,
-    in_use: Gauge,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.in_use.dec();
     }
 }
 

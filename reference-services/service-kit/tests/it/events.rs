@@ -5,7 +5,9 @@ mod broker;
 mod member;
 mod metrics;
 mod outage;
+mod panics;
 mod rig;
+mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

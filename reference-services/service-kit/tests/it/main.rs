@@ -7,5 +7,7 @@ mod database;
 mod databases;
 mod events;
 mod inbox;
+mod oracle;
 mod outbox;
+mod presets;
 mod telemetry;

@@ -11,6 +11,7 @@ use service_kit::background::Background;
 use service_kit::database::{Database, query};
 use service_kit::events::{Addressed, BusError, Event, EventBus, Handler, Subscription};
 use service_kit::outbox::{self, OutboxMetrics, Relay};
+use sqlx::Row as _;
 use test_servers::Server;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,8 @@ use crate::databases::{Place, SERVERS, places};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A bus that notes what it is given, unless it is down.
+/// A bus that notes what it is given, unless it is down. Events with a negative number are too large
+/// for it.
 struct NotingBus {
     is_up: watch::Sender<bool>,
     published: watch::Sender<Vec<Addressed>>,
@@ -59,6 +61,13 @@ impl EventBus for NotingBus {
             return Err(BusError::Publish {
                 topic: events[0].topic.clone(),
                 source: "the bus is down".into(),
+            });
+        }
+        let is_large = |addressed: &&Addressed| matches!(addressed.event.read(1), Ok(..0_i64));
+        if let Some(large) = events.iter().find(is_large) {
+            return Err(BusError::TooLarge {
+                topic: large.topic.clone(),
+                source: "it is longer than a sheet of paper".into(),
             });
         }
         *self.at_once.lock().unwrap() += 1;
@@ -106,7 +115,7 @@ async fn notes(database: &Database) -> Vec<i64> {
     let mut lease = database.connect().await.unwrap();
     let connection = lease.connection();
     query(connection, "SELECT id FROM notes ORDER BY id")
-        .try_map(|row| sqlx::Row::try_get(&row, 0))
+        .try_map(|row| row.try_get(0))
         .fetch_all(connection)
         .await
         .unwrap()
@@ -293,6 +302,43 @@ async fn the_outbox_is_measured_whether_or_not_somebody_publishes() {
         }
         assert_eq!(value("outbox_oldest_age_seconds"), 0.0);
         background.end().await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_too_large_is_put_aside_and_the_others_are_published() {
+    for place in places() {
+        let database = place.open().await;
+        let bus = NotingBus::new();
+        // More than one batch, with large ones at both ends and next to each other.
+        let large = [0, 150, 151, 299];
+        for number in 0..300 {
+            let sign = if large.contains(&number) { -1 } else { 1 };
+            happen(&database, &event("a", sign * (number + 1)))
+                .await
+                .unwrap();
+        }
+        let background = Background::default();
+        start_relay(&background, &database, &bus);
+        let published = bus.published(300 - large.len()).await;
+        background.end().await;
+        let numbers: Vec<_> = published.iter().map(number).collect();
+        let small = (0..300).filter(|number| !large.contains(number));
+        assert_eq!(numbers, small.map(|number| number + 1).collect::<Vec<_>>());
+
+        let mut lease = database.connect().await.unwrap();
+        let connection = lease.connection();
+        let aside: Vec<(String, String)> = query(
+            connection,
+            "SELECT payload, reason FROM outbox_dead_letters ORDER BY sequence",
+        )
+        .try_map(|row| Ok((row.try_get("payload")?, row.try_get("reason")?)))
+        .fetch_all(connection)
+        .await
+        .unwrap();
+        let reason = "an event is too large for topic counts: it is longer than a sheet of paper";
+        let expected = large.map(|number| (format!("-{}", number + 1), reason.to_owned()));
+        assert_eq!(aside, expected);
     }
 }
 

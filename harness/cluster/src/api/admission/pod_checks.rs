@@ -10,9 +10,8 @@ use crate::object;
 mod handlers;
 
 /// Fields which would change what a pod does, and cannot be honoured.
-const UNSUPPORTED_POD_FIELDS: [&str; 13] = [
+const UNSUPPORTED_POD_FIELDS: [&str; 12] = [
     "hostNetwork",
-    "hostPID",
     "hostIPC",
     "affinity",
     "nodeSelector",

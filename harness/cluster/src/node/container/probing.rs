@@ -71,7 +71,7 @@ impl Run<'_> {
         } else if let Some(action) = &probe.exec {
             Check::exec(
                 action,
-                &self.task.pod.node.shim,
+                &self.task.pod.shim,
                 self.control.program(),
                 self.launch,
             )

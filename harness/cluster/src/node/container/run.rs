@@ -64,7 +64,7 @@ impl ContainerTask {
             mut exit,
             stdout,
             stderr,
-        } = match node.shim.run(launch).await {
+        } = match self.pod.shim.run(launch).await {
             Ok(running) => running,
             Err(error) => {
                 log.complete();
@@ -221,7 +221,7 @@ impl Run<'_> {
         let place = HookPlace {
             address: IpAddr::V4(self.task.sandbox.address),
             ports: self.task.spec.ports.as_deref().unwrap_or_default(),
-            shim: &self.task.pod.node.shim,
+            shim: &self.task.pod.shim,
             program: self.control.program(),
             launch: self.launch,
         };

@@ -4,7 +4,7 @@ use super::*;
 
 fn variables_for(container: Value) -> Result<Variables, ConfigurationError> {
     let pod: Pod = from_value(json!({
-        "metadata": {"name": "app-1", "namespace": "shop", "labels": {"app": "app"}},
+        "metadata": {"name": "app-1", "namespace": "shop", "uid": "uid-1", "labels": {"app": "app"}},
     }))
     .unwrap();
     let service: Service = from_value(json!({
@@ -48,6 +48,7 @@ fn services_fields_and_config_maps_are_told() {
         ("POD_IP", "127.80.128.7"),
         ("BIND_ADDR", "127.80.128.7"),
         ("HOSTNAME", "app-1"),
+        ("HOLDFAST_POD_UID", "uid-1"),
     ];
     for (name, value) in expected {
         assert_eq!(

@@ -1,5 +1,7 @@
 //! What all Kafka clients of a service have in common.
 
+// The C library: without a word of it here it would not be linked.
+use librdkafka as _;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -51,5 +53,24 @@ impl ClientContext for Logged {
             }
             _ => tracing::warn!(%error, reason, "librdkafka"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever rdkafka-sys would build by itself has plugins.
+    #[test]
+    #[cfg(any(all(target_os = "linux", target_env = "gnu"), target_os = "macos"))]
+    fn the_library_is_the_one_that_needs_only_a_c_compiler() {
+        let settings = ClientConfig::new().create_native_config().unwrap();
+        let features = settings.get("builtin.features").unwrap();
+        let features: Vec<&str> = features.trim_matches('\0').split(',').collect();
+        assert!(features.contains(&"lz4"), "{features:?}");
+        assert!(
+            !features.contains(&"plugins"),
+            ".cargo/config.toml is not in force: {features:?}"
+        );
     }
 }

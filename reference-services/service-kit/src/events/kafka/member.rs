@@ -220,9 +220,13 @@ impl Worker<'_> {
 
     async fn bury(&self, topic: &str, letter: Record) -> bool {
         let dead_letters = self.subscription.dead_letters(topic);
-        let letter = [(dead_letters.as_str(), letter)];
+        let mut letter = [(dead_letters.as_str(), letter)];
         let mut pauses = Pauses::default();
         while let Err((topic, error)) = self.publisher.send(&letter).await {
+            if error.is_too_large() {
+                // With the reason it is larger than it was. The whole of it stays where it came from.
+                letter[0].1.payload.clear();
+            }
             tracing::warn!(topic, %error, "a dead letter cannot be sent yet");
             tokio::select! {
                 () = self.stop.cancelled() => return false,

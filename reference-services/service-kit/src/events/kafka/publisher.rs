@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::channel::oneshot::Canceled;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer, PurgeConfig};
 
@@ -37,6 +37,19 @@ pub(super) enum SendError {
     Refused(#[from] KafkaError),
     #[error("another record could not be sent")]
     GivenUp(#[from] Canceled),
+}
+
+impl SendError {
+    /// Whether it has to do with the record alone, and will be so each time: the library measures a
+    /// record before it takes it, and the broker again.
+    pub(super) fn is_too_large(&self) -> bool {
+        match self {
+            Self::Refused(error) => {
+                error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+            }
+            Self::Late(_) | Self::GivenUp(_) => false,
+        }
+    }
 }
 
 impl fmt::Debug for Publisher {

@@ -1,6 +1,7 @@
 //! Command, bulkhead and timeout together. Calls end when the test says so, never after a while.
 
 use super::*;
+use crate::resilience::{CommandMetrics, Evaluate, Growth, OpenFor, Preset, Window};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
@@ -11,21 +12,20 @@ fn settings() -> CommandSettings {
     CommandSettings {
         timeout: None,
         release: Release::OnCompletion,
-        bulkhead: Some(1),
+        bulkhead: Some(BulkheadSettings::without_queue(1)),
         breaker: None,
     }
 }
 
-/// Opens at the first tick after a failure and stays open. A failure is remembered for longer than a
-/// busy machine may make a tick late.
+/// Opens at the first failure and stays open.
 fn touchy_breaker() -> BreakerSettings {
     BreakerSettings {
-        window: Duration::from_secs(1),
-        bucket: Duration::from_millis(10),
-        min_calls: 1,
-        failure_percent: 1,
-        sleep_window: Duration::from_secs(3_600),
-        stale_results: StaleResults::Count,
+        window: Window::Consecutive { failures: 1 },
+        open: OpenFor {
+            first: Duration::from_secs(3_600),
+            growth: Growth::Constant,
+        },
+        ..Preset::Hystrix.breaker()
     }
 }
 
@@ -37,7 +37,10 @@ struct Fixture {
 impl Fixture {
     fn new(settings: CommandSettings) -> Self {
         let mut registry = Registry::default();
-        let command = Command::start(settings, Measurements::register("other", &mut registry));
+        let command = Command::start(
+            settings,
+            CommandMetrics::register(&mut registry).of("other"),
+        );
         Self { command, registry }
     }
 
@@ -176,8 +179,8 @@ async fn a_circuit_that_opened_short_circuits_before_the_bulkhead_is_asked() {
             "circuit_breaker_state{{name=\"other\",state=\"{state}\"}}"
         ))
     };
-    until(|| state("open") == 1).await;
-    assert_eq!((state("closed"), state("half_open")), (0, 0));
+    let states = (state("open"), state("closed"), state("half_open"));
+    assert_eq!(states, (1, 0, 0));
     assert!(matches!(
         fixture.succeed().await,
         Err(CallError::BreakerOpen { retry_after }) if retry_after > Duration::from_secs(3_000)
@@ -185,7 +188,7 @@ async fn a_circuit_that_opened_short_circuits_before_the_bulkhead_is_asked() {
     assert_eq!(fixture.calls("short_circuited"), 1);
     assert_eq!(
         fixture.metric(
-            "circuit_breaker_transitions_total{name=\"other\",from=\"closed\",to=\"open\"}"
+            "circuit_breaker_transitions_total{name=\"other\",from=\"closed\",to=\"open\",reason=\"consecutive_failures\"}"
         ),
         1
     );
@@ -195,7 +198,10 @@ async fn a_circuit_that_opened_short_circuits_before_the_bulkhead_is_asked() {
 async fn a_trial_whose_caller_goes_away_does_not_wedge_the_circuit() {
     let fixture = Fixture::new(CommandSettings {
         breaker: Some(BreakerSettings {
-            sleep_window: Duration::ZERO,
+            open: OpenFor {
+                first: Duration::ZERO,
+                growth: Growth::Constant,
+            },
             ..touchy_breaker()
         }),
         bulkhead: None,
@@ -204,13 +210,13 @@ async fn a_trial_whose_caller_goes_away_does_not_wedge_the_circuit() {
     fixture.fail().await.unwrap_err();
     let transitions = |from: &str, to: &str| {
         let series = format!(
-            "circuit_breaker_transitions_total{{name=\"other\",from=\"{from}\",to=\"{to}\"}}"
+            "circuit_breaker_transitions_total{{name=\"other\",from=\"{from}\",to=\"{to}\","
         );
         let mut text = String::new();
         encode(&mut text, &fixture.registry).unwrap();
         text.contains(&series)
     };
-    until(|| transitions("closed", "open")).await;
+    assert!(transitions("closed", "open"));
     let (_end, call) = held_call();
     let command = fixture.command.clone();
     let trial = tokio::spawn(async move { command.run(call).await });
@@ -221,52 +227,77 @@ async fn a_trial_whose_caller_goes_away_does_not_wedge_the_circuit() {
     assert!(transitions("half_open", "closed"));
 }
 
-#[test]
-fn the_defaults_are_those_of_hystrix() {
-    let mut env = Env::of_pairs([]);
-    let settings = CommandSettings::from_env(&mut env, "PAY");
-    env.finish().unwrap();
-    assert_eq!(settings.timeout, Some(Duration::from_secs(1)));
-    assert_eq!(settings.release, Release::OnCompletion);
-    assert_eq!(settings.bulkhead, Some(10));
+#[tokio::test]
+async fn a_breaker_that_needs_ticks_gets_them() {
+    let window = Window::Time {
+        // Longer than a busy machine may make a tick late.
+        length: Duration::from_secs(10),
+        bucket: Duration::from_millis(10),
+        evaluate: Evaluate::Tick,
+    };
+    let fixture = Fixture::new(CommandSettings {
+        breaker: Some(BreakerSettings {
+            window,
+            min_calls: 1,
+            ..touchy_breaker()
+        }),
+        ..settings()
+    });
+    fixture.fail().await.unwrap_err();
+    until(|| fixture.metric("circuit_breaker_state{name=\"other\",state=\"open\"}") == 1).await;
+}
+
+#[tokio::test]
+async fn calls_wait_in_the_queue_in_turn_and_no_more_than_it_holds() {
+    let fixture = Fixture::new(CommandSettings {
+        bulkhead: Some(BulkheadSettings {
+            queue: 1,
+            ..BulkheadSettings::without_queue(1)
+        }),
+        ..settings()
+    });
+    let (end, call) = held_call();
+    let command = fixture.command.clone();
+    let first = tokio::spawn(async move { command.run(call).await });
+    until(|| fixture.metric("bulkhead_permits_in_use{name=\"other\"}") == 1).await;
+    let command = fixture.command.clone();
+    let second = tokio::spawn(async move { command.run(async { Ok::<_, ()>(()) }).await });
+    until(|| fixture.metric("bulkhead_waiting{name=\"other\"}") == 1).await;
+    assert!(matches!(
+        fixture.succeed().await,
+        Err(CallError::BulkheadFull)
+    ));
+    end.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(fixture.metric("bulkhead_waiting{name=\"other\"}"), 0);
     assert_eq!(
-        settings.breaker,
-        Some(BreakerSettings {
-            window: Duration::from_secs(10),
-            bucket: Duration::from_millis(500),
-            min_calls: 20,
-            failure_percent: 50,
-            sleep_window: Duration::from_secs(5),
-            stale_results: StaleResults::Count,
-        })
+        (fixture.calls("success"), fixture.calls("rejected")),
+        (2, 1)
     );
 }
 
-#[test]
-fn everything_can_be_switched_off() {
-    let mut env = Env::of_pairs([
-        ("PAY_TIMEOUT", "0"),
-        ("PAY_TIMEOUT_RELEASE", "on_timeout"),
-        ("PAY_BULKHEAD", "0"),
-        ("PAY_BREAKER", "off"),
-    ]);
-    let settings = CommandSettings::from_env(&mut env, "PAY");
-    env.finish().unwrap();
-    assert_eq!(settings.timeout, None);
-    assert_eq!(settings.release, Release::OnTimeout);
-    assert_eq!(settings.bulkhead, None);
-    assert_eq!(settings.breaker, None);
-}
-
-#[test]
-fn a_window_is_a_whole_number_of_buckets() {
-    for (window, bucket) in [("10s", "3s"), ("10s", "0"), ("0", "1s")] {
-        let mut env = Env::of_pairs([
-            ("PAY_BREAKER_WINDOW", window),
-            ("PAY_BREAKER_BUCKET", bucket),
-        ]);
-        CommandSettings::from_env(&mut env, "PAY");
-        let message = env.finish().unwrap_err().to_string();
-        assert!(message.contains("PAY_BREAKER_WINDOW"), "{message}");
+#[tokio::test]
+async fn the_wait_in_the_queue_ends_with_its_limit_or_with_the_timeout() {
+    for (queue_wait, timeout) in [(Some(SOON), None), (None, Some(SOON))] {
+        let fixture = Fixture::new(CommandSettings {
+            timeout,
+            bulkhead: Some(BulkheadSettings {
+                places: 1,
+                queue: 1,
+                queue_wait,
+            }),
+            ..settings()
+        });
+        let (_end, call) = held_call();
+        let command = fixture.command.clone();
+        let first = tokio::spawn(async move { command.run(call).await });
+        until(|| fixture.metric("bulkhead_permits_in_use{name=\"other\"}") == 1).await;
+        assert!(matches!(
+            fixture.succeed().await,
+            Err(CallError::BulkheadFull)
+        ));
+        assert_eq!(fixture.metric("bulkhead_waiting{name=\"other\"}"), 0);
+        first.abort();
     }
 }

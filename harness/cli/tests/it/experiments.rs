@@ -1,0 +1,205 @@
+//! Every experiment of the repository in its quick profile, and the direction of every effect: with a
+//! margin that a busy machine cannot make.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::holdfast::{finish, holdfast, images_are_built, the_machine, workspace};
+
+/// What one quick run says of itself.
+struct Run {
+    result: Value,
+    record: Value,
+}
+
+impl Run {
+    /// Whether the machine let the load be what it says.
+    fn is_valid(&self) -> bool {
+        self.result["summary"]["selfCheck"]["valid"] == true
+    }
+
+    fn availability(&self) -> f64 {
+        let figure = &self.result["summary"]["availability"];
+        figure
+            .as_f64()
+            .unwrap_or_else(|| panic!("no availability in {}", self.result["summary"]))
+    }
+
+    /// The numbers of ready endpoints of a Service, as they changed while a fault was held.
+    fn ready_during_fault(&self, service: &str) -> Vec<u64> {
+        let fault = &self.record["faults"][0];
+        let (from, to) = (fault["injected"].as_f64(), fault["recovered"].as_f64());
+        let observed = self.record["observations"].as_array().unwrap();
+        let told = observed.iter().filter(|one| {
+            let at = one["at"].as_f64();
+            at >= from && at <= to
+        });
+        let endpoints = told.map(|one| &one["observation"]["endpoints"]);
+        endpoints
+            .filter(|one| one["service"] == service)
+            .map(|one| one["ready"].as_u64().unwrap())
+            .collect()
+    }
+}
+
+/// One quick run of an experiment with these settings, the same for every test of this process.
+fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
+    static RUNS: Mutex<Option<HashMap<String, Arc<Run>>>> = Mutex::new(None);
+    images_are_built();
+    let _machine = the_machine();
+    let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let runs = runs.get_or_insert_default();
+    let key = format!("{name} {}", settings.join(" "));
+    if let Some(run) = runs.get(&key) {
+        return Arc::clone(run);
+    }
+    let reports = tempfile::tempdir().unwrap();
+    let mut command = holdfast(&key);
+    command
+        .args(["run", "--quick", "--json"])
+        .arg(format!("experiments/{name}.yaml"))
+        .arg("--out")
+        .arg(reports.path());
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    let finished = finish(&mut command);
+    let result: Value = serde_json::from_str(&finished.out)
+        .unwrap_or_else(|_| panic!("{key} said nothing: {}", finished.err));
+    assert_eq!(
+        result["residue"],
+        serde_json::json!([]),
+        "{key} left something"
+    );
+    let record = reports.path().join(name).join("latest/record.json");
+    let record = std::fs::read(record).unwrap();
+    let run = Arc::new(Run {
+        result,
+        record: serde_json::from_slice(&record).unwrap(),
+    });
+    runs.insert(key, Arc::clone(&run));
+    run
+}
+
+/// Runs an experiment that must meet its objectives; on a machine so busy that the run voids itself,
+/// it must say so and not pass.
+fn passes(name: &str) -> Arc<Run> {
+    let run = quick(name, &[]);
+    let expected = if run.is_valid() {
+        "passed"
+    } else {
+        "inconclusive"
+    };
+    assert_eq!(
+        run.result["verdict"]["outcome"], expected,
+        "{name}: {}",
+        run.result["verdict"]
+    );
+    run
+}
+
+/// That one run was better than another by at least so many points, if both can be trusted.
+fn better(one: &Run, other: &Run, points: f64) {
+    if one.is_valid() && other.is_valid() {
+        let (one, other) = (one.availability(), other.availability());
+        assert!(one >= other + points, "{one} % against {other} %");
+    }
+}
+
+/// The broker takes minutes to compile: only where it was, or where everything is required.
+fn has_broker() -> bool {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(Into::into);
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let built = cache
+        .or_else(home)
+        .is_some_and(|cache: std::path::PathBuf| {
+            cache
+                .join("holdfast/broker-target/release/broker")
+                .is_file()
+        });
+    let required = std::env::var_os("HOLDFAST_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    if !built && !required {
+        eprintln!(
+            "SKIPPED: the broker is not built; `holdfast run experiments/store-down.yaml` does"
+        );
+    }
+    built || required
+}
+
+#[test]
+fn every_experiment_has_a_quick_profile() {
+    for file in std::fs::read_dir(workspace().join("experiments")).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|end| end == "yaml") {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.contains("\n  quick: {"), "{} has none", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_readiness_probe_saves_a_rolling_update() {
+    let with = passes("rolling-update-with-readiness");
+    let without = passes("rolling-update-without-readiness");
+    let unprepared = passes("prestop-missing");
+    better(&with, &without, 8.0);
+    better(&with, &unprepared, 0.0);
+    better(&unprepared, &without, 5.0);
+}
+
+#[test]
+fn a_circuit_breaker_helps_in_a_steady_overload_and_an_autoscaler_ends_it() {
+    let with = passes("circuit-breaker-paced");
+    let without = quick("circuit-breaker-paced", &["breaker=off"]);
+    better(&with, &without, 10.0);
+    let scaled = passes("autoscale-pay");
+    better(&scaled, &with, 5.0);
+}
+
+#[test]
+fn one_more_try_helps_in_front_of_a_busy_circuit_breaker() {
+    passes("circuit-breaker");
+    let with = passes("circuit-breaker-with-retry");
+    let without = quick("circuit-breaker-with-retry", &["retries=0"]);
+    better(&with, &without, 8.0);
+}
+
+#[test]
+fn orders_are_refused_while_pay_is_gone_and_slower_while_it_is_slow() {
+    passes("pay-down");
+    let slow = passes("throttle-pay");
+    let too_slow = quick("throttle-pay", &["delay=900ms"]);
+    better(&slow, &too_slow, 8.0);
+}
+
+#[test]
+fn a_service_that_stands_still_is_started_anew_only_with_a_liveness_probe() {
+    let with = passes("liveness-self-healing");
+    let without = quick("liveness-self-healing", &["failures=1000"]);
+    assert_eq!(with.ready_during_fault("pay").last(), Some(&2));
+    assert_eq!(without.ready_during_fault("pay").last(), Some(&1));
+}
+
+#[test]
+fn a_gateway_lets_each_client_have_its_share() {
+    passes("rate-limit");
+}
+
+#[test]
+fn orders_come_and_are_read_back() {
+    passes("arrivals");
+    passes("order-journey");
+}
+
+#[test]
+fn nothing_is_lost_or_done_twice_when_what_hears_of_orders_is_gone() {
+    if has_broker() {
+        passes("store-down");
+        passes("supporting-services-down");
+        passes("consumer-scale-out");
+        passes("broker-outage");
+    }
+}

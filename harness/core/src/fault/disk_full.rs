@@ -1,0 +1,46 @@
+//! `diskFull`: fill the file system under a path in pods of a Deployment.
+//!
+//! ```yaml
+//! fault: {diskFull: {deployment: store, count: 1, path: /data, leave: 1Mi}}
+//! ```
+//!
+//! A file in `path` grows until `leave` is left, nothing where it is left out, and is deleted when
+//! the fault ends. The path should be a volume of the pod's own: a folder of the node's file system
+//! fills the node for everybody.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Count;
+use crate::bytes::Bytes;
+
+/// Parameters of the `diskFull` fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiskFull {
+    /// The Deployment's name in the system's namespace.
+    pub deployment: String,
+    /// In how many of its pods.
+    pub count: Count,
+    /// An absolute path of the container, without `..`.
+    pub path: String,
+    /// What is left free.
+    #[serde(default = "nothing")]
+    pub leave: Bytes,
+}
+
+fn nothing() -> Bytes {
+    Bytes(0)
+}
+
+impl DiskFull {
+    pub(crate) fn describe(&self) -> String {
+        let Self {
+            deployment,
+            count,
+            path,
+            leave,
+        } = self;
+        format!("fill {path} in {count} of deployment {deployment} up to {leave}B")
+    }
+}

@@ -1,0 +1,163 @@
+//! What a fault does to a cluster, as data: each action knows how to happen, how to be undone, and
+//! what is not as before. A kind of fault is a list of them; the list is stored before the first one
+//! happens, and undone from its end.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde::{Deserialize, Serialize};
+
+use crate::error::FaultError;
+use crate::object::{Cluster, Resource};
+
+mod create;
+mod evict;
+mod kill;
+mod remove;
+mod set;
+mod wait;
+
+pub(crate) use create::{Create, RUN_LABEL};
+pub(crate) use evict::Evict;
+pub(crate) use kill::Kill;
+pub(crate) use remove::Remove;
+pub(crate) use set::Set;
+pub(crate) use wait::{Condition, Wait, is_ready};
+
+/// One action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Action {
+    /// Fields of an object get other values.
+    Set(Set),
+    /// An object is made.
+    Create(Create),
+    /// An object is deleted, and made again afterwards.
+    Remove(Remove),
+    /// Pods are deleted; their controller replaces them.
+    Kill(Kill),
+    /// Pods are asked to leave a node, as far as disruption budgets permit.
+    Evict(Evict),
+    /// Nothing is done until something can be seen: evidence.
+    Wait(Wait),
+}
+
+/// On whose behalf an action happens: objects made for it go when it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) reference: OwnerReference,
+    pub(crate) run: String,
+}
+
+/// What an action needs to be permitted: verbs on a resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Empty for the core group.
+    pub group: String,
+    /// The plural, with its subresource if it is one.
+    pub resource: String,
+    /// In the API's words.
+    pub verbs: Vec<&'static str>,
+}
+
+impl Rule {
+    fn on(resource: Resource, subresource: &str, verbs: &[&'static str]) -> Self {
+        let kind = resource.api_resource();
+        Self {
+            group: kind.group,
+            resource: format!("{}{subresource}", kind.plural),
+            verbs: verbs.to_vec(),
+        }
+    }
+}
+
+impl Action {
+    /// One line for people: what will happen.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Set(set) => set.describe(),
+            Self::Create(create) => create.describe(),
+            Self::Remove(remove) => remove.describe(),
+            Self::Kill(kill) => kill.describe(),
+            Self::Evict(evict) => evict.describe(),
+            Self::Wait(wait) => wait.describe(),
+        }
+    }
+
+    /// One line for people: what undoes it; `None` where nothing is left to undo.
+    pub(crate) fn describe_undo(&self) -> Option<String> {
+        match self {
+            Self::Set(set) => set.describe_undo(),
+            Self::Create(create) => Some(create.describe_undo()),
+            Self::Remove(remove) => Some(remove.describe_undo()),
+            Self::Kill(_) | Self::Evict(_) | Self::Wait(_) => None,
+        }
+    }
+
+    /// Makes it happen, and says what proves it. Done again, it is done once.
+    pub(crate) async fn inject(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<Option<String>, FaultError> {
+        match self {
+            Self::Set(set) => set.inject(cluster).await,
+            Self::Create(create) => create.inject(cluster, owner).await.map(Some),
+            Self::Remove(remove) => remove.inject(cluster).await.map(Some),
+            Self::Kill(kill) => kill.inject(cluster).await.map(Some),
+            Self::Evict(evict) => evict.inject(cluster).await.map(Some),
+            Self::Wait(wait) => wait.inject(cluster).await,
+        }
+    }
+
+    /// The time between repetitions, of what is done again and again.
+    pub(crate) fn pace(&self) -> Option<Duration> {
+        match self {
+            Self::Kill(kill) => kill.every,
+            _ => None,
+        }
+    }
+
+    /// Undoes it, whether it has happened or not, and says what proves that; what is already clean
+    /// is success.
+    pub(crate) async fn revert(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        match self {
+            Self::Set(set) => set.revert(cluster).await,
+            Self::Create(create) => create.revert(cluster).await.map(Some),
+            Self::Remove(remove) => remove.revert(cluster).await.map(Some),
+            Self::Kill(_) | Self::Evict(_) => Ok(None),
+            Self::Wait(wait) => wait.revert(cluster).await,
+        }
+    }
+
+    /// What is not as before, if anything, and how a person puts it back.
+    pub(crate) async fn difference(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        match self {
+            Self::Set(set) => set.difference(cluster).await,
+            Self::Create(create) => create.difference(cluster).await,
+            Self::Remove(remove) => remove.difference(cluster).await,
+            Self::Kill(_) | Self::Evict(_) | Self::Wait(_) => Ok(None),
+        }
+    }
+
+    /// The permissions it takes to do and to undo it.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        match self {
+            Self::Set(set) => vec![Rule::on(set.object.resource, "", &["get", "update"])],
+            Self::Create(create) => {
+                let verbs = ["get", "watch", "list", "create", "delete"];
+                vec![Rule::on(create.resource, "", &verbs)]
+            }
+            Self::Remove(remove) => {
+                let verbs = ["get", "watch", "list", "create", "delete"];
+                vec![Rule::on(remove.object.resource, "", &verbs)]
+            }
+            Self::Kill(_) => vec![Rule::on(Resource::Pod, "", &["list", "delete"])],
+            Self::Evict(_) => vec![
+                Rule::on(Resource::Pod, "", &["get", "list", "watch"]),
+                Rule::on(Resource::Pod, "/eviction", &["create"]),
+            ],
+            Self::Wait(wait) => wait.rules(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `create`: an object is made, and deleted afterwards.
+//!
+//! It is owned by the fault's own object, so that one whose request arrives after the fault has been
+//! undone is collected with it.
+
+use kube::ResourceExt;
+use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
+use kube::runtime::{conditions, wait::await_condition};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Cluster, FaultError, Owner};
+use crate::object::{Resource, from_json};
+
+/// The label that says for which run an object was made.
+pub(crate) const RUN_LABEL: &str = "holdfast.dev/run";
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Create {
+    pub(crate) resource: Resource,
+    pub(crate) name: String,
+    pub(crate) manifest: Value,
+}
+
+impl Create {
+    pub(super) fn describe(&self) -> String {
+        format!("create {} {}", self.resource.word(), self.name)
+    }
+
+    pub(super) fn describe_undo(&self) -> String {
+        format!("delete {} {}", self.resource.word(), self.name)
+    }
+
+    pub(super) async fn inject(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<String, FaultError> {
+        let mut object = from_json(self.manifest.clone())?;
+        object.metadata.name = Some(self.name.clone());
+        object.metadata.owner_references = Some(vec![owner.reference.clone()]);
+        object
+            .labels_mut()
+            .insert(RUN_LABEL.to_owned(), owner.run.to_lowercase());
+        let api = cluster.any(self.resource);
+        let created = api.create(&PostParams::default(), &object).await;
+        let word = self.resource.word();
+        match created {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let found = cluster.get(self.resource, &self.name).await?;
+                if !is_owned_by(&found, &owner.reference.uid) {
+                    return Err(FaultError::Taken {
+                        what: format!("{word} {}", self.name),
+                    });
+                }
+            }
+            Err(error) => {
+                return Err(FaultError::during(format!("create {word} {}", self.name))(
+                    error,
+                ));
+            }
+        }
+        Ok(format!("{word} {} created", self.name))
+    }
+
+    pub(super) async fn revert(&self, cluster: &Cluster) -> Result<String, FaultError> {
+        let word = self.resource.word();
+        let Some(found) = self.ours(cluster).await? else {
+            return Ok(format!("{word} {} is not there", self.name));
+        };
+        let uid = found.uid().unwrap_or_default();
+        let api = cluster.any(self.resource);
+        let parameters = DeleteParams::background().preconditions(Preconditions {
+            uid: Some(uid.clone()),
+            resource_version: None,
+        });
+        match api.delete(&self.name, &parameters).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(error) => {
+                return Err(FaultError::during(format!("delete {word} {}", self.name))(
+                    error,
+                ));
+            }
+        }
+        await_condition(api, &self.name, conditions::is_deleted(&uid))
+            .await
+            .map_err(|error| FaultError::Watch {
+                what: format!("{word} {}", self.name),
+                source: Box::new(error),
+            })?;
+        Ok(format!("{word} {} deleted", self.name))
+    }
+
+    pub(super) async fn difference(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        let found = self.ours(cluster).await?;
+        let word = self.resource.word();
+        Ok(found.map(|_| {
+            format!(
+                "{word} {} is still there; delete it: kubectl -n {} delete {word} {}",
+                self.name, cluster.namespace, self.name
+            )
+        }))
+    }
+
+    /// The object of this name, if a run of ours made it.
+    async fn ours(&self, cluster: &Cluster) -> Result<Option<DynamicObject>, FaultError> {
+        let found = cluster.find(self.resource, &self.name).await?;
+        Ok(found.filter(|found| found.labels().contains_key(RUN_LABEL)))
+    }
+}
+
+fn is_owned_by(object: &DynamicObject, uid: &str) -> bool {
+    object
+        .owner_references()
+        .iter()
+        .any(|owner| owner.uid == uid)
+}

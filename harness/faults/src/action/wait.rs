@@ -1,0 +1,305 @@
+//! `wait`: nothing is done until something can be seen in the cluster. What is seen is evidence.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::LogParams;
+use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use serde::{Deserialize, Serialize};
+
+use super::{Cluster, FaultError, Rule};
+use crate::object::Resource;
+use futures::TryStreamExt;
+use std::collections::BTreeMap;
+
+/// What a fault brings about shows soon, or not at all.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// Pods that start anew, one after the other, may take longer.
+const PATIENCE_REVERTING: Duration = Duration::from_secs(150);
+
+/// One condition, and when it is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Wait {
+    pub(crate) until: Condition,
+    /// Before the fault is called undone, in place of before it is called injected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reverting: bool,
+}
+
+/// What can be seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Condition {
+    /// A pod is ready.
+    PodReady(String),
+    /// A Service has no endpoint.
+    NoEndpoint(String),
+    /// A Service has an endpoint that is ready.
+    Endpoint(String),
+    /// None of these pods is left, and so many others with the same labels are ready.
+    Replaced {
+        selector: String,
+        /// By UID.
+        pods: Vec<String>,
+        ready: u32,
+    },
+    /// No pod with these labels is left.
+    NoPods(String),
+    /// A Deployment's pods are all of its newest template, and available.
+    RolledOut(String),
+    /// A Deployment's controller has begun to replace its pods.
+    RollingOut(String),
+}
+
+impl Wait {
+    pub(crate) fn for_evidence(until: Condition) -> Self {
+        Self {
+            until,
+            reverting: false,
+        }
+    }
+
+    pub(crate) fn before_the_end(until: Condition) -> Self {
+        Self {
+            until,
+            reverting: true,
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("wait until {}", self.until.words())
+    }
+
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let verbs = ["get", "list", "watch"];
+        match self.until {
+            Condition::PodReady(_) => vec![
+                Rule::on(Resource::Pod, "", &verbs),
+                Rule::on(Resource::Pod, "/log", &["get"]),
+            ],
+            Condition::NoPods(_) | Condition::Replaced { .. } => {
+                vec![Rule::on(Resource::Pod, "", &verbs)]
+            }
+            Condition::NoEndpoint(_) | Condition::Endpoint(_) => vec![Rule {
+                group: "discovery.k8s.io".to_owned(),
+                resource: "endpointslices".to_owned(),
+                verbs: verbs.to_vec(),
+            }],
+            Condition::RolledOut(_) | Condition::RollingOut(_) => {
+                vec![Rule::on(Resource::Deployment, "", &verbs)]
+            }
+        }
+    }
+
+    pub(super) async fn inject(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        if self.reverting {
+            return Ok(None);
+        }
+        self.seen(cluster).await.map(Some)
+    }
+
+    pub(super) async fn revert(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        if !self.reverting {
+            return Ok(None);
+        }
+        self.seen(cluster).await.map(Some)
+    }
+
+    async fn seen(&self, cluster: &Cluster) -> Result<String, FaultError> {
+        let patience = if self.reverting {
+            PATIENCE_REVERTING
+        } else {
+            PATIENCE
+        };
+        let seen = tokio::time::timeout(patience, self.until.seen(cluster)).await;
+        seen.map_err(|_elapsed| FaultError::NotSeen {
+            what: self.until.words(),
+            seconds: patience.as_secs(),
+        })?
+    }
+}
+
+impl Condition {
+    fn words(&self) -> String {
+        match self {
+            Self::PodReady(pod) => format!("pod {pod} is ready"),
+            Self::NoEndpoint(service) => format!("service {service} has no endpoint"),
+            Self::Endpoint(service) => format!("service {service} has a ready endpoint"),
+            Self::Replaced {
+                selector, ready, ..
+            } => format!("{ready} other pods with {selector} are ready"),
+            Self::NoPods(selector) => format!("no pod with {selector} is left"),
+            Self::RolledOut(name) => format!("deployment {name} is rolled out"),
+            Self::RollingOut(name) => format!("deployment {name} is being rolled out"),
+        }
+    }
+
+    async fn seen(&self, cluster: &Cluster) -> Result<String, FaultError> {
+        match self {
+            Self::PodReady(name) => return pod_ready(cluster, name).await,
+            Self::NoEndpoint(service) => endpoints(cluster, service, |ready, _| ready == 0).await?,
+            Self::Endpoint(service) => endpoints(cluster, service, |ready, _| ready > 0).await?,
+            Self::Replaced {
+                selector,
+                pods,
+                ready,
+            } => replaced(cluster, selector, pods, *ready).await?,
+            Self::NoPods(selector) => no_pods(cluster, selector).await?,
+            Self::RolledOut(name) => {
+                watched(cluster.api(), name, self, is_rolled_out).await?;
+            }
+            Self::RollingOut(name) => {
+                watched(cluster.api(), name, self, is_rolling_out).await?;
+            }
+        }
+        Ok(self.words())
+    }
+}
+
+/// Waits until a pod is ready, and says what it says of itself; one that ends before has a reason.
+async fn pod_ready(cluster: &Cluster, name: &str) -> Result<String, FaultError> {
+    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
+    let has_ended = |pod: &Pod| matches!(phase(pod).as_deref(), Some("Failed" | "Succeeded"));
+    let condition = Condition::PodReady(name.to_owned());
+    let wanted = |pod: &Pod| is_ready(pod) || has_ended(pod);
+    watched(cluster.api(), name, &condition, wanted).await?;
+    let pods = cluster.api::<Pod>();
+    let log = pods.logs(name, &LogParams::default()).await;
+    let log = log.unwrap_or_default();
+    let said = log.lines().last().unwrap_or("nothing").to_owned();
+    let found = pods.get_opt(name).await;
+    match found.map_err(FaultError::during(format!("read pod {name}")))? {
+        Some(pod) if is_ready(&pod) => Ok(format!("pod {name} is ready: {said}")),
+        _ => Err(FaultError::AgentEnded {
+            pod: name.to_owned(),
+            said,
+        }),
+    }
+}
+
+/// Waits until the object of this name is as wanted.
+async fn watched<K>(
+    api: Api<K>,
+    name: &str,
+    condition: &Condition,
+    wanted: impl Fn(&K) -> bool,
+) -> Result<(), FaultError>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
+    K::DynamicType: Default,
+{
+    let is_wanted = |found: Option<&K>| found.is_some_and(&wanted);
+    let waited = await_condition(api, name, is_wanted).await;
+    waited.map(drop).map_err(|error| FaultError::Watch {
+        what: condition.words(),
+        source: Box::new(error),
+    })
+}
+
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn is_rolled_out(deployment: &Deployment) -> bool {
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    deployment.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= deployment.metadata.generation
+            && status.updated_replicas.unwrap_or(0) >= wanted
+            && status.replicas.unwrap_or(0) <= wanted
+            && status.available_replicas.unwrap_or(0) >= wanted
+    })
+}
+
+fn is_rolling_out(deployment: &Deployment) -> bool {
+    deployment.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= deployment.metadata.generation
+            && status.updated_replicas.unwrap_or(0) > 0
+    })
+}
+
+/// Waits until the numbers of ready and of listed endpoints of a Service are as wanted.
+async fn endpoints(
+    cluster: &Cluster,
+    service: &str,
+    wanted: impl Fn(usize, usize) -> bool,
+) -> Result<(), FaultError> {
+    let config =
+        watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+    until(cluster.api::<EndpointSlice>(), config, |slices| {
+        let listed = || slices.values().flat_map(|slice| &slice.endpoints);
+        let ready = listed().filter(|endpoint| {
+            let conditions = endpoint.conditions.as_ref();
+            conditions.and_then(|all| all.ready).unwrap_or(true)
+        });
+        wanted(ready.count(), listed().count())
+    })
+    .await
+}
+
+async fn replaced(
+    cluster: &Cluster,
+    selector: &str,
+    gone: &[String],
+    ready: u32,
+) -> Result<(), FaultError> {
+    let config = watcher::Config::default().labels(selector);
+    until(cluster.api::<Pod>(), config, |pods| {
+        let left = pods
+            .values()
+            .any(|pod| pod.uid().is_some_and(|uid| gone.contains(&uid)));
+        let now = pods.values().filter(|pod| is_ready(pod)).count();
+        !left && u32::try_from(now).is_ok_and(|now| now >= ready)
+    })
+    .await
+}
+
+async fn no_pods(cluster: &Cluster, selector: &str) -> Result<(), FaultError> {
+    let config = watcher::Config::default().labels(selector);
+    until(cluster.api::<Pod>(), config, BTreeMap::is_empty).await
+}
+
+/// Watches objects until all of them together are as wanted.
+async fn until<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    wanted: impl Fn(&BTreeMap<String, K>) -> bool,
+) -> Result<(), FaultError>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
+    K::DynamicType: Default,
+{
+    let mut objects = BTreeMap::new();
+    let mut complete = false;
+    let mut stream = std::pin::pin!(watcher(api, config).default_backoff());
+    loop {
+        match stream.try_next().await {
+            Ok(Some(watcher::Event::Init)) => objects.clear(),
+            Ok(Some(watcher::Event::InitApply(one) | watcher::Event::Apply(one))) => {
+                objects.insert(one.name_any(), one);
+            }
+            Ok(Some(watcher::Event::Delete(one))) => drop(objects.remove(&one.name_any())),
+            Ok(Some(watcher::Event::InitDone)) => complete = true,
+            Ok(None) => return Ok(()),
+            // The watcher has backed off and tries again by itself.
+            Err(_) => continue,
+        }
+        if complete && wanted(&objects) {
+            return Ok(());
+        }
+    }
+}

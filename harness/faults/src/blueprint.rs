@@ -1,0 +1,79 @@
+//! What a fault will do to which objects: what is shown by `holdfast plan`, checked by the safety
+//! nets, and recorded before anything is changed.
+
+use std::collections::BTreeMap;
+
+use holdfast_core::fault::Fault;
+
+use crate::action::{Action, Rule};
+use crate::error::FaultError;
+use crate::kinds;
+use crate::object::{Cluster, Object};
+
+/// A fault, worked out against the cluster as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Blueprint {
+    /// In the order in which they happen.
+    pub(crate) actions: Vec<Action>,
+    /// What loses pods, endpoints or time by it.
+    pub(crate) targets: Vec<Target>,
+}
+
+/// A workload or a Service, and how much of it the fault leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) object: Object,
+    /// Pods that are ready.
+    pub(crate) ready: u32,
+    /// Of them, those that the fault leaves alone.
+    pub(crate) left: u32,
+}
+
+/// What a kind of fault is worked out from, besides its parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) cluster: &'a Cluster,
+    /// Unique for the fault, fit for the names of objects made for it.
+    pub(crate) name: &'a str,
+    /// Seconds since the epoch: what runs inside the cluster ends by itself then.
+    pub(crate) not_after: i64,
+    /// The image of the program that does harm inside the cluster.
+    pub(crate) agent_image: &'a str,
+}
+
+impl Context<'_> {
+    /// The end of the name, short enough for a label and for the name of a Service.
+    pub(crate) fn short_name(&self) -> &str {
+        const LONGEST: usize = 40;
+        let start = self.name.len().saturating_sub(LONGEST);
+        self.name[start..].trim_start_matches('-')
+    }
+}
+
+impl Blueprint {
+    pub(crate) async fn of(fault: &Fault, context: Context<'_>) -> Result<Self, FaultError> {
+        kinds::blueprint(fault, context).await
+    }
+
+    /// What will be done, and what undoes it, one line each.
+    pub(crate) fn undo(&self) -> Vec<String> {
+        let undo = self.actions.iter().rev();
+        undo.filter_map(Action::describe_undo).collect()
+    }
+
+    /// The permissions it takes, one rule for each resource.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        let mut rules: BTreeMap<(String, String), Rule> = BTreeMap::new();
+        for rule in self.actions.iter().flat_map(Action::rules) {
+            let key = (rule.group.clone(), rule.resource.clone());
+            let known = rules.entry(key).or_insert_with(|| Rule {
+                verbs: Vec::new(),
+                ..rule.clone()
+            });
+            known.verbs.extend(rule.verbs);
+            known.verbs.sort_unstable();
+            known.verbs.dedup();
+        }
+        rules.into_values().collect()
+    }
+}

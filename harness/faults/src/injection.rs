@@ -1,0 +1,137 @@
+//! The object that stands for one fault in a cluster: what is wanted, how it is undone, how far it is.
+
+use holdfast_core::experiment::SafetyNet;
+use holdfast_core::fault::Fault;
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+
+/// Stays on the object until the fault is undone.
+pub(crate) const FINALIZER: &str = "holdfast.dev/revert";
+
+/// What is wanted.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "holdfast.dev",
+    version = "v1alpha1",
+    kind = "FaultInjection",
+    namespaced,
+    status = "FaultInjectionStatus",
+    shortname = "fi",
+    printcolumn = r#"{"name": "Run", "type": "string", "jsonPath": ".spec.run"}"#,
+    printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
+    printcolumn = r#"{"name": "Not after", "type": "date", "jsonPath": ".spec.notAfter"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultInjectionSpec {
+    /// The run it belongs to.
+    pub run: String,
+    /// The step of the experiment; unique within the run.
+    pub step: String,
+    /// What is done, as an experiment's `fault`.
+    #[schemars(schema_with = "anything")]
+    pub fault: Fault,
+    /// RFC 3339, UTC: it is undone by then, whatever happens to whoever wanted it.
+    #[schemars(extend("format" = "date-time"))]
+    pub not_after: String,
+    /// The Lease in this namespace without whose renewals it is undone; none: `notAfter` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+    /// Safety nets switched off by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "names")]
+    pub allow: Vec<SafetyNet>,
+    /// How far it is to go.
+    #[serde(default)]
+    pub desired: Desired,
+}
+
+/// How far a fault is to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Desired {
+    /// How to undo it is recorded; nothing is changed.
+    Prepared,
+    /// In effect.
+    #[default]
+    Injected,
+    /// Undone.
+    Reverted,
+}
+
+/// How far it is, and how it is undone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultInjectionStatus {
+    /// How far it is.
+    #[serde(default)]
+    pub phase: Phase,
+    /// What is done, with the values from before: written before anything is changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "anything_many")]
+    pub(crate) actions: Vec<Action>,
+    /// When it was last brought about, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected_at: Option<String>,
+    /// What was seen that proves that it is in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// What was seen that proves that it is undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted: Option<String>,
+    /// Why it was undone before that was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted_because: Option<String>,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How far a fault is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Nobody has looked at it.
+    #[default]
+    Pending,
+    /// How to undo it is recorded; nothing is changed.
+    Prepared,
+    /// Perhaps in effect.
+    Injecting,
+    /// In effect, with evidence.
+    Injected,
+    /// Perhaps still in effect.
+    Reverting,
+    /// Undone, with evidence.
+    Reverted,
+    /// Refused before anything was changed.
+    Refused,
+}
+
+impl FaultInjection {
+    /// How far it is; of one that nobody has looked at, the beginning.
+    pub(crate) fn progress(&self) -> FaultInjectionStatus {
+        self.status.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.status
+            .as_ref()
+            .map(|status| status.phase)
+            .unwrap_or_default()
+    }
+}
+
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+fn anything_many(generator: &mut SchemaGenerator) -> Schema {
+    let items = anything(generator);
+    json_schema!({"type": "array", "items": items})
+}
+
+fn names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {"type": "string"}})
+}

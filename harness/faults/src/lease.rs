@@ -1,0 +1,168 @@
+//! Leases: who is alive, as Kubernetes' own leader election tells it. One is alive as long as its
+//! renewals are seen; clocks of other machines are not believed.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::FaultError;
+
+/// How often a lease is renewed.
+pub(crate) const RENEWAL: Duration = Duration::from_secs(2);
+/// Three renewals missed.
+pub(crate) const EXPIRY: Duration = Duration::from_secs(6);
+
+/// Renews the lease `name` on behalf of `holder` until `stop`, then gives it up.
+pub(crate) async fn keep(
+    client: Client,
+    namespace: String,
+    name: String,
+    holder: String,
+    stop: CancellationToken,
+) {
+    let api = Api::<Lease>::namespaced(client, &namespace);
+    let watch = Watch::default();
+    loop {
+        if let Err(error) = take(&api, &name, &holder, &watch).await {
+            tracing::debug!("the lease {name} was not renewed: {error}");
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(RENEWAL) => {}
+        }
+    }
+    if let Err(error) = give_up(&api, &name, &holder).await {
+        tracing::debug!("the lease {name} stays until it expires: {error}");
+    }
+}
+
+/// Takes or renews a lease; whether it is held now.
+pub(crate) async fn take(
+    api: &Api<Lease>,
+    name: &str,
+    holder: &str,
+    watch: &Watch,
+) -> Result<bool, FaultError> {
+    let action = || format!("renew the lease {name}");
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(FaultError::during(action()))?;
+    let written = match found {
+        None => {
+            let mut lease = Lease::default();
+            lease.metadata.name = Some(name.to_owned());
+            lease.spec = Some(held_by(holder));
+            api.create(&PostParams::default(), &lease).await
+        }
+        Some(found) if is_held_by(&found, holder) || !watch.is_alive(&found) => {
+            let mut lease = found;
+            lease.spec = Some(held_by(holder));
+            api.replace(name, &PostParams::default(), &lease).await
+        }
+        Some(_) => return Ok(false),
+    };
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Ok(false)
+        }
+        Err(error) => Err(FaultError::during(action())(error)),
+    }
+}
+
+/// Deletes a lease, if this holder has it.
+async fn give_up(api: &Api<Lease>, name: &str, holder: &str) -> Result<(), FaultError> {
+    let action = || format!("give up the lease {name}");
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(FaultError::during(action()))?;
+    let Some(found) = found.filter(|found| is_held_by(found, holder)) else {
+        return Ok(());
+    };
+    let parameters = DeleteParams::default().preconditions(Preconditions {
+        uid: found.uid(),
+        resource_version: found.resource_version(),
+    });
+    match api.delete(name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(error) => Err(FaultError::during(action())(error)),
+    }
+}
+
+/// Whether somebody renews a lease: looks until a renewal is seen or would have been.
+pub(crate) async fn is_renewed(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<bool, FaultError> {
+    let api = Api::<Lease>::namespaced(client.clone(), namespace);
+    let action = || format!("read the lease {name}");
+    let first = api
+        .get_opt(name)
+        .await
+        .map_err(FaultError::during(action()))?;
+    let Some(first) = first else {
+        return Ok(false);
+    };
+    let renewed = |found: Option<&Lease>| {
+        found.is_none_or(|found| found.resource_version() != first.resource_version())
+    };
+    let waited = await_condition(api, name, renewed);
+    match tokio::time::timeout(EXPIRY, waited).await {
+        Err(_elapsed) => Ok(false),
+        Ok(Ok(found)) => Ok(found.is_some()),
+        Ok(Err(error)) => Err(FaultError::Watch {
+            what: format!("lease {name}"),
+            source: Box::new(error),
+        }),
+    }
+}
+
+fn held_by(holder: &str) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(holder.to_owned()),
+        lease_duration_seconds: i32::try_from(EXPIRY.as_secs()).ok(),
+        renew_time: Some(MicroTime(jiff::Timestamp::now())),
+        ..LeaseSpec::default()
+    }
+}
+
+fn is_held_by(lease: &Lease, holder: &str) -> bool {
+    holder_of(lease) == Some(holder)
+}
+
+pub(crate) fn holder_of(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref()
+}
+
+/// When the renewals of leases were first seen, by this process's clock.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(Mutex<HashMap<String, (Option<MicroTime>, Instant)>>);
+
+impl Watch {
+    /// Whether a renewal of the lease was seen within its duration. One that is seen for the first
+    /// time is alive: its holder has as long as everybody else.
+    pub(crate) fn is_alive(&self, lease: &Lease) -> bool {
+        let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
+        let now = Instant::now();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = seen
+            .entry(lease.uid().unwrap_or_default())
+            .or_insert_with(|| (renewed.clone(), now));
+        if entry.0 != renewed {
+            *entry = (renewed, now);
+        }
+        now.duration_since(entry.1) < EXPIRY
+    }
+}

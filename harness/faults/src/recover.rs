@@ -1,0 +1,123 @@
+//! Undoing what an earlier run has left: the same controller, told to undo.
+
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::Controller;
+use crate::error::FaultError;
+use crate::injection::{Desired, FaultInjection, Phase};
+
+/// A fault that was found in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The namespace of its object.
+    pub namespace: String,
+    /// The name of its object.
+    pub name: String,
+    /// The run that wanted it.
+    pub run: String,
+    /// The step of the run.
+    pub step: String,
+    /// What is done, in the words of the catalogue.
+    pub fault: String,
+    /// The Lease that says whether the run is alive.
+    lease: Option<String>,
+}
+
+/// The faults that a cluster knows of, in one namespace or in all.
+///
+/// # Errors
+/// A cluster that does not say; one that does not know the kind has none.
+pub async fn found(client: &Client, namespace: Option<&str>) -> Result<Vec<Found>, FaultError> {
+    let api: Api<FaultInjection> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let objects = match api.list(&ListParams::default()).await {
+        Ok(objects) => objects.items,
+        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
+        Err(error) => return Err(FaultError::during("list faultinjections")(error)),
+    };
+    let found = objects.into_iter().map(|object| Found {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        fault: object.spec.fault.describe(),
+        run: object.spec.run,
+        step: object.spec.step,
+        lease: object.spec.lease,
+    });
+    Ok(found.collect())
+}
+
+/// Whether the run that wanted the fault still renews its lease: looks for as long as a lease lasts.
+///
+/// # Errors
+/// A cluster that does not say.
+pub async fn is_wanted(client: &Client, found: &Found) -> Result<bool, FaultError> {
+    match &found.lease {
+        None => Ok(false),
+        Some(lease) => crate::lease::is_renewed(client, &found.namespace, lease).await,
+    }
+}
+
+/// Undoes a fault and removes its object; returns what proves that it is undone. Acts itself unless
+/// a controller in the cluster does.
+///
+/// # Errors
+/// What could not be undone; the object stays, and it can be tried again.
+pub async fn recover(client: &Client, found: &Found) -> Result<String, FaultError> {
+    let stop = CancellationToken::new();
+    let _end = stop.clone().drop_guard();
+    let namespace = Some(found.namespace.clone());
+    // Undoing makes no agent.
+    let controller = Controller::new(client.clone(), namespace, String::new(), stop);
+    tokio::spawn(controller.run());
+
+    let api: Api<FaultInjection> = Api::namespaced(client.clone(), &found.namespace);
+    let name = &found.name;
+    let action = || format!("undo faultinjection {name}");
+    let wanted = Patch::Merge(json!({"spec": {"desired": Desired::Reverted}}));
+    match api.patch(name, &PatchParams::default(), &wanted).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            return Ok("it is gone".to_owned());
+        }
+        Err(error) => return Err(FaultError::during(action())(error)),
+    }
+    let ended = |found: Option<&FaultInjection>| {
+        found.is_none_or(|found| {
+            let status = found.progress();
+            let failed = status.phase == Phase::Reverting && status.error.is_some();
+            failed || matches!(status.phase, Phase::Reverted | Phase::Refused)
+        })
+    };
+    let reached = await_condition(api.clone(), name, ended).await;
+    let reached = reached.map_err(|error| FaultError::Watch {
+        what: format!("faultinjection {name}"),
+        source: Box::new(error),
+    })?;
+    let Some(reached) = reached else {
+        return Ok("it is gone".to_owned());
+    };
+    let status = reached.progress();
+    if let Some(error) = status.error.filter(|_| status.phase == Phase::Reverting) {
+        return Err(FaultError::NotReverted(error));
+    }
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        Err(error) => return Err(FaultError::during(action())(error)),
+    }
+    let uid = reached.uid().unwrap_or_default();
+    let gone = await_condition(api, name, kube::runtime::conditions::is_deleted(&uid)).await;
+    gone.map_err(|error| FaultError::Watch {
+        what: format!("faultinjection {name}"),
+        source: Box::new(error),
+    })?;
+    Ok(status
+        .reverted
+        .unwrap_or_else(|| "nothing was changed".to_owned()))
+}

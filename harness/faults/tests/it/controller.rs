@@ -1,0 +1,323 @@
+//! What ends a fault besides whoever wanted it, and who carries on when a controller ends.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use holdfast_core::experiment::SafetyNet;
+use holdfast_engine::FaultDriver;
+use holdfast_faults::{Controller, FaultInjection, found, halt, is_wanted, recover, resume};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
+use proptest::prelude::{Just, ProptestConfig, prop_assert_eq, prop_oneof, proptest};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{NAMESPACE, RUN, TestCluster, in_time, outage};
+
+/// A fault as a person would apply it.
+fn by_hand(name: &str, not_after: &str, lease: Option<&str>) -> FaultInjection {
+    let object = json!({
+        "apiVersion": "holdfast.dev/v1alpha1",
+        "kind": "FaultInjection",
+        "metadata": {"name": name},
+        "spec": {
+            "run": "by-hand",
+            "step": "outage",
+            "fault": {"scale": {"deployment": "pay", "replicas": 1}},
+            "notAfter": not_after,
+            "lease": lease,
+        },
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn in_seconds(seconds: i64) -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).to_string()
+}
+
+impl TestCluster {
+    /// A controller by itself, until the token is cancelled.
+    fn control(&self) -> CancellationToken {
+        let stop = CancellationToken::new();
+        let agent = "holdfast/agent:dev".to_owned();
+        let controller = Controller::new(self.client.clone(), None, agent, stop.clone());
+        tokio::spawn(controller.run());
+        stop
+    }
+
+    async fn apply(&self, injection: &FaultInjection) {
+        let api = self.api::<FaultInjection>();
+        api.create(&PostParams::default(), injection).await.unwrap();
+    }
+
+    /// Waits until a fault is in this phase; returns its status.
+    async fn phase(&self, name: &str, phase: &str) -> Value {
+        let wanted = |found: Option<&FaultInjection>| {
+            let status = found.and_then(|found| found.status.clone());
+            status.is_some_and(|status| serde_json::to_value(status).unwrap()["phase"] == phase)
+        };
+        let waiting = await_condition(self.api::<FaultInjection>(), name, wanted);
+        let found = in_time(waiting).await.unwrap().unwrap();
+        serde_json::to_value(found.status).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_applied_by_hand_ends_when_its_time_is_over() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let stop = test.control();
+    test.apply(&by_hand("outage", &in_seconds(3), None)).await;
+    let status = test.phase("outage", "Injected").await;
+    assert_eq!(
+        status["evidence"],
+        "deployment pay: spec.replicas from 2 to 1"
+    );
+    assert_eq!(test.replicas("pay").await, 1);
+    let status = test.phase("outage", "Reverted").await;
+    assert_eq!(status["revertedBecause"], "its time is over");
+    assert_eq!(test.replicas("pay").await, 2);
+    stop.cancel();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_whose_run_is_gone_is_undone() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let stop = test.control();
+    let run = test.faults();
+    let lease = format!("holdfast-run-{}", RUN.to_lowercase());
+    test.apply(&by_hand("outage", &in_seconds(600), Some(&lease)))
+        .await;
+    test.phase("outage", "Injected").await;
+    // Ends the renewals of its lease, as the end of its process would.
+    drop(run);
+    let status = test.phase("outage", "Reverted").await;
+    assert_eq!(status["revertedBecause"], "the run that wanted it is gone");
+    assert_eq!(test.replicas("pay").await, 2);
+    stop.cancel();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halting_ends_faults_and_refuses_new_ones_until_resumed() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let stop = test.control();
+    test.apply(&by_hand("outage", &in_seconds(600), None)).await;
+    test.phase("outage", "Injected").await;
+    halt(&test.client, "too hot").await.unwrap();
+    let status = test.phase("outage", "Reverted").await;
+    assert_eq!(status["revertedBecause"], "everything is halted: too hot");
+    assert_eq!(test.replicas("pay").await, 2);
+
+    let refused = test.faults().check(&outage(1), &[]).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "everything is halted (too hot); to permit faults again: holdfast resume"
+    );
+    assert!(resume(&test.client).await.unwrap());
+    assert!(!resume(&test.client).await.unwrap());
+    test.faults().check(&outage(1), &[]).await.unwrap();
+    stop.cancel();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_controller_carries_on_where_one_ended() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let first = test.control();
+    test.apply(&by_hand("outage", &in_seconds(600), None)).await;
+    test.phase("outage", "Injected").await;
+    first.cancel();
+
+    let second = test.control();
+    let reverted = Patch::Merge(json!({"spec": {"desired": "Reverted"}}));
+    let api = test.api::<FaultInjection>();
+    api.patch("outage", &PatchParams::default(), &reverted)
+        .await
+        .unwrap();
+    test.phase("outage", "Reverted").await;
+    assert_eq!(test.replicas("pay").await, 2);
+    second.cancel();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_cannot_hold_the_same_thing() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 4).await;
+    let one = test.faults();
+    one.prepare(&outage(3)).await.unwrap();
+    let other = test.faults_of("Run-2", test.client.clone());
+    let refused = other.prepare(&outage(2)).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "the replicas of deployment pay is under the fault run-1-outage; one at a time"
+    );
+    other.recover(&outage(2)).await.unwrap();
+    one.recover(&outage(3)).await.unwrap();
+    other.prepare(&outage(2)).await.unwrap();
+    other.recover(&outage(2)).await.unwrap();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_run_left_is_recovered_by_another_process() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let stop = test.control();
+    test.apply(&by_hand("outage", &in_seconds(600), None)).await;
+    test.phase("outage", "Injected").await;
+    stop.cancel();
+
+    let left = found(&test.client, None).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].fault, "scale deployment pay to 1");
+    assert!(!is_wanted(&test.client, &left[0]).await.unwrap());
+    let evidence = in_time(recover(&test.client, &left[0])).await.unwrap();
+    assert_eq!(
+        evidence,
+        "deployment pay put back: spec.replicas is 2 again"
+    );
+    assert_eq!(found(&test.client, Some(NAMESPACE)).await.unwrap(), []);
+    assert_eq!(test.replicas("pay").await, 2);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_can_be_broken_where_it_is_not_allowed() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let forbidden = Patch::Merge(json!({"metadata": {"labels": {"holdfast.dev/chaos": null}}}));
+    Api::<Namespace>::all(test.client.clone())
+        .patch(NAMESPACE, &PatchParams::default(), &forbidden)
+        .await
+        .unwrap();
+    let stop = test.control();
+    test.apply(&by_hand("outage", &in_seconds(600), None)).await;
+    let status = test.phase("outage", "Refused").await;
+    let error = status["error"].as_str().unwrap();
+    assert!(error.contains("does not carry the label"), "{error}");
+    assert_eq!(test.replicas("pay").await, 2);
+
+    // A refused fault lets itself be deleted.
+    let api = test.api::<FaultInjection>();
+    let object = api.get("outage").await.unwrap();
+    api.delete("outage", &Default::default()).await.unwrap();
+    let uid = object.uid().unwrap();
+    let gone = await_condition(api, "outage", kube::runtime::conditions::is_deleted(&uid));
+    in_time(gone).await.unwrap();
+    stop.cancel();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_pods_need_permission_from_whoever_wants_the_fault() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let stop = test.control();
+    let mut all = by_hand("all", &in_seconds(600), None);
+    all.spec.fault =
+        serde_json::from_value(json!({"scale": {"deployment": "pay", "replicas": 0}})).unwrap();
+    test.apply(&all).await;
+    let status = test.phase("all", "Refused").await;
+    let error = status["error"].as_str().unwrap();
+    assert!(error.contains("leaves 0 of 2 ready pods"), "{error}");
+    let mut permitted = all.clone();
+    permitted.metadata.name = Some("permitted".to_owned());
+    permitted.spec.allow = vec![SafetyNet::BlastRadius];
+    test.apply(&permitted).await;
+    test.phase("permitted", "Injected").await;
+    assert_eq!(test.replicas("pay").await, 0);
+    stop.cancel();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_was_gone_finds_the_fault_undone_soon_after() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let (client, down) = test.failing_client();
+    let stop = CancellationToken::new();
+    let controller = Controller::new(client, None, String::new(), stop.clone());
+    tokio::spawn(controller.run());
+    let not_after = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
+    test.apply(&by_hand("outage", &not_after.to_string(), None))
+        .await;
+    test.phase("outage", "Injected").await;
+
+    down.store(true, Ordering::SeqCst);
+    let over =
+        not_after.duration_since(jiff::Timestamp::now()) + jiff::SignedDuration::from_secs(1);
+    tokio::time::sleep(Duration::try_from(over).unwrap()).await;
+    assert_eq!(test.replicas("pay").await, 1);
+    down.store(false, Ordering::SeqCst);
+    let status = test.phase("outage", "Reverted").await;
+    assert_eq!(status["revertedBecause"], "its time is over");
+    assert_eq!(test.replicas("pay").await, 2);
+    stop.cancel();
+    test.shutdown().await;
+}
+
+/// What may happen to a fault and to who works on it.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Prepare,
+    Inject,
+    Recover,
+    ControllerEnds,
+    PodsRescheduled,
+}
+
+/// Whatever happens in whatever order, in the end everything is as before.
+#[test]
+fn random_timelines_end_reverted() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let test = runtime.block_on(async {
+        let test = TestCluster::start().await;
+        test.create_ready("pay", 3).await;
+        test
+    });
+    let happening = prop_oneof![
+        Just(Happening::Prepare),
+        Just(Happening::Inject),
+        Just(Happening::Recover),
+        Just(Happening::ControllerEnds),
+        Just(Happening::PodsRescheduled),
+    ];
+    let config = ProptestConfig {
+        cases: 8,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let run = std::cell::Cell::new(0);
+    proptest!(config, |(timeline in proptest::collection::vec(happening, 1..8), replicas in 0..6_u32)| {
+        run.set(run.get() + 1);
+        let name = format!("Run-{}", run.get());
+        let (after, residue, records) = runtime.block_on(async {
+            let mut faults = test.faults_of(&name, test.client.clone());
+            for happening in timeline {
+                // Out of order, most of it is refused.
+                match happening {
+                    Happening::Prepare => drop(in_time(faults.prepare(&outage(replicas))).await),
+                    Happening::Inject => drop(in_time(faults.inject(&outage(replicas))).await),
+                    Happening::Recover => drop(in_time(faults.recover(&outage(replicas))).await),
+                    Happening::ControllerEnds => faults = test.faults_of(&name, test.client.clone()),
+                    Happening::PodsRescheduled => test.delete_a_pod("pay").await,
+                }
+            }
+            in_time(faults.recover(&outage(replicas))).await.unwrap();
+            test.make_ready("pay", 3).await;
+            (test.replicas("pay").await, faults.residue().await, test.records().await)
+        });
+        prop_assert_eq!(after, 3);
+        prop_assert_eq!(residue, Vec::<String>::new());
+        prop_assert_eq!(records, Vec::<String>::new());
+    });
+    runtime.block_on(test.shutdown());
+}
