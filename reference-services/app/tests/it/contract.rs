@@ -57,7 +57,7 @@ impl Store {
             Self::Sql(database) => database,
         };
         let mut lease = database.connect().await.unwrap();
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         query(
             connection,
             "SELECT kind, event_key, causation_id FROM outbox ORDER BY sequence",

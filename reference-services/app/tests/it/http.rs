@@ -235,6 +235,8 @@ async fn the_steps_and_the_calls_are_measured() {
         "order_step_duration_seconds_count{step=\"insert\"} 1",
         "order_step_duration_seconds_count{step=\"commit\"} 1",
         "order_step_duration_seconds_count{step=\"rollback\"} 0",
+        "db_client_connections_used{purpose=\"requests\"} 0",
+        "db_client_connections_max{purpose=\"requests\"} 10",
     ] {
         assert!(
             text.lines().any(|line| line == series),
