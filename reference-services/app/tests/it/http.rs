@@ -94,6 +94,8 @@ async fn orders_that_make_no_sense_are_told_so() {
         json!({"item": "chicken", "quantity": 0}),
         json!({"item": "chicken", "quantity": "many"}),
         json!({"item": "chicken", "quantity": 101}),
+        // What an order is made of, but nothing says so.
+        json!(["chicken", 1, null]),
     ] {
         let response = post(&app, "/orders", &body).await;
         assert_eq!(

@@ -116,6 +116,7 @@ async fn requests_that_make_no_sense_are_told_so_and_noted_by_nobody() {
         ("null", 422),
         (r#""chicken""#, 422),
         ("[1, 2]", 422),
+        (r#"["chicken", 1, null]"#, 422),
         ("{}", 422),
         (r#"{"item": 5}"#, 422),
         (r#"{"item": null}"#, 422),
