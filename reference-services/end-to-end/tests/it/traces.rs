@@ -58,10 +58,12 @@ async fn an_order_is_one_trace_over_all_services_that_see_to_it() {
     system.until_settled().await;
 
     let services = ["gateway", "app", "pay", "store", "customer", "marketing"];
-    let has_coupon = |span: &&ToldSpan| is(span, "customer", SpanKind::Consumer, "process coupons");
     let told = collector.until(|told| {
         let trace = of_the_order(told);
-        trace.iter().any(has_coupon) && is_whole(&trace, &services)
+        let heard = |name| move |it: &&ToldSpan| is(it, "customer", SpanKind::Consumer, name);
+        trace.iter().any(heard("process deliveries"))
+            && trace.iter().any(heard("process coupons"))
+            && is_whole(&trace, &services)
     });
     let told = told.await;
     let trace = of_the_order(&told);
