@@ -60,6 +60,13 @@ fn untraced(event: &Event) -> Event {
     }
 }
 
+/// The same of a record.
+fn untraced_record(record: &Record) -> Record {
+    let mut record = record.clone();
+    record.headers.retain(|(name, _)| name != "traceparent");
+    record
+}
+
 /// The id of the trace that an event is in.
 fn trace(event: &Event) -> &str {
     &event.traceparent.as_deref().expect("it is in a trace")[3..35]
@@ -234,8 +241,7 @@ async fn what_can_never_be_handled_goes_to_the_dead_letters_and_the_rest_goes_on
         let expected: Vec<Record> = expected.into_iter().chain([no_event]).collect();
         assert_eq!(letters.len(), expected.len(), "{rig}");
         for (letter, record) in letters.iter().zip(expected) {
-            let mut letter = letter.clone();
-            letter.headers.retain(|(name, _)| name != "traceparent");
+            let letter = untraced_record(letter);
             let reason = letter
                 .header(DEAD_LETTER_REASON)
                 .expect("a reason is given");
