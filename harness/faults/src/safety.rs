@@ -50,19 +50,12 @@ async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), F
     if taken.is_empty() {
         return Ok(());
     }
-    let budgets = cluster
-        .api::<PodDisruptionBudget>()
-        .list(&ListParams::default());
-    let budgets = budgets
-        .await
-        .map_err(FaultError::during("list disruption budgets"))?;
-    for budget in budgets {
+    let budgets = cluster.api::<PodDisruptionBudget>();
+    let budgets = budgets.list(&ListParams::default()).await;
+    for budget in budgets.map_err(FaultError::during("list disruption budgets"))? {
         let spec = budget.spec.clone().unwrap_or_default();
-        let covered = pods::running(
-            cluster,
-            &pods::selector(&spec.selector.unwrap_or_default())?,
-        );
-        let covered = covered.await?;
+        let selector = pods::selector(&spec.selector.unwrap_or_default())?;
+        let covered = pods::running(cluster, &selector).await?;
         let hit = covered.iter().filter(|pod| taken.contains(pod)).count();
         let status = budget.status.clone().unwrap_or_default();
         if i32::try_from(hit).is_ok_and(|hit| hit > status.disruptions_allowed) {

@@ -8,7 +8,7 @@ use service_kit::events::kafka::KafkaConfig;
 use service_kit::inbox::InboxConfig;
 use service_kit::resilience::{CommandSettings, EndpointSettings};
 use service_kit::server::ServerConfig;
-use service_kit::telemetry::LogConfig;
+use service_kit::telemetry::TelemetryConfig;
 
 use crate::adapters::costs::Costs;
 use crate::adapters::pay::PayConfig;
@@ -18,7 +18,7 @@ use crate::adapters::retries::PayRetrySettings;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerConfig,
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     pub database: DatabaseConfig,
     pub costs: Costs,
     pub pay: PayConfig,
@@ -44,7 +44,7 @@ impl Config {
         let cost = |env: &mut Env, name| env.duration(name, Duration::ZERO);
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8081),
-            log: LogConfig::from_env(&mut env),
+            telemetry: TelemetryConfig::from_env(&mut env),
             database: DatabaseConfig::from_env(&mut env, "app"),
             costs: Costs {
                 receive: cost(&mut env, "ORDER_RECEIVE_COST"),

@@ -54,6 +54,7 @@ pub async fn build_on(
     work: TaskTracker,
 ) -> Result<(Router, Background), BuildError> {
     let database = Arc::new(Database::open(&config.database, &SCHEMAS).await?);
+    database.register(&mut registry);
     let orders = SqlOrders::new(Arc::clone(&database));
     let orders = PacedOrders::new(orders, config.costs, config.seed, &mut registry);
 

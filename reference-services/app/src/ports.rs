@@ -62,6 +62,15 @@ pub struct Intent {
     pub key: Option<IdempotencyKey>,
     /// Milliseconds since the Unix epoch.
     pub begun_at_ms: i64,
+    /// Of the request that began it.
+    pub traceparent: Option<String>,
+}
+
+/// An intent that was neither accepted nor given up in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    pub order: Order,
+    pub traceparent: Option<String>,
 }
 
 /// What became of an intent that was to be noted.
@@ -131,7 +140,7 @@ pub trait Connection: Send {
 
     /// Orders noted before a moment (milliseconds since the Unix epoch) and neither accepted nor
     /// forgotten since.
-    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Order>, StoreError>;
+    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Overdue>, StoreError>;
 
     /// Has an accepted order take a step, as `Status::after` says, which also says what is told. An
     /// event that was given before takes no further step. `None` if there is no such order.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use service_kit::chance::Chance;
 use service_kit::clock::now_ms;
 use service_kit::detached;
+use service_kit::trace::{Span, SpanKind};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -15,8 +16,8 @@ use crate::domain::{
     AcceptedOrder, IdempotencyKey, Item, News, Order, OrderId, Quantity, Status, Step,
 };
 use crate::ports::{
-    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, PaymentError, Payments,
-    Rollback, StoreError, Taken,
+    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Overdue, PaymentError,
+    Payments, Rollback, StoreError, Taken,
 };
 
 /// What a customer asks for.
@@ -95,6 +96,7 @@ impl OrderService {
             },
             key: request.key,
             begun_at_ms: now_ms(),
+            traceparent: cause.traceparent.clone(),
         };
         let span =
             tracing::info_span!("order", correlation_id = %intent.order.id, causation_id = %cause);
@@ -161,17 +163,22 @@ impl OrderService {
     }
 
     async fn abandon_older_than(&self, limit: Duration) -> Result<(), StoreError> {
-        let cause = Cause {
-            origin: Origin::Clock,
-            traceparent: None,
-        };
         let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
         let mut connection = self.orders.connect_in_background().await?;
-        for order in connection
-            .overdue(now_ms().saturating_sub(limit_ms))
-            .await?
-        {
-            tracing::warn!(correlation_id = %order.id, "abandons an order that was never finished");
+        let overdue = connection.overdue(now_ms().saturating_sub(limit_ms));
+        for Overdue { order, traceparent } in overdue.await? {
+            // In the trace of the request that began the order.
+            let traceparent = traceparent.as_deref();
+            let span = Span::begin(SpanKind::Internal, "abandon order", traceparent);
+            let cause = Cause {
+                origin: Origin::Clock,
+                traceparent: Some(span.traceparent()),
+            };
+            tracing::warn!(
+                correlation_id = %order.id,
+                trace = %span.context().trace_id(),
+                "abandons an order that was never finished"
+            );
             connection
                 .rollback(&order, Rollback::PerhapsPaid, &cause)
                 .await?;

@@ -2,7 +2,7 @@
 
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServerConfig;
-use service_kit::telemetry::LogConfig;
+use service_kit::telemetry::TelemetryConfig;
 
 use crate::adapters::services::Addresses;
 
@@ -10,7 +10,7 @@ use crate::adapters::services::Addresses;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerConfig,
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     pub addresses: Addresses,
 }
 
@@ -22,7 +22,7 @@ impl Config {
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8086),
-            log: LogConfig::from_env(&mut env),
+            telemetry: TelemetryConfig::from_env(&mut env),
             addresses: Addresses {
                 app: address(&env, "APP").unwrap_or_else(|| "http://localhost:8081".to_owned()),
                 pay: address(&env, "PAY").unwrap_or_else(|| "http://localhost:8082".to_owned()),

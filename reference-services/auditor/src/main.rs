@@ -6,6 +6,7 @@ use auditor::adapters::services::ClientError;
 use auditor::config::Config;
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServeError;
+use service_kit::telemetry::CollectorError;
 use service_kit::{server, telemetry};
 use tokio_util::task::TaskTracker;
 
@@ -13,6 +14,8 @@ use tokio_util::task::TaskTracker;
 enum MainError {
     #[error(transparent)]
     Settings(#[from] EnvError),
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     #[error(transparent)]
     Build(#[from] ClientError),
     #[error(transparent)]
@@ -26,8 +29,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
-    telemetry::init(&config.log);
+    let telemetry = telemetry::start(&config.telemetry)?;
     let router = auditor::build(&config)?;
-    server::serve(&config.server, router, TaskTracker::new()).await?;
-    Ok(())
+    let served = server::serve(&config.server, router, TaskTracker::new()).await;
+    telemetry.end().await;
+    Ok(served?)
 }

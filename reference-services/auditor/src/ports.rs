@@ -16,6 +16,6 @@ pub struct ReadError {
 /// The services, each of which shows its own book.
 #[async_trait]
 pub trait Services: Send + Sync {
-    /// Reads all books, in the order that [`Books`] asks for.
-    async fn read(&self) -> Result<Books, ReadError>;
+    /// Reads all books, in the order that [`Books`] asks for, because of what stands at `traceparent`.
+    async fn read(&self, traceparent: Option<&str>) -> Result<Books, ReadError>;
 }

@@ -4,13 +4,13 @@ use service_kit::env::{Env, EnvError};
 use service_kit::events::kafka::KafkaConfig;
 use service_kit::folder::FolderConfig;
 use service_kit::server::ServerConfig;
-use service_kit::telemetry::LogConfig;
+use service_kit::telemetry::TelemetryConfig;
 
 /// Everything customer can be told.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerConfig,
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     /// Where events come from and go to, if anywhere.
     pub kafka: Option<KafkaConfig>,
     /// Where the view is kept.
@@ -22,7 +22,7 @@ impl Config {
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8084),
-            log: LogConfig::from_env(&mut env),
+            telemetry: TelemetryConfig::from_env(&mut env),
             kafka: KafkaConfig::from_env(&mut env),
             folder: FolderConfig::from_env(&env, "customer"),
         };

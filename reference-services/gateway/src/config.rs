@@ -8,7 +8,7 @@ use axum::http::uri::{Authority, Scheme};
 use service_kit::env::{Env, EnvError};
 use service_kit::resilience::RetrySettings;
 use service_kit::server::ServerConfig;
-use service_kit::telemetry::LogConfig;
+use service_kit::telemetry::TelemetryConfig;
 
 use crate::adapters::upstreams::UpstreamSettings;
 use crate::clients::Clients;
@@ -20,7 +20,7 @@ use crate::tokens::{SigningKey, TokenSettings};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerConfig,
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     pub upstreams: UpstreamSettings,
     /// `None` lets everybody in.
     pub auth: Option<AuthSettings>,
@@ -63,7 +63,7 @@ impl Config {
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8080),
-            log: LogConfig::from_env(&mut env),
+            telemetry: TelemetryConfig::from_env(&mut env),
             upstreams: UpstreamSettings {
                 addresses: Upstream::ALL.map(|upstream| address(&mut env, upstream)),
                 connect_timeout: env.duration("UPSTREAM_CONNECT_TIMEOUT", Duration::from_secs(1)),

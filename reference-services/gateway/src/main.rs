@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use gateway::config::Config;
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServeError;
+use service_kit::telemetry::CollectorError;
 use service_kit::{server, telemetry};
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +13,8 @@ use tokio_util::task::TaskTracker;
 enum MainError {
     #[error(transparent)]
     Settings(#[from] EnvError),
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -23,8 +26,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
-    telemetry::init(&config.log);
+    let telemetry = telemetry::start(&config.telemetry)?;
     let router = gateway::build(&config);
-    server::serve(&config.server, router, TaskTracker::new()).await?;
-    Ok(())
+    let served = server::serve(&config.server, router, TaskTracker::new()).await;
+    telemetry.end().await;
+    Ok(served?)
 }

@@ -6,7 +6,7 @@ use service_kit::env::{Env, EnvError};
 use service_kit::events::kafka::KafkaConfig;
 use service_kit::folder::FolderConfig;
 use service_kit::server::ServerConfig;
-use service_kit::telemetry::LogConfig;
+use service_kit::telemetry::TelemetryConfig;
 
 use crate::domain::Percent;
 
@@ -14,7 +14,7 @@ use crate::domain::Percent;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerConfig,
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     /// Where events come from and go to, if anywhere.
     pub kafka: Option<KafkaConfig>,
     /// Where the ledger is kept.
@@ -30,7 +30,7 @@ impl Config {
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8085),
-            log: LogConfig::from_env(&mut env),
+            telemetry: TelemetryConfig::from_env(&mut env),
             kafka: KafkaConfig::from_env(&mut env),
             folder: FolderConfig::from_env(&env, "marketing"),
             percent: env.parse("COUPON_PERCENT", Percent::TEN),

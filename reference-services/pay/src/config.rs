@@ -7,7 +7,7 @@ use service_kit::env::{Env, EnvError};
 use service_kit::events::kafka::KafkaConfig;
 use service_kit::inbox::InboxConfig;
 use service_kit::server::ServerConfig;
-use service_kit::telemetry::LogConfig;
+use service_kit::telemetry::TelemetryConfig;
 
 use crate::service::AnswerTime;
 
@@ -15,7 +15,7 @@ use crate::service::AnswerTime;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerConfig,
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     pub database: DatabaseConfig,
     /// `None` is no bus.
     pub kafka: Option<KafkaConfig>,
@@ -30,7 +30,7 @@ impl Config {
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8082),
-            log: LogConfig::from_env(&mut env),
+            telemetry: TelemetryConfig::from_env(&mut env),
             database: DatabaseConfig::from_env(&mut env, "pay"),
             kafka: KafkaConfig::from_env(&mut env),
             inbox: InboxConfig::from_env(&mut env),

@@ -47,6 +47,7 @@ pub async fn build_on(
     mut registry: Registry,
 ) -> Result<(Router, Background), OpenError> {
     let database = Arc::new(Database::open(&config.database, &SCHEMAS).await?);
+    database.register(&mut registry);
     let payments = SqlPayments::new(Arc::clone(&database));
     let service = PaymentService::new(Arc::new(payments), config.answer.clone(), &mut registry);
     let outbox = OutboxMetrics::register(&mut registry);

@@ -8,24 +8,29 @@
 //! with wrong settings stops before it has replaced what works.
 //!
 //! A connection is asked whether it still lives before it is handed out, unless it is SQLite's: so a
-//! server that was killed and came back costs the requests that were in hand, and no other.
+//! server that was killed and came back costs the requests that were in hand, and no other. One that
+//! hangs costs a request no more than the limit of a statement.
 
 mod config;
+mod connection;
 mod dialect;
 mod exclusive;
+mod measurements;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _};
+use sqlx::{AnyPool, Executor as _};
 use tokio::sync::{Notify, OnceCell};
 
 use self::config::Place;
 pub use self::config::{DatabaseConfig, Location};
+pub use self::connection::Connection;
+use self::connection::{Held, Patience, Work};
 pub use self::dialect::{Dialect, Schema, query};
 pub use self::exclusive::Exclusive;
+use self::measurements::{Counted, Measurements, OfPurpose};
 use crate::gate::{Gate, Handoff, Slot};
 
 /// How many connections there are for work that no request waits for: it goes on while requests hold
@@ -68,10 +73,19 @@ pub struct Database {
     place: Place,
     schemas: Vec<Schema>,
     schemas_made: OnceCell<()>,
-    requests: Gate,
-    background: Gate,
+    requests: Share,
+    background: Share,
     acquire_timeout: Duration,
+    patience: Patience,
+    measurements: Measurements,
     outbox_filled: Arc<Notify>,
+}
+
+/// The connections that there are for one purpose.
+#[derive(Debug)]
+struct Share {
+    gate: Gate,
+    measurements: OfPurpose,
 }
 
 impl Database {
@@ -82,14 +96,26 @@ impl Database {
             source,
         };
         let place = config.location.resolve()?;
+        let measurements = Measurements::new();
+        let share = |purpose, connections: u32, handoff| Share {
+            gate: Gate::new(connections as usize, handoff),
+            measurements: measurements.of(purpose, connections),
+        };
+        let patience = match place.dialect {
+            // A file does not keep anybody waiting but for its lock, which has a limit of its own.
+            Dialect::Sqlite => Patience(None),
+            Dialect::Postgres | Dialect::MySql => Patience(Some(config.statement_timeout)),
+        };
         let database = Self {
             pool: pool(config, &place).map_err(open_failed)?,
             place,
             schemas: schemas.to_vec(),
             schemas_made: OnceCell::new(),
-            requests: Gate::new(config.connections as usize, config.handoff),
-            background: Gate::new(BACKGROUND_CONNECTIONS as usize, Handoff::Fair),
+            requests: share("requests", config.connections, config.handoff),
+            background: share("background", BACKGROUND_CONNECTIONS, Handoff::Fair),
             acquire_timeout: config.acquire_timeout,
+            patience,
+            measurements,
             outbox_filled: Arc::new(Notify::new()),
         };
         match database.warm_up(config.connections).await {
@@ -113,21 +139,27 @@ impl Database {
         self.lease(&self.background).await
     }
 
-    async fn lease(&self, gate: &Gate) -> Result<Lease, ConnectError> {
-        let slot = tokio::time::timeout(self.acquire_timeout, gate.enter())
+    async fn lease(&self, share: &Share) -> Result<Lease, ConnectError> {
+        let begun = Instant::now();
+        let waiting = share.measurements.is_waiting();
+        let slot = tokio::time::timeout(self.acquire_timeout, share.gate.enter())
             .await
-            .map_err(|_elapsed| ConnectError::Exhausted)?;
+            .map_err(|_elapsed| {
+                share.measurements.gave_up();
+                ConnectError::Exhausted
+            })?;
         self.make_tables()
             .await
             .map_err(ConnectError::Unreachable)?;
+        let connection = self.pool.acquire().await;
+        let connection = connection.map_err(ConnectError::Unreachable)?;
+        drop(waiting);
+        share.measurements.waited(begun.elapsed());
         Ok(Lease {
-            connection: self
-                .pool
-                .acquire()
-                .await
-                .map_err(ConnectError::Unreachable)?,
+            held: Held::new(connection, self.patience),
             dialect: self.place.dialect,
             outbox_filled: Arc::clone(&self.outbox_filled),
+            _used: share.measurements.is_using(),
             _slot: slot,
         })
     }
@@ -150,19 +182,20 @@ impl Database {
     async fn make_tables(&self) -> Result<(), sqlx::Error> {
         let dialect = self.place.dialect;
         let make = || async {
-            let mut connection = self.pool.acquire().await?;
+            let mut held = Held::new(self.pool.acquire().await?, self.patience);
             if let Some(statement) = dialect.first_of_all() {
-                connection.execute(sqlx::raw_sql(statement)).await?;
+                held.connection().execute(sqlx::raw_sql(statement)).await?;
             }
-            let mut transaction = connection.begin_with(dialect.begin()).await?;
+            let mut work = Work::begin(held.connection(), dialect).await?;
+            let mut connection = work.connection();
             if let Some(statement) = dialect.before_schema() {
-                transaction.execute(sqlx::raw_sql(statement)).await?;
+                connection.execute(sqlx::raw_sql(statement)).await?;
             }
             for schema in &self.schemas {
                 let statements = schema.of(dialect);
-                transaction.execute(sqlx::raw_sql(statements)).await?;
+                connection.execute(sqlx::raw_sql(statements)).await?;
             }
-            transaction.commit().await
+            work.commit().await
         };
         self.schemas_made.get_or_try_init(make).await.copied()
     }
@@ -172,40 +205,41 @@ impl Database {
 #[derive(Debug)]
 pub struct Lease {
     // Dropped in this order: the next holder of the slot must find the connection given back.
-    connection: PoolConnection<Any>,
+    held: Held,
     dialect: Dialect,
     outbox_filled: Arc<Notify>,
+    _used: Counted,
     _slot: Slot,
 }
 
 impl Lease {
     /// The connection itself, to run single statements on.
-    pub fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.connection
+    pub fn connection(&mut self) -> Connection<'_> {
+        self.held.connection()
     }
 
     /// Begins a transaction that writes.
     pub async fn begin(&mut self) -> Result<Transaction<'_>, sqlx::Error> {
         Ok(Transaction {
-            transaction: self.connection.begin_with(self.dialect.begin()).await?,
+            work: Work::begin(self.held.connection(), self.dialect).await?,
             outbox_filled: &self.outbox_filled,
             fills_outbox: false,
         })
     }
 }
 
-/// Statements that take effect together, at `commit`, or not at all.
+/// Statements that take effect together, at `commit`, or not at all, and what they put into the outbox.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    transaction: sqlx::Transaction<'a, Any>,
+    work: Work<'a>,
     outbox_filled: &'a Notify,
     fills_outbox: bool,
 }
 
 impl Transaction<'_> {
     /// The connection, to run statements of this transaction on.
-    pub fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.transaction
+    pub fn connection(&mut self) -> Connection<'_> {
+        self.work.connection()
     }
 
     /// Remembers that there will be events to publish after the commit.
@@ -215,7 +249,7 @@ impl Transaction<'_> {
 
     /// Makes everything durable and visible. After an error it may be so all the same.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        self.transaction.commit().await?;
+        self.work.commit().await?;
         if self.fills_outbox {
             self.outbox_filled.notify_one();
         }
@@ -226,6 +260,7 @@ impl Transaction<'_> {
 fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> {
     sqlx::any::install_default_drivers();
     let dialect = place.dialect;
+    let limit = config.statement_timeout;
     let options: AnyConnectOptions = place.url.parse()?;
     // Waiting for a connection is the gate's business: whoever holds a slot finds one here, and this
     // timeout is for making one.
@@ -236,10 +271,10 @@ fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> 
         .max_lifetime(None)
         .test_before_acquire(dialect != Dialect::Sqlite)
         .after_connect(move |connection, _| {
+            let settings = dialect.connection_settings(limit);
             Box::pin(async move {
-                if let Some(settings) = dialect.connection_settings() {
-                    connection.execute(sqlx::raw_sql(settings)).await?;
-                }
+                let settings = sqlx::AssertSqlSafe(settings);
+                connection.execute(sqlx::raw_sql(settings)).await?;
                 Ok(())
             })
         })

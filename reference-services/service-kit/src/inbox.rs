@@ -46,7 +46,7 @@ pub async fn first_time(
     transaction: &mut Transaction<'_>,
     event: EventId,
 ) -> Result<bool, sqlx::Error> {
-    let connection = transaction.connection();
+    let connection = &mut transaction.connection();
     // Refusing the insert, instead of letting it fail, keeps PostgreSQL's transaction alive.
     let entered = query(
         connection,
@@ -78,7 +78,7 @@ pub async fn expire_regularly(database: &Database, config: InboxConfig, stop: &C
 pub async fn expire(database: &Database, keep: Duration) -> Result<(), ExpireError> {
     let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     let mut lease = database.connect_in_background().await?;
-    let connection = lease.connection();
+    let connection = &mut lease.connection();
     query(connection, "DELETE FROM inbox WHERE handled_at_ms < ?")
         .bind(now_ms().saturating_sub(keep_ms))
         .execute(connection)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
@@ -15,13 +15,22 @@ use prometheus_client::registry::Registry;
 
 use requests::Requests;
 
+pub(crate) use grpc::grpc_status;
+pub(crate) use requests::method_label;
+
+use crate::{telemetry, trace};
+
+mod grpc;
 mod requests;
 
-/// Measures every request to `api`, and serves what was registered at `/metrics`.
+/// Measures every request to `api`, each in a span of its own ([`crate::trace`]), and serves what was
+/// registered at `/metrics`.
 pub fn measured(api: Router, mut registry: Registry) -> Router {
     let requests = Requests::register(&mut registry);
+    telemetry::register_losses(&mut registry);
     let registry = Arc::new(registry);
     api.layer(from_fn_with_state(requests, requests::measure))
+        .layer(from_fn(trace::served))
         .route("/metrics", get(move || async move { render(&registry) }))
 }
 

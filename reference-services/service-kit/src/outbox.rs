@@ -9,14 +9,13 @@
 mod measurements;
 mod relay;
 
-use sqlx::AnyConnection;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 pub use self::measurements::{OutboxMetrics, watch};
 pub use self::relay::Relay;
 use crate::clock::now_ms;
-use crate::database::{Exclusive, Schema, Transaction, query};
+use crate::database::{Connection, Exclusive, Schema, Transaction, query};
 use crate::events::{Addressed, Event};
 
 /// The tables of the outbox.
@@ -36,7 +35,7 @@ pub async fn append(
     addressed: &Addressed,
 ) -> Result<(), sqlx::Error> {
     let Addressed { topic, event } = addressed;
-    let connection = transaction.connection();
+    let connection = &mut transaction.connection();
     query(
         connection,
         "INSERT INTO outbox (topic, event_id, kind, schema_version, event_key, correlation_id, \
@@ -67,7 +66,7 @@ struct Batch {
 
 /// The events that have waited longest, `limit` of them at most.
 async fn longest_waiting(
-    connection: &mut AnyConnection,
+    connection: &mut Connection<'_>,
     limit: usize,
 ) -> Result<Batch, sqlx::Error> {
     let rows = query(
@@ -110,8 +109,9 @@ fn addressed(row: &AnyRow) -> Result<Addressed, sqlx::Error> {
 /// Puts the event of that sequence among the dead letters.
 async fn bury(turn: &mut Exclusive, sequence: i64, reason: &str) -> Result<(), sqlx::Error> {
     let mut transaction = turn.begin().await?;
+    let connection = &mut transaction.connection();
     query(
-        &transaction,
+        connection,
         "INSERT INTO outbox_dead_letters (sequence, topic, event_id, kind, schema_version, \
          event_key, correlation_id, causation_id, occurred_at_ms, traceparent, payload, reason, \
          died_at_ms) SELECT sequence, topic, event_id, kind, schema_version, event_key, \
@@ -121,14 +121,14 @@ async fn bury(turn: &mut Exclusive, sequence: i64, reason: &str) -> Result<(), s
     .bind(reason.to_owned())
     .bind(now_ms())
     .bind(sequence)
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
-    remove(&mut transaction, &[sequence]).await?;
+    remove(connection, &[sequence]).await?;
     transaction.commit().await
 }
 
 /// Removes events that were published.
-async fn remove(connection: &mut AnyConnection, sequences: &[i64]) -> Result<(), sqlx::Error> {
+async fn remove(connection: &mut Connection<'_>, sequences: &[i64]) -> Result<(), sqlx::Error> {
     let list: Vec<String> = sequences.iter().map(i64::to_string).collect();
     let statement = format!("DELETE FROM outbox WHERE sequence IN ({})", list.join(", "));
     sqlx::query(sqlx::AssertSqlSafe(statement))

@@ -1,12 +1,16 @@
 //! Errors over HTTP as problem details (RFC 9457), and the JSON body extractor that speaks them.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One error as `application/problem+json`. Its type is `about:blank`, so the title is the status's.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A JSON request body; what cannot be read as `T` is answered with a [`Problem`].
+/// A JSON object as the body of a request; what cannot be read as `T` is answered with a [`Problem`].
 #[derive(Clone, Copy, Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -75,10 +79,34 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         Json::from_request(request, state)
             .await
-            .map(|Json(value)| Self(value))
+            .map(|Json(Object(value))| Self(value))
             .map_err(|rejection: JsonRejection| {
                 Problem::new(rejection.status(), rejection.body_text())
             })
+    }
+}
+
+/// Only an object: a derived `T` takes a list, too, of what its fields are in the order of the program.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = deserializer.deserialize_map(ObjectVisitor(PhantomData))?;
+        Ok(Self(value))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
     }
 }
 

@@ -7,7 +7,7 @@ use service_kit::env::{Env, EnvError};
 use service_kit::events::kafka::KafkaConfig;
 use service_kit::inbox::InboxConfig;
 use service_kit::server::ServerConfig;
-use service_kit::telemetry::LogConfig;
+use service_kit::telemetry::TelemetryConfig;
 
 use crate::domain::Pace;
 
@@ -15,7 +15,7 @@ use crate::domain::Pace;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: ServerConfig,
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     /// Where events come from and go to, if anywhere.
     pub kafka: Option<KafkaConfig>,
     pub database: DatabaseConfig,
@@ -33,7 +33,7 @@ impl Config {
         let half_a_second = Duration::from_millis(500);
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8083),
-            log: LogConfig::from_env(&mut env),
+            telemetry: TelemetryConfig::from_env(&mut env),
             kafka: KafkaConfig::from_env(&mut env),
             database: DatabaseConfig::from_env(&mut env, "store"),
             inbox: InboxConfig::from_env(&mut env),

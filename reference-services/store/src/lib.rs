@@ -49,6 +49,7 @@ pub async fn build_on(
 ) -> Result<(Router, Background), OpenError> {
     let deliveries = SqlDeliveries::open(&config.database).await?;
     let database = Arc::clone(deliveries.database());
+    database.register(&mut registry);
     let service = StoreService::new(Arc::new(deliveries), config.pace, &mut registry);
     let outbox = OutboxMetrics::register(&mut registry);
 

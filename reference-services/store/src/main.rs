@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use service_kit::env::{Env, EnvError};
 use service_kit::server::ServeError;
+use service_kit::telemetry::CollectorError;
 use service_kit::{server, telemetry};
 use store::BuildError;
 use store::config::Config;
@@ -13,6 +14,8 @@ use tokio_util::task::TaskTracker;
 enum MainError {
     #[error(transparent)]
     Settings(#[from] EnvError),
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
@@ -26,9 +29,10 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
-    telemetry::init(&config.log);
+    let telemetry = telemetry::start(&config.telemetry)?;
     let (router, background) = store::build(&config).await?;
     let served = server::serve(&config.server, router, TaskTracker::new()).await;
     background.end().await;
+    telemetry.end().await;
     Ok(served?)
 }

@@ -23,7 +23,9 @@ impl Run {
 
     fn availability(&self) -> f64 {
         let figure = &self.result["summary"]["availability"];
-        figure.as_f64().unwrap_or_else(|| panic!("no availability in {}", self.result["summary"]))
+        figure
+            .as_f64()
+            .unwrap_or_else(|| panic!("no availability in {}", self.result["summary"]))
     }
 
     /// The numbers of ready endpoints of a Service, as they changed while a fault was held.
@@ -67,7 +69,11 @@ fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
     let finished = finish(&mut command);
     let result: Value = serde_json::from_str(&finished.out)
         .unwrap_or_else(|_| panic!("{key} said nothing: {}", finished.err));
-    assert_eq!(result["residue"], serde_json::json!([]), "{key} left something");
+    assert_eq!(
+        result["residue"],
+        serde_json::json!([]),
+        "{key} left something"
+    );
     let record = reports.path().join(name).join("latest/record.json");
     let record = std::fs::read(record).unwrap();
     let run = Arc::new(Run {
@@ -82,8 +88,16 @@ fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
 /// it must say so and not pass.
 fn passes(name: &str) -> Arc<Run> {
     let run = quick(name, &[]);
-    let expected = if run.is_valid() { "passed" } else { "inconclusive" };
-    assert_eq!(run.result["verdict"]["outcome"], expected, "{name}: {}", run.result["verdict"]);
+    let expected = if run.is_valid() {
+        "passed"
+    } else {
+        "inconclusive"
+    };
+    assert_eq!(
+        run.result["verdict"]["outcome"], expected,
+        "{name}: {}",
+        run.result["verdict"]
+    );
     run
 }
 
@@ -99,12 +113,18 @@ fn better(one: &Run, other: &Run, points: f64) {
 fn has_broker() -> bool {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(Into::into);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let built = cache.or_else(home).is_some_and(|cache: std::path::PathBuf| {
-        cache.join("holdfast/broker-target/release/broker").is_file()
-    });
+    let built = cache
+        .or_else(home)
+        .is_some_and(|cache: std::path::PathBuf| {
+            cache
+                .join("holdfast/broker-target/release/broker")
+                .is_file()
+        });
     let required = std::env::var_os("HOLDFAST_REQUIRE_TOOLS").is_some_and(|value| value == "1");
     if !built && !required {
-        eprintln!("SKIPPED: the broker is not built; `holdfast run experiments/store-down.yaml` does");
+        eprintln!(
+            "SKIPPED: the broker is not built; `holdfast run experiments/store-down.yaml` does"
+        );
     }
     built || required
 }

@@ -82,6 +82,7 @@ fn half_too_late(folder: &Path) -> PathBuf {
         let text = text
             .replace("port: 8081", "port: 18081")
             .replace("port: 8082", "port: 18082")
+            .replace("port: 9082", "port: 19082")
             .replace(
                 "{name: PAY_TIMEOUT, value: 1s}",
                 "{name: PAY_TIMEOUT, value: 150ms}",

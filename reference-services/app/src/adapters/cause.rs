@@ -2,7 +2,7 @@
 
 use axum::http::HeaderMap;
 use service_kit::events::EventId;
-use service_kit::events::traceparent::Traceparent;
+use service_kit::trace::TraceContext;
 
 use crate::ports::{Cause, Origin};
 
@@ -13,7 +13,7 @@ pub(super) fn of_request(headers: &HeaderMap) -> Cause {
         |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     let id = text("x-request-id").filter(is_id).map(str::to_owned);
     let traceparent = text("traceparent")
-        .and_then(|text| text.parse::<Traceparent>().ok())
+        .and_then(|text| text.parse::<TraceContext>().ok())
         .map(|parent| parent.to_string());
     Cause {
         origin: Origin::Request {

@@ -15,7 +15,7 @@ use service_kit::precise;
 
 use crate::domain::{AcceptedOrder, Order, OrderId, Step};
 use crate::ports::{
-    Cause, Committed, Connection, Inserted, Intent, Orders, Rollback, StoreError, Taken,
+    Cause, Committed, Connection, Inserted, Intent, Orders, Overdue, Rollback, StoreError, Taken,
 };
 
 /// Mean durations of the steps; each is drawn anew from a gamma distribution of shape 4.
@@ -155,7 +155,7 @@ impl Connection for PacedConnection {
             .await
     }
 
-    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Order>, StoreError> {
+    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Overdue>, StoreError> {
         self.connection.overdue(noted_before_ms).await
     }
 

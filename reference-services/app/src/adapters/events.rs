@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use service_kit::events::traceparent::Traceparent;
 use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription};
 
 use crate::domain::{Fact, News, Order, OrderId};
@@ -68,9 +67,7 @@ pub(crate) fn told(order: &Order, fact: Fact, cause: &Cause) -> Addressed {
 
 fn event(kind: &str, order: &Order, cause: &Cause, payload: &impl Serialize) -> Addressed {
     let mut event = Event::new(kind, order.id.to_string(), cause.to_string(), payload);
-    let parent = cause.traceparent.as_deref();
-    let parent = parent.and_then(|parent| parent.parse::<Traceparent>().ok());
-    event.traceparent = parent.map(|parent| parent.child().to_string());
+    event.traceparent.clone_from(&cause.traceparent);
     event.to(TOPIC)
 }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use service_kit::metrics::{duration_histogram, observe};
 use service_kit::resilience::{
     CallError, Command, CommandMetrics, CommandSettings, EndpointSettings, Endpoints, NoEndpoint,
 };
+use service_kit::trace::{self, Span, TRACEPARENT};
 
 use super::retries::{PayRetries, PayRetrySettings};
 use crate::domain::Order;
@@ -126,8 +127,8 @@ impl PayClient {
     ) -> Result<(), PaymentError> {
         let answer = match &self.target {
             Target::Service(command) => {
-                let request = self.request(self.payments_url.clone(), order, cause);
-                command.run(call(request, self.overhead.clone())).await
+                let url = self.payments_url.clone();
+                command.run(self.attempt(url, order, cause)).await
             }
             Target::Endpoints(endpoints) => {
                 let chosen = endpoints.choose(*last).map_err(|none| match none {
@@ -135,8 +136,8 @@ impl PayClient {
                     NoEndpoint::AllOut(retry_after) => PaymentError::BreakerOpen { retry_after },
                 })?;
                 *last = Some(chosen.address);
-                let request = self.request(self.url_at(chosen.address), order, cause);
-                chosen.run(call(request, self.overhead.clone())).await
+                let url = self.url_at(chosen.address);
+                chosen.run(self.attempt(url, order, cause)).await
             }
         };
         match answer {
@@ -159,15 +160,25 @@ impl PayClient {
         url
     }
 
-    fn request(&self, url: Url, order: &Order, cause: &Cause) -> RequestBuilder {
-        let request = self.client.post(url).json(&PaymentRequest {
+    /// One call, in a span of its own.
+    fn attempt(
+        &self,
+        url: Url,
+        order: &Order,
+        cause: &Cause,
+    ) -> impl Future<Output = Result<Answer, PaymentError>> + Send + use<> {
+        let request = self.client.post(url.clone()).json(&PaymentRequest {
             order_id: order.id.to_string(),
             amount: order.amount(),
         });
         let request = request.header("x-request-id", cause.to_string());
-        match &cause.traceparent {
-            Some(traceparent) => request.header("traceparent", traceparent),
-            None => request,
+        let parent = cause.traceparent.clone();
+        let overhead = self.overhead.clone();
+        async move {
+            // Only now: a call that the breaker does not let out is none.
+            let mut span = trace::calling(&Method::POST, "/payments", &url, parent.as_deref());
+            let request = request.header(TRACEPARENT, span.header());
+            call(request, &overhead, &mut span).await
         }
     }
 }
@@ -198,20 +209,27 @@ impl Payments for PayClient {
     }
 }
 
-async fn call(request: RequestBuilder, overhead: Histogram) -> Result<Answer, PaymentError> {
+async fn call(
+    request: RequestBuilder,
+    overhead: &Histogram,
+    span: &mut Span,
+) -> Result<Answer, PaymentError> {
     let started = Instant::now();
     let response = request.send().await.map_err(|error| {
         tracing::debug!(%error, "calling pay");
-        if error.is_connect() {
-            PaymentError::Connect
+        let (kind, error) = if error.is_connect() {
+            ("connect", PaymentError::Connect)
         } else {
-            PaymentError::Upstream
-        }
+            ("broken", PaymentError::Upstream)
+        };
+        span.fail(kind, error);
+        error
     })?;
     if let Some(latency) = simulated_latency(&response) {
-        observe(&overhead, started.elapsed().saturating_sub(latency));
+        observe(overhead, started.elapsed().saturating_sub(latency));
     }
     let status = response.status();
+    trace::answered(span, status);
     // Read to its end, so that the connection can be used again.
     response.bytes().await.map_err(|_| PaymentError::Upstream)?;
     if status.is_success() {

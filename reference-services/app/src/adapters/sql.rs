@@ -7,15 +7,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use service_kit::database::{ConnectError, Database, Lease, Schema, Transaction, query};
+use service_kit::database::{self, ConnectError, Database, Lease, Schema, Transaction, query};
 use service_kit::{inbox, outbox};
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
 
 use super::events;
 use crate::domain::{AcceptedOrder, Fact, IdempotencyKey, Order, OrderId, Quantity, Status, Step};
 use crate::ports::{
-    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Rollback, StoreError, Taken,
+    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Overdue, Rollback, StoreError,
+    Taken,
 };
 
 /// The tables of app.
@@ -68,17 +69,19 @@ struct SqlConnection(Lease);
 impl Connection for SqlConnection {
     async fn insert(&mut self, intent: &Intent) -> Result<Inserted, StoreError> {
         let Some(key) = &intent.key else {
-            insert(self.0.connection(), intent).await.map_err(broken)?;
+            insert(&mut self.0.connection(), intent)
+                .await
+                .map_err(broken)?;
             return Ok(Inserted::New);
         };
-        if let Some(used) = of_key(self.0.connection(), key).await? {
+        if let Some(used) = of_key(&mut self.0.connection(), key).await? {
             return Ok(used);
         }
-        match insert(self.0.connection(), intent).await {
+        match insert(&mut self.0.connection(), intent).await {
             Ok(()) => Ok(Inserted::New),
             // Another request with the same key came first, by less than a statement.
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                let used = of_key(self.0.connection(), key).await?;
+                let used = of_key(&mut self.0.connection(), key).await?;
                 used.ok_or_else(|| StoreError::Broken(error))
             }
             Err(error) => Err(broken(error)),
@@ -87,7 +90,7 @@ impl Connection for SqlConnection {
 
     async fn commit(&mut self, order: &Order, cause: &Cause) -> Result<Committed, StoreError> {
         let mut transaction = self.0.begin().await.map_err(broken)?;
-        let connection = transaction.connection();
+        let connection = &mut transaction.connection();
         let accepted = query(
             connection,
             "UPDATE orders SET status = ? WHERE id = ? AND status = ?",
@@ -114,13 +117,13 @@ impl Connection for SqlConnection {
     ) -> Result<(), StoreError> {
         match reason {
             Rollback::NotPaid => {
-                forget(self.0.connection(), order.id).await?;
+                forget(&mut self.0.connection(), order.id).await?;
                 Ok(())
             }
             Rollback::PerhapsPaid => {
                 let mut transaction = self.0.begin().await.map_err(broken)?;
                 // Whoever forgets it tells of it, so nobody tells twice.
-                if forget(transaction.connection(), order.id).await? {
+                if forget(&mut transaction.connection(), order.id).await? {
                     tell(&mut transaction, order, Fact::Abandoned, cause).await?;
                 }
                 transaction.commit().await.map_err(broken)
@@ -128,16 +131,21 @@ impl Connection for SqlConnection {
         }
     }
 
-    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Order>, StoreError> {
-        let connection = self.0.connection();
+    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Overdue>, StoreError> {
+        let connection = &mut self.0.connection();
         query(
             connection,
-            "SELECT id, item, quantity, address FROM orders WHERE status = ? AND begun_at_ms < ? \
-             ORDER BY sequence",
+            "SELECT id, item, quantity, address, traceparent FROM orders \
+             WHERE status = ? AND begun_at_ms < ? ORDER BY sequence",
         )
         .bind(PENDING)
         .bind(noted_before_ms)
-        .try_map(|row| order(&row))
+        .try_map(|row| {
+            Ok(Overdue {
+                order: order(&row)?,
+                traceparent: row.try_get("traceparent")?,
+            })
+        })
         .fetch_all(connection)
         .await
         .map_err(broken)
@@ -150,7 +158,7 @@ impl Connection for SqlConnection {
         cause: &Cause,
     ) -> Result<Option<Taken>, StoreError> {
         let mut transaction = self.0.begin().await.map_err(broken)?;
-        let Some(AcceptedOrder { order, status }) = lock(transaction.connection(), id).await?
+        let Some(AcceptedOrder { order, status }) = lock(&mut transaction.connection(), id).await?
         else {
             return Ok(None);
         };
@@ -159,7 +167,7 @@ impl Connection for SqlConnection {
             Origin::Event { .. } | Origin::Request { .. } | Origin::Clock => status.after(step),
         };
         if after != status {
-            let connection = transaction.connection();
+            let connection = &mut transaction.connection();
             query(connection, "UPDATE orders SET status = ? WHERE id = ?")
                 .bind(after.as_str())
                 .bind(id.to_string())
@@ -176,11 +184,11 @@ impl Connection for SqlConnection {
     }
 
     async fn find(&mut self, id: OrderId) -> Result<Option<AcceptedOrder>, StoreError> {
-        find(self.0.connection(), id).await
+        find(&mut self.0.connection(), id).await
     }
 
     async fn list(&mut self) -> Result<Vec<AcceptedOrder>, StoreError> {
-        let connection = self.0.connection();
+        let connection = &mut self.0.connection();
         query(
             connection,
             "SELECT id, item, quantity, address, status FROM orders WHERE status <> ? \
@@ -194,16 +202,20 @@ impl Connection for SqlConnection {
     }
 }
 
-async fn insert(connection: &mut AnyConnection, intent: &Intent) -> Result<(), sqlx::Error> {
+async fn insert(
+    connection: &mut database::Connection<'_>,
+    intent: &Intent,
+) -> Result<(), sqlx::Error> {
     let Intent {
         order,
         key,
         begun_at_ms,
+        traceparent,
     } = intent;
     query(
         connection,
-        "INSERT INTO orders (id, item, quantity, address, status, idempotency_key, begun_at_ms) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO orders (id, item, quantity, address, status, idempotency_key, begun_at_ms, \
+         traceparent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(order.id.to_string())
     .bind(order.item.as_str())
@@ -212,13 +224,17 @@ async fn insert(connection: &mut AnyConnection, intent: &Intent) -> Result<(), s
     .bind(PENDING)
     .bind(key.as_ref().map(|key| key.as_str().to_owned()))
     .bind(*begun_at_ms)
+    .bind(traceparent.clone())
     .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Whether there was an order to forget.
-async fn forget(connection: &mut AnyConnection, id: OrderId) -> Result<bool, StoreError> {
+async fn forget(
+    connection: &mut database::Connection<'_>,
+    id: OrderId,
+) -> Result<bool, StoreError> {
     let forgotten = query(connection, "DELETE FROM orders WHERE id = ? AND status = ?")
         .bind(id.to_string())
         .bind(PENDING)
@@ -229,7 +245,7 @@ async fn forget(connection: &mut AnyConnection, id: OrderId) -> Result<bool, Sto
 }
 
 async fn of_key(
-    connection: &mut AnyConnection,
+    connection: &mut database::Connection<'_>,
     key: &IdempotencyKey,
 ) -> Result<Option<Inserted>, StoreError> {
     query(
@@ -249,7 +265,7 @@ async fn of_key(
 }
 
 async fn find(
-    connection: &mut AnyConnection,
+    connection: &mut database::Connection<'_>,
     id: OrderId,
 ) -> Result<Option<AcceptedOrder>, StoreError> {
     query(
@@ -267,7 +283,7 @@ async fn find(
 /// An accepted order which nobody else changes before the end of the transaction: a change that
 /// changes nothing locks it in every kind of database.
 async fn lock(
-    connection: &mut AnyConnection,
+    connection: &mut database::Connection<'_>,
     id: OrderId,
 ) -> Result<Option<AcceptedOrder>, StoreError> {
     query(connection, "UPDATE orders SET status = status WHERE id = ?")

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use app::adapters::sql::{SCHEMAS, SqlOrders};
 use app::config::Config;
 use app::domain::{AcceptedOrder, Fact, Item, News, Order, OrderId, Quantity, Status, Step};
-use app::ports::{Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Rollback, Taken};
+use app::ports::{
+    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Overdue, Rollback, Taken,
+};
 use service_kit::database::{Database, query};
 use service_kit::env::Env;
 use service_kit::events::EventId;
@@ -55,7 +57,7 @@ impl Store {
             Self::Sql(database) => database,
         };
         let mut lease = database.connect().await.unwrap();
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         query(
             connection,
             "SELECT kind, event_key, causation_id FROM outbox ORDER BY sequence",
@@ -112,7 +114,20 @@ fn intent(order: &Order, key: Option<&str>) -> Intent {
         order: order.clone(),
         key: key.map(|key| key.parse().unwrap()),
         begun_at_ms: i64::from(1_000 + order.quantity.get()),
+        traceparent: Some(traceparent(order)),
     }
+}
+
+fn traceparent(order: &Order) -> String {
+    format!("00-{}-b7ad6b7169203331-01", order.id)
+}
+
+fn overdue(orders: &[Order]) -> Vec<Overdue> {
+    let overdue = |order: &Order| Overdue {
+        order: order.clone(),
+        traceparent: Some(traceparent(order)),
+    };
+    orders.iter().map(overdue).collect()
 }
 
 fn request(id: &str) -> Cause {
@@ -233,12 +248,18 @@ async fn orders_that_wait_for_too_long_are_found() {
             connection.insert(&intent(order, None)).await.unwrap();
         }
         assert_eq!(connection.overdue(1_001).await.unwrap(), []);
-        assert_eq!(connection.overdue(1_003).await.unwrap(), orders[..2]);
+        assert_eq!(
+            connection.overdue(1_003).await.unwrap(),
+            overdue(&orders[..2])
+        );
         connection
             .rollback(&orders[0], Rollback::PerhapsPaid, &request("r"))
             .await
             .unwrap();
-        assert_eq!(connection.overdue(i64::MAX).await.unwrap(), orders[1..]);
+        assert_eq!(
+            connection.overdue(i64::MAX).await.unwrap(),
+            overdue(&orders[1..])
+        );
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use app::domain::{AcceptedOrder, Fact, Order, OrderId, Status, Step};
 use app::ports::{
-    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, PaymentError, Payments,
-    Rollback, StoreError, Taken,
+    Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Overdue, PaymentError,
+    Payments, Rollback, StoreError, Taken,
 };
 use async_trait::async_trait;
 use service_kit::events::EventId;
@@ -117,12 +117,16 @@ impl Connection for InMemoryOrders {
         Ok(())
     }
 
-    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Order>, StoreError> {
+    async fn overdue(&mut self, noted_before_ms: i64) -> Result<Vec<Overdue>, StoreError> {
         let state = self.state();
         let is_overdue =
             |row: &&Row| row.status.is_none() && row.intent.begun_at_ms < noted_before_ms;
         let overdue = state.rows.iter().filter(is_overdue);
-        Ok(overdue.map(|row| row.intent.order.clone()).collect())
+        let overdue = overdue.map(|row| Overdue {
+            order: row.intent.order.clone(),
+            traceparent: row.intent.traceparent.clone(),
+        });
+        Ok(overdue.collect())
     }
 
     async fn take(

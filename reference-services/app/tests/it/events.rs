@@ -114,9 +114,18 @@ async fn a_payment_that_comes_after_the_limit_is_given_back() {
     let env = [("ORDER_INTENT_LIMIT", "10ms"), ("PAY_TIMEOUT", "0")];
     let app = app_on(&bus, &url, env).await;
     let customer = app.clone();
-    let customer = tokio::spawn(async move { order(&customer).await });
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-";
+    let customer = tokio::spawn(async move {
+        let traceparent = format!("{trace}b7ad6b7169203331-01");
+        let headers = [("traceparent", &*traceparent)];
+        post_with(&customer, "/orders", &json!({"item": "치킨"}), &headers).await
+    });
     pay.asked(1).await;
-    assert_eq!(told(&bus, 1).await[0].kind, "OrderAbandoned");
+    let abandoned = &told(&bus, 1).await[0];
+    assert_eq!(abandoned.kind, "OrderAbandoned");
+    // By the clock, and still in the trace of the request.
+    assert_eq!(abandoned.causation_id, "clock");
+    assert!(abandoned.traceparent.as_ref().unwrap().starts_with(trace));
     pay.allow(1);
     let refused = customer.await.unwrap();
     assert_eq!(refused.status(), StatusCode::GATEWAY_TIMEOUT);

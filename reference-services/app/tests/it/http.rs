@@ -94,6 +94,8 @@ async fn orders_that_make_no_sense_are_told_so() {
         json!({"item": "chicken", "quantity": 0}),
         json!({"item": "chicken", "quantity": "many"}),
         json!({"item": "chicken", "quantity": 101}),
+        // What an order is made of, but nothing says so.
+        json!(["chicken", 1, null]),
     ] {
         let response = post(&app, "/orders", &body).await;
         assert_eq!(
@@ -235,6 +237,8 @@ async fn the_steps_and_the_calls_are_measured() {
         "order_step_duration_seconds_count{step=\"insert\"} 1",
         "order_step_duration_seconds_count{step=\"commit\"} 1",
         "order_step_duration_seconds_count{step=\"rollback\"} 0",
+        "db_client_connections_used{purpose=\"requests\"} 0",
+        "db_client_connections_max{purpose=\"requests\"} 10",
     ] {
         assert!(
             text.lines().any(|line| line == series),

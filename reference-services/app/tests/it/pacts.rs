@@ -95,8 +95,13 @@ async fn app_sends_pay_what_was_agreed_and_understands_its_answers_and_no_others
                 for traceparent in [None, Some(TRACEPARENT)] {
                     let (sent, outcome) = pay(answer.clone(), traceparent).await;
                     assert_eq!(exchange.request.check(&sent), []);
-                    let passed_on = sent.headers().get("traceparent");
-                    assert_eq!(passed_on.map(|it| it.to_str().unwrap()), traceparent);
+                    // A span of its own, in the same trace.
+                    let passed_on = sent.headers().get("traceparent").unwrap();
+                    let (trace, span) = passed_on.to_str().unwrap().split_at(36);
+                    if let Some((its_trace, its_span)) = traceparent.map(|it| it.split_at(36)) {
+                        assert_eq!(trace, its_trace);
+                        assert_ne!(span, its_span);
+                    }
                     assert_eq!(outcome, expected, "{answer:?}");
                 }
             }
@@ -120,6 +125,7 @@ async fn heard(kind: &str, record: &Record) -> Status {
         order: order.clone(),
         key: None,
         begun_at_ms: 0,
+        traceparent: None,
     };
     orders.insert(&intent).await.unwrap();
     orders.commit(&order, &cause).await.unwrap();

@@ -202,7 +202,7 @@ async fn an_order_whose_app_was_killed_is_abandoned_by_the_next() {
         let statement = "SELECT event_key FROM outbox WHERE kind = 'OrderAbandoned'";
         loop {
             let mut lease = database.connect().await.unwrap();
-            let connection = lease.connection();
+            let connection = &mut lease.connection();
             let row = query(connection, statement)
                 .fetch_optional(connection)
                 .await;

@@ -41,6 +41,17 @@ fn assert_one_order(tries: &[String]) {
     assert_eq!(orders.len(), 1, "{tries:?}");
 }
 
+/// As many spans as there are tries, all in one trace.
+fn assert_one_trace(traceparents: &[String]) {
+    let traces: BTreeSet<_> = traceparents.iter().map(|it| &it[..35]).collect();
+    let spans: BTreeSet<_> = traceparents.iter().map(|it| &it[36..52]).collect();
+    assert_eq!(
+        (traces.len(), spans.len()),
+        (1, traceparents.len()),
+        "{traceparents:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_payment_that_failed_is_asked_for_again_for_the_same_order() {
     let pay = ScriptedPay::start(Script::First(StatusCode::INTERNAL_SERVER_ERROR)).await;
@@ -50,6 +61,7 @@ async fn a_payment_that_failed_is_asked_for_again_for_the_same_order() {
     let tries = pay.asked(2).await;
     assert_eq!(tries.len(), 2);
     assert_one_order(&tries);
+    assert_one_trace(&pay.traceparents());
     let series = [
         "payment_attempts_total 2",
         "payment_retries_total{on=\"failure\"} 1",

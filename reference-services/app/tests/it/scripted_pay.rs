@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::Value;
@@ -23,18 +23,25 @@ pub(crate) enum Script {
     HoldFirst(StatusCode),
 }
 
+/// One request for a payment.
+#[derive(Clone)]
+struct Asked {
+    order_id: String,
+    traceparent: String,
+}
+
 /// A running scripted pay service.
 #[derive(Clone)]
 pub(crate) struct ScriptedPay {
     address: SocketAddr,
-    asked: watch::Receiver<Vec<String>>,
+    asked: watch::Receiver<Vec<Asked>>,
     allowed: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
 struct Play {
     script: Script,
-    asked: Arc<watch::Sender<Vec<String>>>,
+    asked: Arc<watch::Sender<Vec<Asked>>>,
     allowed: Arc<Semaphore>,
 }
 
@@ -67,11 +74,14 @@ impl ScriptedPay {
     /// Waits until `count` payments have been asked for, and returns their order ids.
     pub(crate) async fn asked(&self, count: usize) -> Vec<String> {
         let mut asked = self.asked.clone();
-        asked
-            .wait_for(|ids| ids.len() >= count)
-            .await
-            .unwrap()
-            .clone()
+        let asked = asked.wait_for(|asked| asked.len() >= count).await.unwrap();
+        asked.iter().map(|it| it.order_id.clone()).collect()
+    }
+
+    /// The `traceparent` of every request until now.
+    pub(crate) fn traceparents(&self) -> Vec<String> {
+        let asked = self.asked.borrow();
+        asked.iter().map(|it| it.traceparent.clone()).collect()
     }
 
     /// Lets `count` held payments be answered.
@@ -80,10 +90,17 @@ impl ScriptedPay {
     }
 }
 
-async fn answer(State(play): State<Play>, Json(payment): Json<Value>) -> StatusCode {
-    let order_id = payment["orderId"].as_str().unwrap().to_owned();
+async fn answer(
+    State(play): State<Play>,
+    headers: HeaderMap,
+    Json(payment): Json<Value>,
+) -> StatusCode {
+    let request = Asked {
+        order_id: payment["orderId"].as_str().unwrap().to_owned(),
+        traceparent: headers["traceparent"].to_str().unwrap().to_owned(),
+    };
     let is_first = play.asked.borrow().is_empty();
-    play.asked.send_modify(|asked| asked.push(order_id));
+    play.asked.send_modify(|asked| asked.push(request));
     match play.script {
         Script::Answer(status) => status,
         Script::First(status) if is_first => status,

@@ -138,6 +138,7 @@ async fn an_order_whose_app_has_ended_is_abandoned() {
         },
         key: None,
         begun_at_ms: 0,
+        traceparent: None,
     };
     fixture.orders.insert(&lost).await.unwrap();
     let stop = CancellationToken::new();

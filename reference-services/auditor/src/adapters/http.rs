@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use service_kit::problem::Problem;
+use service_kit::trace::TRACEPARENT;
 
 use crate::books::Books;
 use crate::domain::{Audit, Findings, audit};
@@ -52,8 +53,13 @@ pub fn router(services: Arc<dyn Services>) -> Router {
         .with_state(services)
 }
 
-async fn invariants(State(services): State<Arc<dyn Services>>) -> Result<Json<Report>, Problem> {
-    let books = services.read().await.map_err(|error| unreadable(&error))?;
+async fn invariants(
+    State(services): State<Arc<dyn Services>>,
+    headers: HeaderMap,
+) -> Result<Json<Report>, Problem> {
+    let traceparent = headers.get(TRACEPARENT).and_then(|it| it.to_str().ok());
+    let books = services.read(traceparent).await;
+    let books = books.map_err(|error| unreadable(&error))?;
     let report = report(&books, audit(&books));
     if !report.holds {
         tracing::error!(violations = ?report.violations, "invariants are violated");

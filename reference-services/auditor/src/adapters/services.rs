@@ -4,9 +4,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::{Client, Response, Url, header};
+use reqwest::{Client, Method, Response, Url, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use service_kit::trace::{self, TRACEPARENT};
 
 use crate::books::{Books, Coupon, Delivery, Notification, Order, Payment, Stage};
 use crate::ports::{ReadError, Services};
@@ -80,7 +81,17 @@ impl HttpServices {
             addresses,
         })
     }
+}
 
+/// One look into all books.
+struct Look<'a> {
+    client: &'a Client,
+    addresses: &'a Addresses,
+    /// What it is taken because of.
+    traceparent: Option<&'a str>,
+}
+
+impl Look<'_> {
     async fn orders(&self) -> Result<Vec<Order>, ReadError> {
         let entries: Vec<OrderEntry> = self.book("app", &self.addresses.app, "orders").await?;
         let order = |entry: OrderEntry| Order {
@@ -161,7 +172,13 @@ impl HttpServices {
         let mut next = Some(Url::parse(address)?.join(book)?);
         let mut entries = Vec::new();
         while let Some(url) = next {
-            let response = self.client.get(url).send().await?.error_for_status()?;
+            let mut span = trace::calling(&Method::GET, book, &url, self.traceparent);
+            let request = self.client.get(url).header(TRACEPARENT, span.header());
+            let response = request.send().await.inspect_err(|error| {
+                span.fail("broken", error);
+            })?;
+            trace::answered(&mut span, response.status());
+            let response = response.error_for_status()?;
             next = next_page(&response);
             entries.extend(response.json::<Vec<T>>().await?);
         }
@@ -171,15 +188,20 @@ impl HttpServices {
 
 #[async_trait]
 impl Services for HttpServices {
-    async fn read(&self) -> Result<Books, ReadError> {
+    async fn read(&self, traceparent: Option<&str>) -> Result<Books, ReadError> {
+        let look = Look {
+            client: &self.client,
+            addresses: &self.addresses,
+            traceparent,
+        };
         // The order matters: see `Books`.
         Ok(Books {
-            coupons: self.coupons().await?,
-            orders_before: self.orders().await?,
-            deliveries: self.deliveries().await?,
-            payments: self.payments().await?,
-            orders_after: self.orders().await?,
-            notifications: self.notifications().await?,
+            coupons: look.coupons().await?,
+            orders_before: look.orders().await?,
+            deliveries: look.deliveries().await?,
+            payments: look.payments().await?,
+            orders_after: look.orders().await?,
+            notifications: look.notifications().await?,
         })
     }
 }

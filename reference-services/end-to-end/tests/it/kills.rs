@@ -6,14 +6,13 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use test_servers::{Kind, Server};
+use tokio::task::{block_in_place, spawn_blocking};
 
 use end_to_end::customers::Customers;
 use end_to_end::system::{Part, System};
 
-/// How many kills one run has: `HOLDFAST_KILLS` asks for more or fewer.
-const KILLS: usize = 30;
-
-const VICTIMS: [Part; 6] = [
+const PARTS: [Part; 6] = [
     Part::Broker,
     Part::App,
     Part::Pay,
@@ -22,44 +21,111 @@ const VICTIMS: [Part; 6] = [
     Part::Marketing,
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_or_done_twice_whoever_is_killed_when() {
-    let Some(mut system) = System::running().await else {
-        return;
-    };
-    let kills = std::env::var("HOLDFAST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
-    let seed = std::env::var("HOLDFAST_SEED")
-        .map_or_else(|_| rand::random(), |text| text.parse().unwrap());
-    println!("HOLDFAST_SEED={seed} tries the same moments again");
-    let mut chance = StdRng::seed_from_u64(seed);
-    let customers = Customers::start(&system.client, &system.url(Part::App, "/orders"), 4);
-    for number in 0..kills {
-        tokio::time::sleep(Duration::from_millis(chance.random_range(0..400))).await;
-        let victim = VICTIMS[number % VICTIMS.len()];
-        system.kill(victim).await;
-        tokio::time::sleep(Duration::from_millis(chance.random_range(0..200))).await;
-        system.start(victim).await;
-    }
-    let story = customers.stop().await;
-    println!(
-        "{kills} kills: {} orders accepted, others by status: {:?}",
-        story.accepted.len(),
-        story.refused
-    );
-    let report = system.until_settled().await;
-    println!("settled: {}", report["entries"]);
+/// What dies.
+#[derive(Clone, Copy)]
+enum Victim {
+    Part(Part),
+    /// The server of one or more databases.
+    Server(usize),
+}
 
-    let orders = system.read(Part::App, "/orders").await;
-    let kept: BTreeSet<&str> = orders.as_array().unwrap().iter().filter_map(id).collect();
-    let lost: Vec<&String> = story
-        .accepted
-        .iter()
-        .filter(|id| !kept.contains(id.as_str()))
-        .collect();
-    assert!(lost.is_empty(), "accepted and lost: {lost:?}");
-    assert!(!story.accepted.is_empty());
+/// What runs.
+struct Setting {
+    system: System,
+    servers: Vec<Server>,
+}
+
+impl Setting {
+    async fn kill(&mut self, victim: Victim) {
+        match victim {
+            Victim::Part(part) => self.system.kill(part).await,
+            Victim::Server(number) => block_in_place(|| self.servers[number].kill()),
+        }
+    }
+
+    async fn revive(&mut self, victim: Victim) {
+        match victim {
+            Victim::Part(part) => self.system.start(part).await,
+            Victim::Server(number) => block_in_place(|| self.servers[number].start_again()),
+        }
+    }
+
+    /// Kills one of all after the other at random moments while customers order, `kills` times or as
+    /// often as `HOLDFAST_KILLS` asks for.
+    #[expect(
+        clippy::print_stdout,
+        reason = "whoever runs it is to know what happened, and to be able to try it again"
+    )]
+    async fn survives(mut self, kills: usize) {
+        let kills = std::env::var("HOLDFAST_KILLS").map_or(kills, |text| text.parse().unwrap());
+        let seed = std::env::var("HOLDFAST_SEED")
+            .map_or_else(|_| rand::random(), |text| text.parse().unwrap());
+        println!("HOLDFAST_SEED={seed} tries the same moments again");
+        let mut chance = StdRng::seed_from_u64(seed);
+        let servers = (0..self.servers.len()).map(Victim::Server);
+        let victims: Vec<Victim> = PARTS.map(Victim::Part).into_iter().chain(servers).collect();
+        let url = self.system.url(Part::App, "/orders");
+        let customers = Customers::start(&self.system.client, &url, 4);
+        for number in 0..kills {
+            tokio::time::sleep(Duration::from_millis(chance.random_range(0..400))).await;
+            let victim = victims[number % victims.len()];
+            self.kill(victim).await;
+            tokio::time::sleep(Duration::from_millis(chance.random_range(0..200))).await;
+            self.revive(victim).await;
+        }
+        let story = customers.stop().await;
+        println!(
+            "{kills} kills: {} orders accepted, others by status: {:?}",
+            story.accepted.len(),
+            story.refused
+        );
+        let report = self.system.until_settled().await;
+        println!("settled: {}", report["entries"]);
+
+        let orders = self.system.read(Part::App, "/orders").await;
+        let kept: BTreeSet<&str> = orders.as_array().unwrap().iter().filter_map(id).collect();
+        let lost: Vec<&String> = story
+            .accepted
+            .iter()
+            .filter(|id| !kept.contains(id.as_str()))
+            .collect();
+        assert!(lost.is_empty(), "accepted and lost: {lost:?}");
+        assert!(!story.accepted.is_empty());
+    }
 }
 
 fn id(order: &Value) -> Option<&str> {
     order["id"].as_str()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_done_twice_whoever_is_killed_when() {
+    let Some(system) = System::running().await else {
+        return;
+    };
+    let servers = Vec::new();
+    Setting { system, servers }.survives(30).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_when_the_servers_of_the_databases_are_killed_too() {
+    let Some(mut system) = System::new().await else {
+        return;
+    };
+    let mut servers = Vec::new();
+    for kind in [Kind::Postgres, Kind::MariaDb] {
+        let server = spawn_blocking(move || Server::start(kind)).await.unwrap();
+        let Some(server) = server else {
+            return;
+        };
+        servers.push(server);
+    }
+    for (part, server) in [(Part::App, 0), (Part::Pay, 0), (Part::Store, 1)] {
+        let database = block_in_place(|| servers[server].new_database());
+        system.set(part, "DATABASE_URL", &database);
+    }
+    for part in Part::ALL {
+        system.start(part).await;
+    }
+    Setting { system, servers }.survives(24).await;
 }

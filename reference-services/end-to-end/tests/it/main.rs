@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod bad_input;
 mod flow;
 mod kills;
 mod replicas;
 mod sessions;
+mod traces;

@@ -1,4 +1,4 @@
-//! The names by which one request is found again in all logs: `x-request-id` and `traceparent`.
+//! The name by which one request is found again in all logs, beside its trace: `x-request-id`.
 
 use std::sync::Arc;
 
@@ -7,17 +7,14 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use service_kit::chance::Chance;
-use service_kit::trace::{TRACEPARENT, TraceContext};
 use tracing::Instrument;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest request id that is taken over from a client.
 const LONGEST_ID: usize = 128;
 
-/// Gives each request an id and a place in a trace, its client's own where it has sensible ones. The
-/// id is told in the answer.
+/// Gives each request an id, its client's own where that is sensible. It is told in the answer.
 pub async fn correlate(
     State(chance): State<Arc<Chance>>,
     mut request: Request,
@@ -30,21 +27,8 @@ pub async fn correlate(
         .cloned()
         .unwrap_or_else(|| value(&format!("{:032x}", chance.identifier())));
     headers.insert(REQUEST_ID, id.clone());
-    let parent = headers
-        .get(TRACEPARENT)
-        .and_then(|header| header.to_str().ok()?.parse::<TraceContext>().ok());
-    let trace = match parent {
-        Some(parent) => parent.child(&chance),
-        None => {
-            // It told about a trace that is not continued.
-            headers.remove(TRACESTATE);
-            TraceContext::begin(&chance)
-        }
-    };
-    headers.insert(TRACEPARENT, value(&trace.to_string()));
-
-    let span = tracing::info_span!("request", id = ?id, trace = %trace.trace_id());
-    let mut response = next.run(request).instrument(span).await;
+    let lines = tracing::info_span!("correlated", id = ?id);
+    let mut response = next.run(request).instrument(lines).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

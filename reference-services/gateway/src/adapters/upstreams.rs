@@ -12,6 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use service_kit::deadline::DeadlineBody;
+use service_kit::trace::{self, TRACEPARENT};
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::Upstream;
@@ -69,18 +70,31 @@ impl Upstreams for HttpUpstreams {
         let deadline = Instant::now() + self.settings.timeout;
         let mut request = request.map(Full::new);
         *request.uri_mut() = self.uri(upstream, request.uri());
+        let parent = request.headers().get(TRACEPARENT);
+        let parent = parent.and_then(|parent| parent.to_str().ok());
+        let mut span = trace::calling(request.method(), upstream.name(), request.uri(), parent);
+        request.headers_mut().insert(TRACEPARENT, span.header());
         // A kept connection that turns out to be closed before anything was written to it is replaced
         // by the client itself. That is no second try: nothing was sent.
         let answer = timeout_at(deadline, self.client.request(request)).await;
-        let response = answer.map_err(|_elapsed| UpstreamError::Timeout)?;
-        let response = response.map_err(|error| {
-            tracing::debug!(upstream = upstream.name(), ?error, "no answer");
-            if error.is_connect() {
-                UpstreamError::Connect
-            } else {
-                UpstreamError::Broken
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                tracing::debug!(upstream = upstream.name(), ?error, "no answer");
+                let (kind, error) = if error.is_connect() {
+                    ("connect", UpstreamError::Connect)
+                } else {
+                    ("broken", UpstreamError::Broken)
+                };
+                span.fail(kind, error);
+                return Err(error);
             }
-        })?;
+            Err(_elapsed) => {
+                span.fail("timeout", UpstreamError::Timeout);
+                return Err(UpstreamError::Timeout);
+            }
+        };
+        trace::answered(&mut span, response.status());
         Ok(response.map(|body| Body::new(DeadlineBody::new(body, deadline))))
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::scripted_upstream::{Script, ScriptedUpstream};
 
@@ -18,6 +19,8 @@ struct Process {
     address: String,
     /// What it said before it listened.
     said: Vec<Value>,
+    /// What it says from then on until its end.
+    says: JoinHandle<Vec<Value>>,
 }
 
 impl Process {
@@ -43,11 +46,18 @@ impl Process {
             said.push(line);
         };
         // The pipe must be read to its end, or the next line of log would stop the process.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let says = tokio::spawn(async move {
+            let mut said = Vec::new();
+            while let Ok(Some(line)) = log.next_line().await {
+                said.push(serde_json::from_str(&line).unwrap());
+            }
+            said
+        });
         Self {
             process,
             address,
             said,
+            says,
         }
     }
 
@@ -69,14 +79,19 @@ impl Process {
         String::from_utf8(answer).unwrap()
     }
 
-    async fn terminate(mut self) -> ExitStatus {
+    async fn terminate(self) -> ExitStatus {
+        self.terminate_and_read().await.0
+    }
+
+    /// Returns what it said since it listened, too.
+    async fn terminate_and_read(mut self) -> (ExitStatus, Vec<Value>) {
         let pid = self.process.id().unwrap().to_string();
         let sent = std::process::Command::new("kill")
             .args(["-s", "TERM", &pid])
             .status();
         assert!(sent.unwrap().success());
         let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
-        status.unwrap().unwrap()
+        (status.unwrap().unwrap(), self.says.await.unwrap())
     }
 }
 
@@ -212,18 +227,63 @@ async fn requests_that_could_be_smuggled_are_refused() {
 }
 
 #[tokio::test]
+async fn a_collector_that_is_away_costs_no_request_and_is_told_of_once() {
+    let app = ScriptedUpstream::start(Script::Echo).await;
+    let nobody = {
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", closed.local_addr().unwrap())
+    };
+    let gateway = Process::open([
+        ("APP_URL", app.url().as_str()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody),
+        ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+    ])
+    .await;
+    let lost = async || -> u64 {
+        let metrics = reqwest::get(gateway.url("/metrics")).await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let mut lines = metrics.lines();
+        let lost = lines.find_map(|line| line.strip_prefix("trace_spans_lost_total "));
+        lost.unwrap().parse().unwrap()
+    };
+    let losing = async {
+        let mut known = 0;
+        // In three batches at least.
+        for _ in 0..3 {
+            while lost().await == known {
+                let served = reqwest::get(gateway.url("/orders")).await.unwrap();
+                assert_eq!(served.status(), StatusCode::OK);
+            }
+            known = lost().await;
+        }
+    };
+    let losing = tokio::time::timeout(PATIENCE, losing).await;
+    losing.expect("nobody counts what is lost");
+    let (status, said) = gateway.terminate_and_read().await;
+    assert_eq!(status.code(), Some(0));
+    let of_collector = said.iter().filter(|line| {
+        let message = line["fields"]["message"].as_str().unwrap();
+        message.contains("collector")
+    });
+    assert_eq!(of_collector.count(), 1, "{said:#?}");
+}
+
+#[tokio::test]
 async fn wrong_settings_are_told_in_one_line() {
     let output = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .env_clear()
         .env("APP_URL", "nowhere at all")
         .env("JWT_KEY", "short")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318")
         .output()
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        message.contains("APP_URL") && message.contains("JWT_KEY"),
+        ["APP_URL", "JWT_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+            .iter()
+            .all(|name| message.contains(name)),
         "{message}"
     );
     assert!(!message.contains("short"), "{message}");

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use service_kit::events::traceparent::Traceparent;
 use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription};
 
 use crate::domain::{Coupon, Delivered};
@@ -65,10 +64,6 @@ pub fn event(coupon: &Coupon) -> Addressed {
         order_id: delivered.order_id.to_string(),
         percent: coupon.percent.get(),
     };
-    let parent: Option<Traceparent> = delivered
-        .traceparent
-        .as_deref()
-        .and_then(|text| text.parse().ok());
     let mut event = Event::new(
         "CouponIssued",
         delivered.order_id.to_string(),
@@ -78,6 +73,6 @@ pub fn event(coupon: &Coupon) -> Addressed {
     event.id = coupon.event_id();
     event.correlation_id.clone_from(&delivered.correlation_id);
     event.occurred_at_ms = coupon.issued_at_ms;
-    event.traceparent = parent.map(|parent| parent.child().to_string());
+    event.traceparent.clone_from(&delivered.traceparent);
     event.to(COUPONS)
 }

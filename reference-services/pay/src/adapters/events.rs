@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use service_kit::events::traceparent::Traceparent;
 use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription};
 
 use crate::domain::OrderId;
@@ -23,9 +22,7 @@ pub(crate) fn refunded(order_id: &OrderId, amount: u32, cause: &Cause) -> Addres
     let order_id = order_id.as_str();
     let payload = PaymentRefunded { order_id, amount };
     let mut event = Event::new("PaymentRefunded", order_id, cause.id.to_string(), &payload);
-    let parent = cause.traceparent.as_deref();
-    let parent = parent.and_then(|parent| parent.parse::<Traceparent>().ok());
-    event.traceparent = parent.map(|parent| parent.child().to_string());
+    event.traceparent.clone_from(&cause.traceparent);
     event.to(TOPIC)
 }
 

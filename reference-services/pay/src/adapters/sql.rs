@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use service_kit::database::{ConnectError, Database, Lease, Schema, query};
+use service_kit::database::{self, ConnectError, Database, Lease, Schema, query};
 use service_kit::{inbox, outbox};
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
 
 use super::events;
 use crate::domain::{Entry, OrderId, Payment, Status};
@@ -58,7 +58,7 @@ struct SqlConnection(Lease);
 #[async_trait]
 impl Connection for SqlConnection {
     async fn record(&mut self, payment: &Payment) -> Result<Recorded, StoreError> {
-        match insert(self.0.connection(), payment, Status::Taken).await {
+        match insert(&mut self.0.connection(), payment, Status::Taken).await {
             Ok(true) => return Ok(Recorded::New),
             Ok(false) => {}
             // Another request for the same order came first, by less than a statement.
@@ -87,14 +87,14 @@ impl Connection for SqlConnection {
             .await
             .map_err(broken)?
         {
-            let connection = transaction.connection();
+            let connection = &mut transaction.connection();
             // If this finds that something was recorded, what follows sees it.
             let is_barred = insert(connection, &nothing, Status::Barred)
                 .await
                 .map_err(broken)?;
             is_refunded = !is_barred && refund(connection, order_id).await.map_err(broken)?;
         }
-        let entry = find(transaction.connection(), order_id).await?;
+        let entry = find(&mut transaction.connection(), order_id).await?;
         let Entry { payment, status } = entry.ok_or_else(|| broken(sqlx::Error::RowNotFound))?;
         if is_refunded {
             let amount = payment.amount.unwrap_or(amount);
@@ -108,11 +108,11 @@ impl Connection for SqlConnection {
     }
 
     async fn find(&mut self, order_id: &OrderId) -> Result<Option<Entry>, StoreError> {
-        find(self.0.connection(), order_id).await
+        find(&mut self.0.connection(), order_id).await
     }
 
     async fn list(&mut self) -> Result<Vec<Entry>, StoreError> {
-        let connection = self.0.connection();
+        let connection = &mut self.0.connection();
         query(
             connection,
             "SELECT order_id, amount, status FROM payments ORDER BY sequence",
@@ -126,7 +126,7 @@ impl Connection for SqlConnection {
 
 /// Whether nothing was known of the payment of that order.
 async fn insert(
-    connection: &mut AnyConnection,
+    connection: &mut database::Connection<'_>,
     payment: &Payment,
     status: Status,
 ) -> Result<bool, sqlx::Error> {
@@ -146,7 +146,10 @@ async fn insert(
 }
 
 /// Whether there was something to give back.
-async fn refund(connection: &mut AnyConnection, order_id: &OrderId) -> Result<bool, sqlx::Error> {
+async fn refund(
+    connection: &mut database::Connection<'_>,
+    order_id: &OrderId,
+) -> Result<bool, sqlx::Error> {
     let refunded = query(
         connection,
         "UPDATE payments SET status = ? WHERE order_id = ? AND status = ?",
@@ -160,7 +163,7 @@ async fn refund(connection: &mut AnyConnection, order_id: &OrderId) -> Result<bo
 }
 
 async fn find(
-    connection: &mut AnyConnection,
+    connection: &mut database::Connection<'_>,
     order_id: &OrderId,
 ) -> Result<Option<Entry>, StoreError> {
     query(

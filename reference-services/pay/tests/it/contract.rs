@@ -129,7 +129,7 @@ impl Store {
             Self::Sql(database) => database,
         };
         let mut lease = database.connect().await.unwrap();
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         query(
             connection,
             "SELECT event_key, payload, causation_id FROM outbox ORDER BY sequence",

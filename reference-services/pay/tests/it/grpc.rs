@@ -103,6 +103,27 @@ async fn requests_that_make_no_sense_are_told_so() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_an_error_is_counted_as_one() {
+    let pay = pay().await;
+    let mut client = PaymentsClient::new(pay.clone());
+    client.pay(of("42", None)).await.unwrap();
+    client.pay(of("a b", None)).await.unwrap_err();
+    client.pay(of("42", Some(1))).await.unwrap_err();
+    client.find(named("unknown")).await.unwrap_err();
+    let metrics = crate::http::get(&pay, "/metrics").await.into_body();
+    let metrics = axum::body::to_bytes(metrics, usize::MAX).await.unwrap();
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    for (call, status) in [("Pay", 200), ("Pay", 400), ("Pay", 409), ("Find", 404)] {
+        let series = format!(
+            "http_requests_total{{method=\"POST\",\
+             route=\"/fooddelivery.pay.v1.Payments/{call}\",status=\"{status}\"}} 1"
+        );
+        let is_there = metrics.lines().any(|line| line == series);
+        assert!(is_there, "no {series} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn it_is_served_where_http_2_is_spoken() {
     let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_pay"))
         .env_clear()

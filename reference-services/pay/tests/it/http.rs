@@ -127,6 +127,7 @@ async fn requests_that_make_no_sense_are_told_so() {
     let pay = pay([]).await;
     for (body, status) in [
         (json!({}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!(["1", 5]), StatusCode::UNPROCESSABLE_ENTITY),
         (json!({"orderId": "a b"}), StatusCode::UNPROCESSABLE_ENTITY),
         (
             json!({"orderId": "a", "amount": -1}),

@@ -21,6 +21,8 @@ pub struct DatabaseConfig {
     /// How long a database may take to accept a connection, or to become reachable again, before a
     /// request is refused.
     pub connect_timeout: Duration,
+    /// How long a server may work on a statement, and wait for locks in it. SQLite has its own limit.
+    pub statement_timeout: Duration,
     pub handoff: Handoff,
 }
 
@@ -41,8 +43,8 @@ pub enum Location {
 impl DatabaseConfig {
     /// Reads `DATABASE_URL`, else `DATA_DIR` (the SQLite file is `<name>.db` in it), else uses a
     /// temporary SQLite file; `DB_POOL` (default 10), `DB_ACQUIRE_TIMEOUT` (default 30 s),
-    /// `DB_CONNECT_TIMEOUT` (default 2 s), `DB_POOL_HANDOFF` (`fair` or `barging`) and
-    /// `DB_POOL_HANDOFF_DELAY` (for `barging`, default 200 µs).
+    /// `DB_CONNECT_TIMEOUT` (default 2 s), `DB_STATEMENT_TIMEOUT` (default 10 s), `DB_POOL_HANDOFF`
+    /// (`fair` or `barging`) and `DB_POOL_HANDOFF_DELAY` (for `barging`, default 200 µs).
     pub fn from_env(env: &mut Env, name: &str) -> Self {
         let location = match (env.text("DATABASE_URL"), env.text("DATA_DIR")) {
             (Some(url), _) => Location::Url(url),
@@ -57,6 +59,11 @@ impl DatabaseConfig {
         if connections == 0 {
             env.complain("DB_POOL=\"0\": must be at least 1".to_owned());
         }
+        let statement_timeout = env.duration("DB_STATEMENT_TIMEOUT", Duration::from_secs(10));
+        if statement_timeout.as_millis() == 0 {
+            // To the servers that would mean: no limit.
+            env.complain("DB_STATEMENT_TIMEOUT: must be at least 1ms".to_owned());
+        }
         let barging = Handoff::Barging {
             delay: env.duration("DB_POOL_HANDOFF_DELAY", Duration::from_micros(200)),
         };
@@ -65,6 +72,7 @@ impl DatabaseConfig {
             connections,
             acquire_timeout: env.duration("DB_ACQUIRE_TIMEOUT", Duration::from_secs(30)),
             connect_timeout: env.duration("DB_CONNECT_TIMEOUT", Duration::from_secs(2)),
+            statement_timeout,
             handoff: env.choice(
                 "DB_POOL_HANDOFF",
                 Handoff::Fair,

@@ -1,8 +1,12 @@
 //! What differs between SQLite, PostgreSQL and MySQL or MariaDB, so that nobody else need know.
 
+use std::time::Duration;
+
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use super::Connection;
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +39,10 @@ impl Schema {
 /// A statement for the database at the other end of `connection`, whichever that is. Its parameters
 /// are `?`, which must not occur in it otherwise.
 pub fn query(
-    connection: &AnyConnection,
+    connection: &Connection<'_>,
     statement: &'static str,
 ) -> Query<'static, Any, AnyArguments> {
-    sqlx::query(Dialect::of(connection).translate(statement))
+    sqlx::query(Dialect::of(connection.inner).translate(statement))
 }
 
 impl Dialect {
@@ -103,16 +107,26 @@ impl Dialect {
         }
     }
 
-    /// What each new connection is told first.
-    pub(super) fn connection_settings(self) -> Option<&'static str> {
+    /// What each new connection is told first: among other things how long a statement may take.
+    pub(super) fn connection_settings(self, limit: Duration) -> String {
+        let ms = limit.as_millis();
         match self {
             // The write-ahead log lets readers go on while one connection writes. With it, NORMAL
             // loses nothing when the process is killed, only (and at most the last transactions)
             // when the machine is.
-            Self::Sqlite => Some("PRAGMA busy_timeout = 10000; PRAGMA synchronous = NORMAL"),
-            Self::Postgres => None,
-            // As PostgreSQL does; it also keeps writers from waiting for gaps between rows.
-            Self::MySql => Some("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+            Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA synchronous = NORMAL".to_owned(),
+            Self::Postgres => format!("SET statement_timeout = {ms}"),
+            // READ COMMITTED as PostgreSQL does; it also keeps writers from waiting for gaps between
+            // rows. Then MariaDB's limit of all statements (`M!` is for it alone), or MySQL's, which
+            // is of SELECT only (MariaDB skips what is marked for MySQL 5.7); others can only wait
+            // for locks, and that in whole seconds.
+            Self::MySql => format!(
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+                 SET SESSION innodb_lock_wait_timeout = {lock_wait} \
+                 /*M! , max_statement_time = {seconds} */ /*!50708 , max_execution_time = {ms} */",
+                lock_wait = limit.as_secs().max(1),
+                seconds = limit.as_secs_f64(),
+            ),
         }
     }
 

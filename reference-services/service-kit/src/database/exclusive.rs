@@ -4,9 +4,9 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use sqlx::{Any, AnyConnection};
-use sqlx::{Connection as _, Row as _};
+use sqlx::{AnyConnection, Connection as _, Row as _};
 
+use super::connection::{Connection, Patience, Work};
 use super::{Database, Dialect, query};
 
 /// The only one of its name in a database. Ends when dropped, when the process ends, and when the
@@ -14,6 +14,9 @@ use super::{Database, Dialect, query};
 #[derive(Debug)]
 pub struct Exclusive {
     connection: AnyConnection,
+    patience: Patience,
+    dialect: Dialect,
+    is_lost: bool,
     _file: Option<File>,
 }
 
@@ -32,35 +35,44 @@ impl Database {
             },
         };
         self.make_tables().await?;
-        // Out of the pool for good, so that its end is the end of the lock.
-        let mut connection = self.pool.acquire().await?.detach();
-        if let Some(statement) = self.place.dialect.try_lock() {
-            let row = query(&connection, statement)
+        let dialect = self.place.dialect;
+        let mut exclusive = Exclusive {
+            // Out of the pool for good, so that its end is the end of the lock.
+            connection: self.pool.acquire().await?.detach(),
+            patience: self.patience,
+            dialect,
+            is_lost: false,
+            _file: file,
+        };
+        if let Some(statement) = dialect.try_lock() {
+            let connection = &mut exclusive.connection();
+            let row = query(connection, statement)
                 .bind(name)
-                .fetch_one(&mut connection)
+                .fetch_one(connection)
                 .await?;
             if row.try_get::<Option<i64>, _>(0)? != Some(1) {
-                connection.close().await?;
+                exclusive.connection.close().await?;
                 return Ok(None);
             }
         }
-        Ok(Some(Exclusive {
-            connection,
-            _file: file,
-        }))
+        Ok(Some(exclusive))
     }
 }
 
 impl Exclusive {
     /// The connection that the lock lasts as long as.
-    pub fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.connection
+    pub fn connection(&mut self) -> Connection<'_> {
+        Connection {
+            inner: &mut self.connection,
+            patience: self.patience,
+            is_lost: &mut self.is_lost,
+        }
     }
 
     /// Begins a transaction that writes.
-    pub async fn begin(&mut self) -> Result<sqlx::Transaction<'_, Any>, sqlx::Error> {
-        let begin = Dialect::of(&self.connection).begin();
-        self.connection.begin_with(begin).await
+    pub async fn begin(&mut self) -> Result<Work<'_>, sqlx::Error> {
+        let dialect = self.dialect;
+        Work::begin(self.connection(), dialect).await
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use super::measurements::Measurements;
 use super::wire::Record;
-use super::{Event, HandleError, Handler};
+use super::{Event, HandleError, Handler, Subscription, spans};
 
 /// Between two attempts: at first, then twice as long each time up to the longest. Short, because a
 /// service should be whole again soon after the database it waits for is.
@@ -32,64 +32,69 @@ pub(super) enum Delivery {
     Stopped,
 }
 
-/// Gives `record` of `topic` to `handler`, again after every failure that may pass. A stop ends the
-/// pause between two attempts, not an attempt.
-pub(super) async fn deliver(
-    record: &Record,
-    topic: &str,
-    handler: &dyn Handler,
-    measurements: &Measurements,
-    stop: &CancellationToken,
-) -> Delivery {
-    let event = match record.read() {
-        Ok(event) => event,
-        Err(error) => return Delivery::Dead(error.to_string()),
-    };
-    attempt(&event, topic, handler, measurements, stop)
-        .instrument(event.span())
-        .await
+/// Who is given records, and what is noted of that.
+#[derive(Clone, Copy)]
+pub(super) struct Recipient<'a> {
+    /// What kind of broker they come from.
+    pub(super) system: &'static str,
+    pub(super) subscription: &'a Subscription,
+    pub(super) handler: &'a dyn Handler,
+    pub(super) measurements: &'a Measurements,
+    pub(super) stop: &'a CancellationToken,
 }
 
-async fn attempt(
-    event: &Event,
-    topic: &str,
-    handler: &dyn Handler,
-    measurements: &Measurements,
-    stop: &CancellationToken,
-) -> Delivery {
-    let mut pauses = Pauses::default();
-    let mut panics = 0;
-    loop {
-        // What the handler left half done is as after a kill, which it has to survive anyway.
-        let handled = AssertUnwindSafe(async { handler.handle(event).await });
-        match handled.catch_unwind().await {
-            Ok(Ok(())) => {
-                measurements.consumed(topic, &event.kind);
-                return Delivery::Handled;
-            }
-            Err(panic) => {
-                let message = message(&*panic);
-                measurements.panicked(topic);
-                tracing::error!(topic, message, "the handler panicked");
-                panics += 1;
-                if panics == PANICS {
-                    return Delivery::Dead(format!("the handler panicked: {message}"));
-                }
-                measurements.retried(topic);
-            }
-            Ok(Err(HandleError::Poison(reason))) => return Delivery::Dead(reason),
-            Ok(Err(HandleError::Retry(error))) => {
-                measurements.retried(topic);
-                tracing::warn!(
-                    topic,
-                    error = &*error as &(dyn std::error::Error + 'static),
-                    "not handled yet"
-                );
-            }
+impl Recipient<'_> {
+    /// Gives a record of `topic` to the handler, again after every failure that may pass. A stop ends
+    /// the pause between two attempts, not an attempt.
+    pub(super) async fn deliver(&self, record: &Record, topic: &str) -> Delivery {
+        let mut event = match record.read() {
+            Ok(event) => event,
+            Err(error) => return Delivery::Dead(error.to_string()),
+        };
+        let mut span = spans::process(&event, topic, self.subscription, self.system);
+        event.traceparent = Some(span.traceparent());
+        let delivery = self.attempt(&event, topic).instrument(event.span()).await;
+        if let Delivery::Dead(reason) = &delivery {
+            span.fail("dead-letter", reason);
         }
-        tokio::select! {
-            () = stop.cancelled() => return Delivery::Stopped,
-            () = pauses.next() => {}
+        delivery
+    }
+
+    async fn attempt(&self, event: &Event, topic: &str) -> Delivery {
+        let mut pauses = Pauses::default();
+        let mut panics = 0;
+        loop {
+            // What the handler left half done is as after a kill, which it has to survive anyway.
+            let handled = AssertUnwindSafe(async { self.handler.handle(event).await });
+            match handled.catch_unwind().await {
+                Ok(Ok(())) => {
+                    self.measurements.consumed(topic, &event.kind);
+                    return Delivery::Handled;
+                }
+                Err(panic) => {
+                    let message = message(&*panic);
+                    self.measurements.panicked(topic);
+                    tracing::error!(topic, message, "the handler panicked");
+                    panics += 1;
+                    if panics == PANICS {
+                        return Delivery::Dead(format!("the handler panicked: {message}"));
+                    }
+                    self.measurements.retried(topic);
+                }
+                Ok(Err(HandleError::Poison(reason))) => return Delivery::Dead(reason),
+                Ok(Err(HandleError::Retry(error))) => {
+                    self.measurements.retried(topic);
+                    tracing::warn!(
+                        topic,
+                        error = &*error as &(dyn std::error::Error + 'static),
+                        "not handled yet"
+                    );
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Delivery::Stopped,
+                () = pauses.next() => {}
+            }
         }
     }
 }

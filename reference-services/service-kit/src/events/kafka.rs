@@ -23,8 +23,12 @@ use self::topics::Topics;
 use super::delivery::Pauses;
 use super::measurements::Measurements;
 use super::wire::Record;
-use super::{Addressed, BusError, EventBus, Handler, Subscription};
+use super::{Addressed, BusError, EventBus, Handler, Subscription, spans};
 use crate::env::Env;
+use crate::trace::Span;
+
+/// What spans call this kind of broker.
+const SYSTEM: &str = "kafka";
 
 /// How a Kafka cluster is found and used.
 #[derive(Clone, Debug)]
@@ -139,14 +143,20 @@ impl EventBus for KafkaBus {
             .ensure(&topics)
             .await
             .map_err(|error| failed(first, error.into()))?;
-        let records: Vec<(&str, Record)> = events
+        let (records, mut spans): (Vec<(&str, Record)>, Vec<Span>) = events
             .iter()
-            .map(|it| (it.topic.as_str(), Record::from(&it.event)))
-            .collect();
+            .map(|it| {
+                let (record, span) = spans::send(it, SYSTEM);
+                ((it.topic.as_str(), record), span)
+            })
+            .unzip();
         self.publisher
             .send(&records)
             .await
             .map_err(|(topic, error)| {
+                for span in &mut spans {
+                    span.fail("publish", &error);
+                }
                 if error.is_too_large() {
                     return too_large(topic, error.into());
                 }

@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::{Delivery, deliver};
+use super::delivery::{Delivery, Recipient};
 use super::measurements::Measurements;
 use super::wire::Record;
-use super::{Addressed, BusError, Event, EventBus, Handler, Subscription};
+use super::{Addressed, BusError, Event, EventBus, Handler, Subscription, spans};
 
 const PARTITIONS: usize = 3;
+
+/// What spans call this bus.
+const SYSTEM: &str = "memory";
 
 /// The longest payload in bytes, about as long as Kafka's.
 const LARGEST: usize = 1_000_000;
@@ -245,20 +248,22 @@ impl Drop for Taken<'_> {
 #[async_trait]
 impl EventBus for MemoryBus {
     async fn publish(&self, events: &[Addressed]) -> Result<(), BusError> {
-        for Addressed { topic, event } in events {
+        for addressed in events {
+            let topic = &addressed.topic;
             if self.state().is_down {
                 return Err(BusError::Publish {
                     topic: topic.clone(),
                     source: Down.into(),
                 });
             }
-            if event.payload.len() > LARGEST {
+            if addressed.event.payload.len() > LARGEST {
                 return Err(BusError::TooLarge {
                     topic: topic.clone(),
-                    source: Large(event.payload.len()).into(),
+                    source: Large(addressed.event.payload.len()).into(),
                 });
             }
-            self.put(topic, event.into());
+            let (record, _span) = spans::send(addressed, SYSTEM);
+            self.put(topic, record);
             self.measurements.published(topic);
         }
         // As any way to a broker would, this lets others go on.
@@ -273,6 +278,13 @@ impl EventBus for MemoryBus {
         stop: &CancellationToken,
     ) -> Result<(), BusError> {
         let mut changes = self.changes.subscribe();
+        let recipient = Recipient {
+            system: SYSTEM,
+            subscription,
+            handler,
+            measurements: &self.measurements,
+            stop,
+        };
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             let Some(taken) = self.take_next(subscription) else {
@@ -283,7 +295,7 @@ impl EventBus for MemoryBus {
                 continue;
             };
             let topic = &taken.place.topic;
-            match deliver(&taken.record, topic, handler, &self.measurements, stop).await {
+            match recipient.deliver(&taken.record, topic).await {
                 Delivery::Handled => taken.handled(),
                 Delivery::Dead(reason) => taken.bury(subscription, &reason),
                 Delivery::Stopped => {}

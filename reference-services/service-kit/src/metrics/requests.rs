@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::grpc::grpc_status;
 use super::{duration_histogram, observe};
 
 /// The metrics of all requests.
@@ -42,7 +43,7 @@ impl Requests {
         };
         registry.register(
             "http_requests",
-            "Requests answered, by the status of the answer",
+            "Requests answered, by the status of the answer; of gRPC by the HTTP status it stands for",
             requests.answered.clone(),
         );
         registry.register(
@@ -69,12 +70,14 @@ pub(super) async fn measure(
     let started = Instant::now();
     let response = next.run(request).await;
     let elapsed = started.elapsed();
+    // Over gRPC an error is an HTTP answer like any other.
+    let status = grpc_status(response.headers()).map_or(response.status(), |it| it.as_http());
     requests
         .answered
         .get_or_create(&AnswerLabels {
             method,
             route: route.clone(),
-            status: response.status().as_u16(),
+            status: status.as_u16(),
         })
         .inc();
     let labels = RouteLabels { method, route };
@@ -83,7 +86,7 @@ pub(super) async fn measure(
 }
 
 /// Clients can make methods up; those all share a label.
-fn method_label(method: &Method) -> &'static str {
+pub(crate) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -83,7 +83,7 @@ enum MeasureError {
 
 async fn measure(database: &Database, metrics: &OutboxMetrics) -> Result<(), MeasureError> {
     let mut lease = database.connect_in_background().await?;
-    let connection = lease.connection();
+    let connection = &mut lease.connection();
     let pending: i64 = query(connection, "SELECT COUNT(*) FROM outbox")
         .fetch_one(&mut *connection)
         .await?

@@ -82,7 +82,7 @@ impl Relay {
         tokio::pin!(last_round);
         let mut size = LARGEST_BATCH;
         loop {
-            let batch = longest_waiting(turn.connection(), size).await?;
+            let batch = longest_waiting(&mut turn.connection(), size).await?;
             if batch.events.is_empty() {
                 self.metrics.nothing_waits();
                 tokio::select! {
@@ -101,7 +101,7 @@ impl Relay {
             match published {
                 Ok(()) => {
                     patience = Patience::default();
-                    remove(turn.connection(), &batch.sequences).await?;
+                    remove(&mut turn.connection(), &batch.sequences).await?;
                     self.metrics.published(batch.events.len());
                     size = (2 * size).min(LARGEST_BATCH);
                 }

@@ -1,5 +1,9 @@
 //! What a service may rely on, whichever the kind of its database.
 
+mod limits;
+mod line;
+mod metrics;
+
 use std::sync::Arc;
 
 use service_kit::database::{
@@ -12,7 +16,7 @@ use test_servers::Server;
 use crate::databases::{Place, SERVERS, open, places};
 
 async fn write(lease: &mut Lease, id: i64, text: Option<&str>) {
-    let connection = lease.connection();
+    let connection = &mut lease.connection();
     query(connection, "INSERT INTO notes (id, text) VALUES (?, ?)")
         .bind(id)
         .bind(text.map(str::to_owned))
@@ -22,7 +26,7 @@ async fn write(lease: &mut Lease, id: i64, text: Option<&str>) {
 }
 
 async fn read(lease: &mut Lease) -> Vec<(i64, Option<String>)> {
-    let connection = lease.connection();
+    let connection = &mut lease.connection();
     query(connection, "SELECT id, text FROM notes ORDER BY id")
         .try_map(|row| Ok((row.try_get("id")?, row.try_get("text")?)))
         .fetch_all(connection)
@@ -55,7 +59,7 @@ async fn what_was_written_is_read_back() {
             );
         }
         assert_eq!(found.last(), Some(&(i64::MAX, None)));
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         let same_case = query(connection, "SELECT id FROM notes WHERE text = ?")
             .bind("a")
             .fetch_all(connection)
@@ -72,7 +76,7 @@ async fn a_transaction_takes_effect_at_its_commit_or_not_at_all() {
         let mut lease = database.connect().await.unwrap();
         for (id, commit) in [(1, false), (2, true)] {
             let mut transaction = lease.begin().await.unwrap();
-            let connection = transaction.connection();
+            let connection = &mut transaction.connection();
             query(connection, "INSERT INTO notes (id) VALUES (?)")
                 .bind(id)
                 .execute(connection)
@@ -132,7 +136,7 @@ async fn of_several_replicas_one_is_exclusive_until_it_goes_away() {
         assert!(first.try_exclusive("a").await.unwrap().is_none());
         assert!(second.try_exclusive("a").await.unwrap().is_none());
         assert!(second.try_exclusive("b").await.unwrap().is_some());
-        let connection = exclusive.connection();
+        let connection = &mut exclusive.connection();
         query(connection, "SELECT 1")
             .execute(connection)
             .await
@@ -156,7 +160,7 @@ async fn a_server_that_was_killed_costs_what_was_in_hand_and_no_more() {
         let mut in_hand = database.connect().await.unwrap();
         write(&mut in_hand, 0, None).await;
         server.kill();
-        let connection = in_hand.connection();
+        let connection = &mut in_hand.connection();
         let failed = query(connection, "SELECT 1").execute(connection).await;
         assert!(failed.is_err());
         drop(in_hand);

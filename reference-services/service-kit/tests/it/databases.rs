@@ -41,9 +41,14 @@ pub(crate) fn places() -> Vec<Place> {
 impl Place {
     /// A new database on `server`.
     pub(crate) fn on(server: &Server) -> Self {
+        Self::at(server.new_database())
+    }
+
+    /// The database that `url` names.
+    pub(crate) fn at(url: String) -> Self {
         Self {
             variable: "DATABASE_URL",
-            value: server.new_database(),
+            value: url,
             _folder: None,
         }
     }

@@ -16,7 +16,7 @@ async fn handle(database: &Database, event: EventId, note: i64) -> Result<bool, 
     let mut transaction = lease.begin().await?;
     let first = first_time(&mut transaction, event).await?;
     if first {
-        let connection = transaction.connection();
+        let connection = &mut transaction.connection();
         query(connection, "INSERT INTO notes (id) VALUES (?)")
             .bind(note)
             .execute(connection)
@@ -28,7 +28,7 @@ async fn handle(database: &Database, event: EventId, note: i64) -> Result<bool, 
 
 async fn notes(database: &Database) -> i64 {
     let mut lease = database.connect().await.unwrap();
-    let connection = lease.connection();
+    let connection = &mut lease.connection();
     let row = query(connection, "SELECT COUNT(*) FROM notes").fetch_one(connection);
     row.await.unwrap().get(0)
 }

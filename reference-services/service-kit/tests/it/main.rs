@@ -10,3 +10,4 @@ mod inbox;
 mod oracle;
 mod outbox;
 mod presets;
+mod telemetry;

@@ -102,7 +102,7 @@ fn number(addressed: &Addressed) -> i64 {
 async fn happen(database: &Database, event: &Addressed) -> Result<(), sqlx::Error> {
     let mut lease = database.connect().await.map_err(sqlx::Error::decode)?;
     let mut transaction = lease.begin().await?;
-    let connection = transaction.connection();
+    let connection = &mut transaction.connection();
     query(connection, "INSERT INTO notes (id) VALUES (?)")
         .bind(number(event))
         .execute(connection)
@@ -113,7 +113,7 @@ async fn happen(database: &Database, event: &Addressed) -> Result<(), sqlx::Erro
 
 async fn notes(database: &Database) -> Vec<i64> {
     let mut lease = database.connect().await.unwrap();
-    let connection = lease.connection();
+    let connection = &mut lease.connection();
     query(connection, "SELECT id FROM notes ORDER BY id")
         .try_map(|row| row.try_get(0))
         .fetch_all(connection)
@@ -327,7 +327,7 @@ async fn an_event_too_large_is_put_aside_and_the_others_are_published() {
         assert_eq!(numbers, small.map(|number| number + 1).collect::<Vec<_>>());
 
         let mut lease = database.connect().await.unwrap();
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         let aside: Vec<(String, String)> = query(
             connection,
             "SELECT payload, reason FROM outbox_dead_letters ORDER BY sequence",

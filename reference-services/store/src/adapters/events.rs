@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use service_kit::clock::now_ms;
-use service_kit::events::traceparent::Traceparent;
 use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription};
+use service_kit::trace::TraceContext;
 
 use crate::domain::{Announcement, Meal, News, OrderId, Trail};
 use crate::service::StoreService;
@@ -89,11 +89,11 @@ fn meal(paid: OrderPaid) -> Result<Meal, HandleError> {
 
 fn trail(event: &Event) -> Result<Trail, HandleError> {
     storable("correlation id", &event.correlation_id, LONGEST_NAME)?;
-    let traceparent = event.traceparent.as_deref();
+    let is_one = |text: &&String| text.parse::<TraceContext>().is_ok();
     Ok(Trail {
         event: event.id,
         correlation_id: event.correlation_id.clone(),
-        traceparent: traceparent.and_then(well_formed).map(|it| it.to_string()),
+        traceparent: event.traceparent.as_ref().filter(is_one).cloned(),
     })
 }
 
@@ -134,14 +134,6 @@ pub fn event(order_id: &OrderId, announcement: &Announcement) -> Addressed {
     event.id = announcement.id;
     event.correlation_id.clone_from(&cause.correlation_id);
     event.occurred_at_ms = announcement.at_ms;
-    event.traceparent = child_of(cause.traceparent.as_deref());
+    event.traceparent.clone_from(&cause.traceparent);
     event.to(DELIVERIES)
-}
-
-fn child_of(traceparent: Option<&str>) -> Option<String> {
-    Some(well_formed(traceparent?)?.child().to_string())
-}
-
-fn well_formed(traceparent: &str) -> Option<Traceparent> {
-    traceparent.parse().ok()
 }

@@ -83,7 +83,7 @@ impl Deliveries for SqlDeliveries {
 
     async fn due(&self, now_ms: i64, limit: u32) -> Result<Vec<Delivery>, StorageError> {
         let mut lease = self.connect_in_background().await?;
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         query(
             connection,
             "SELECT * FROM deliveries WHERE due_at_ms <= ? ORDER BY due_at_ms, sequence LIMIT ?",
@@ -98,7 +98,7 @@ impl Deliveries for SqlDeliveries {
 
     async fn next_due(&self) -> Result<Option<i64>, StorageError> {
         let mut lease = self.connect_in_background().await?;
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         query(connection, "SELECT MIN(due_at_ms) FROM deliveries")
             .fetch_one(connection)
             .await
@@ -108,7 +108,7 @@ impl Deliveries for SqlDeliveries {
 
     async fn find(&self, order_id: &OrderId) -> Result<Option<Delivery>, StorageError> {
         let mut lease = self.connect().await?;
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         query(connection, "SELECT * FROM deliveries WHERE order_id = ?")
             .bind(order_id.to_string())
             .try_map(delivery)
@@ -119,7 +119,7 @@ impl Deliveries for SqlDeliveries {
 
     async fn list(&self) -> Result<Vec<Delivery>, StorageError> {
         let mut lease = self.connect().await?;
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         query(connection, "SELECT * FROM deliveries ORDER BY sequence")
             .try_map(delivery)
             .fetch_all(connection)
@@ -145,7 +145,7 @@ async fn insert(
     transaction: &mut Transaction<'_>,
     delivery: &Delivery,
 ) -> Result<bool, sqlx::Error> {
-    let connection = transaction.connection();
+    let connection = &mut transaction.connection();
     // Another process that inserts the same at this moment makes this one fail, and be repeated.
     let inserted = query(
         connection,
@@ -174,7 +174,7 @@ async fn update(
     before: Stage,
     delivery: &Delivery,
 ) -> Result<bool, sqlx::Error> {
-    let connection = transaction.connection();
+    let connection = &mut transaction.connection();
     let updated = query(
         connection,
         "UPDATE deliveries SET stage = ?, due_at_ms = ?, event_id = ? \

@@ -117,7 +117,7 @@ impl Database {
     pub(crate) async fn told(&self) -> Vec<Told> {
         let deliveries = self.open().await;
         let mut lease = deliveries.database().connect().await.unwrap();
-        let connection = lease.connection();
+        let connection = &mut lease.connection();
         let rows = query(connection, "SELECT * FROM outbox ORDER BY sequence")
             .fetch_all(connection)
             .await

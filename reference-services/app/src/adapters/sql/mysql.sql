@@ -8,5 +8,7 @@ CREATE TABLE IF NOT EXISTS orders (
     status          VARCHAR(16) NOT NULL,
     idempotency_key VARCHAR(128) UNIQUE,
     begun_at_ms     BIGINT NOT NULL,
+    -- Of the request that began it.
+    traceparent     VARCHAR(64),
     INDEX orders_pending (status, begun_at_ms)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -13,12 +13,12 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::KafkaConfig;
 use super::client;
 use super::lane::{Lane, Parcel, Partition, Put};
 use super::publisher::Publisher;
 use super::share::Share;
-use crate::events::delivery::{Delivery, Pauses, deliver};
+use super::{KafkaConfig, SYSTEM};
+use crate::events::delivery::{Delivery, Pauses, Recipient};
 use crate::events::measurements::Measurements;
 use crate::events::wire::Record;
 use crate::events::{Handler, Subscription};
@@ -188,7 +188,14 @@ impl Worker<'_> {
     async fn handle(&self, partition: &Partition, parcel: Parcel) -> bool {
         let Parcel { offset, record } = parcel;
         let topic = &partition.topic;
-        match deliver(&record, topic, self.handler, self.measurements, &self.stop).await {
+        let recipient = Recipient {
+            system: SYSTEM,
+            subscription: self.subscription,
+            handler: self.handler,
+            measurements: self.measurements,
+            stop: &self.stop,
+        };
+        match recipient.deliver(&record, topic).await {
             Delivery::Handled => {}
             Delivery::Dead(reason) => {
                 tracing::error!(

@@ -1,13 +1,12 @@
 //! The embedded broker as a process, with what it has on disk.
 
-use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 
 /// A running broker; it ends with this value.
 pub(crate) struct Broker {
@@ -18,9 +17,11 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts one where its program has been built. With `HOLDFAST_REQUIRE_TOOLS=1` it is built.
+    /// Starts one where its program has been built, or is to be ([`test_servers::broker_program`]).
     pub(crate) async fn start() -> Option<Self> {
-        let program = program().await?;
+        let program = spawn_blocking(test_servers::broker_program)
+            .await
+            .unwrap()?;
         let data = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -66,42 +67,4 @@ fn spawn(program: &Path, port: u16, data: &Path) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap()
-}
-
-async fn program() -> Option<PathBuf> {
-    static BUILT: OnceCell<()> = OnceCell::const_new();
-    let folder = build_folder();
-    let program = folder.join("release/broker");
-    if std::env::var_os("HOLDFAST_REQUIRE_TOOLS").is_some_and(|it| it == "1") {
-        BUILT.get_or_init(|| build(&folder)).await;
-    } else if !program.is_file() {
-        eprintln!(
-            "SKIPPED: {} has not been built; HOLDFAST_REQUIRE_TOOLS=1 builds it (reference-services/broker)",
-            program.display()
-        );
-        return None;
-    }
-    Some(program)
-}
-
-/// In the user's cache and not in the checkout: hundreds of crates are not compiled for every clone.
-fn build_folder() -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache =
-        cache.unwrap_or_else(|| PathBuf::from(set("HOME").expect("HOME is set")).join(".cache"));
-    cache.join("holdfast/broker-target")
-}
-
-async fn build(folder: &Path) {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../broker/Cargo.toml");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--ignore-rust-version"])
-        .arg("--manifest-path")
-        .arg(manifest)
-        .arg("--target-dir")
-        .arg(folder)
-        .status()
-        .await;
-    assert!(status.unwrap().success(), "the broker cannot be built");
 }

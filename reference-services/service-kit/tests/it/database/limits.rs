@@ -1,0 +1,71 @@
+//! How long a request can be kept waiting.
+
+use super::line::Line;
+use super::*;
+
+async fn change(lease: &mut Lease) -> Result<(), sqlx::Error> {
+    let connection = &mut lease.connection();
+    let changed = query(connection, "UPDATE notes SET text = 'b' WHERE id = 1");
+    changed.execute(connection).await.map(drop)
+}
+
+#[tokio::test]
+async fn the_server_ends_a_statement_that_takes_too_long() {
+    for server in SERVERS.into_iter().filter_map(Server::shared) {
+        let place = Place::on(server);
+        let database = open(&place.config([("DB_STATEMENT_TIMEOUT", "200ms")])).await;
+        let [mut holder, mut waiter] = [
+            database.connect().await.unwrap(),
+            database.connect().await.unwrap(),
+        ];
+        write(&mut holder, 1, Some("a")).await;
+        let mut transaction = holder.begin().await.unwrap();
+        let connection = &mut transaction.connection();
+        query(connection, "UPDATE notes SET text = 'c' WHERE id = 1")
+            .execute(connection)
+            .await
+            .unwrap();
+        let ended = change(&mut waiter).await.unwrap_err();
+        assert!(matches!(ended, sqlx::Error::Database(_)), "{ended:?}");
+        transaction.commit().await.unwrap();
+        change(&mut waiter).await.unwrap();
+        assert_eq!(read(&mut waiter).await, [(1, Some("b".to_owned()))]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_costs_the_limit_and_is_used_again_when_it_is_back() {
+    for server in SERVERS.into_iter().filter_map(Server::shared) {
+        let line = Line::to(&server.new_database());
+        let place = Place::at(line.url());
+        let settings = [
+            ("DB_STATEMENT_TIMEOUT", "100ms"),
+            ("DB_CONNECT_TIMEOUT", "2s"),
+        ];
+        let database = open(&place.config(settings)).await;
+        let mut leases = Vec::new();
+        for _ in 0..3 {
+            leases.push(database.connect().await.unwrap());
+        }
+        line.go_dead();
+        let [reader, writer, committer] = &mut leases[..] else {
+            unreachable!("there are three");
+        };
+        let (read, begun, written) =
+            tokio::join!(change(reader), committer.begin(), change(writer));
+        for silence in [read.unwrap_err(), begun.unwrap_err(), written.unwrap_err()] {
+            assert!(matches!(silence, sqlx::Error::Io(_)), "{silence:?}");
+        }
+        drop(leases);
+        let refused = database.connect().await.unwrap_err();
+        assert!(matches!(refused, ConnectError::Unreachable(_)), "{refused}");
+
+        line.come_back();
+        let mut leases = Vec::new();
+        for id in 0..3 {
+            let mut lease = database.connect().await.unwrap();
+            write(&mut lease, id, None).await;
+            leases.push(lease);
+        }
+    }
+}
