@@ -63,7 +63,7 @@ impl Agent {
         let mut spec = json!({
             // What it has undone must not be done again.
             "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 5,
+            "terminationGracePeriodSeconds": 3,
             "automountServiceAccountToken": false,
             "containers": [{
                 "name": "agent",
