@@ -51,7 +51,7 @@ pub(crate) struct Place {
 enum Cluster {
     None,
     Local(Box<Site>),
-    Foreign(Tenancy),
+    Foreign(Box<Tenancy>),
 }
 
 impl Cluster {
@@ -157,7 +157,10 @@ impl Place {
                     wanted.verbosity,
                     interrupts,
                 );
-                (Cluster::Foreign(tenancy.await?), system.namespace.clone())
+                (
+                    Cluster::Foreign(Box::new(tenancy.await?)),
+                    system.namespace.clone(),
+                )
             }
         };
         let finding = async {

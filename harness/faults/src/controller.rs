@@ -17,6 +17,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::action::{Action, Owner};
 use crate::blueprint::{Blueprint, Context};
@@ -47,6 +48,8 @@ pub struct Controller {
     watch: Watch,
     /// Namespaces whose lease this controller renews.
     leading: Mutex<HashSet<String>>,
+    /// What renews them; each gives its lease up at the end.
+    renewing: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -77,17 +80,19 @@ impl Controller {
             identity: format!("{}-{:08x}", std::process::id(), rand::random::<u32>()),
             watch: Watch::default(),
             leading: Mutex::default(),
+            renewing: TaskTracker::new(),
             stop,
         }
     }
 
-    /// Reconciles until it is stopped.
+    /// Reconciles until it is stopped; then others may act at once.
     pub async fn run(self) {
         let api: Api<FaultInjection> = match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
         let stop = self.stop.clone();
+        let renewing = self.renewing.clone();
         Runtime::new(api, watcher::Config::default())
             .graceful_shutdown_on(async move { stop.cancelled().await })
             .run(reconcile, on_error, Arc::new(self))
@@ -97,6 +102,8 @@ impl Controller {
                 }
             })
             .await;
+        renewing.close();
+        renewing.wait().await;
     }
 
     /// Whether this controller is the one that acts in a namespace.
@@ -107,7 +114,7 @@ impl Controller {
             return Ok(false);
         }
         if self.leading().insert(namespace.to_owned()) {
-            tokio::spawn(lease::keep(
+            self.renewing.spawn(lease::keep(
                 self.client.clone(),
                 namespace.to_owned(),
                 LEADER.to_owned(),

@@ -74,9 +74,18 @@ pub async fn recover(client: &Client, found: &Found) -> Result<String, FaultErro
     let _end = stop.clone().drop_guard();
     let namespace = Some(found.namespace.clone());
     // Undoing makes no agent.
-    let controller = Controller::new(client.clone(), namespace, String::new(), stop);
-    tokio::spawn(controller.run());
+    let controller = Controller::new(client.clone(), namespace, String::new(), stop.clone());
+    let acting = tokio::spawn(controller.run());
+    let undone = undo(client, found).await;
+    stop.cancel();
+    if acting.await.is_err() {
+        tracing::warn!("the controller panicked");
+    }
+    undone
+}
 
+/// Tells whoever acts to undo it, and waits.
+async fn undo(client: &Client, found: &Found) -> Result<String, FaultError> {
     let api: Api<FaultInjection> = Api::namespaced(client.clone(), &found.namespace);
     let name = &found.name;
     let action = || format!("undo faultinjection {name}");

@@ -43,7 +43,7 @@ pub(crate) struct ExperimentStatus {
     /// Passed, failed, inconclusive …: as in the reports.
     pub(crate) verdict: Option<String>,
     /// What `holdfast run` would have ended with.
-    pub(crate) exit_code: Option<u8>,
+    pub(crate) exit_code: Option<i32>,
     /// The figures that matter most.
     pub(crate) figures: Option<Figures>,
     /// Why it ended as it did, one line each.
@@ -81,7 +81,7 @@ pub(crate) struct Figures {
     /// Requests that ended as expected, of all that ended.
     pub(crate) strict_availability: Option<f64>,
     /// Requests of the users that ended.
-    pub(crate) requests: Option<u64>,
+    pub(crate) requests: Option<i64>,
     /// The prober's.
     pub(crate) prober_availability: Option<f64>,
 }
@@ -112,7 +112,7 @@ impl Figures {
         Self {
             siege_availability: measured.then_some(summary.siege.availability),
             strict_availability: summary.users.availability,
-            requests: Some(summary.users.requests),
+            requests: i64::try_from(summary.users.requests).ok(),
             prober_availability: summary.prober.as_ref().and_then(|one| one.availability),
         }
     }

@@ -147,7 +147,7 @@ impl<'a> Work<'a> {
         let mut status = ExperimentStatus {
             phase: Phase::Finished,
             verdict: Some(verdict.clone()),
-            exit_code: Some(judgement.code()),
+            exit_code: Some(judgement.code().into()),
             figures: Some(Figures::of(&report)),
             reasons: Some(report.verdict.reasons.clone()),
             finished_at: Some(now()),
@@ -171,7 +171,7 @@ impl<'a> Work<'a> {
         self.tell(ExperimentStatus {
             phase: Phase::Refused,
             observed_generation: self.object.metadata.generation,
-            exit_code: Some(failure.code),
+            exit_code: Some(failure.code.into()),
             reasons: Some(vec![message]),
             conditions: Some(vec![condition]),
             finished_at: Some(now()),
@@ -212,7 +212,7 @@ impl<'a> Work<'a> {
 
     fn has_begun(&self) -> bool {
         self.status.phase == Phase::Running
-            || self.status.exit_code == Some(Failure::not_put_back(&[]).code)
+            || self.status.exit_code == Some(Failure::not_put_back(&[]).code.into())
     }
 
     fn condition(&self, status: &str, reason: &str, message: String) -> Condition {

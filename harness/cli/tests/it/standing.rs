@@ -195,7 +195,8 @@ pub(crate) fn pid(child: &Child) -> Pid {
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        drop(kill(pid(&self.child), Signal::SIGINT));
+        // One that has ended already needs no signal.
+        kill(pid(&self.child), Signal::SIGINT).unwrap_or_default();
         drop(self.child.wait());
     }
 }
