@@ -88,10 +88,7 @@ pub enum SafetyNet {
 
 impl SafetyNet {
     /// Every net, in the order of the reference.
-    pub const ALL: [Self; 2] = [
-        Self::BlastRadius,
-        Self::Pdb,
-    ];
+    pub const ALL: [Self; 2] = [Self::BlastRadius, Self::Pdb];
 
     /// The word of the experiment file.
     #[must_use]
