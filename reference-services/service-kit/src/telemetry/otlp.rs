@@ -16,7 +16,7 @@ use opentelemetry::Key;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
-    ExporterBuildError, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -33,6 +33,11 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// How long the last words may take: with what a service otherwise does after its last answer, less
 /// than Kubernetes waits for it.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(3);
+
+/// One, and soon. More would keep the thread that tells from its queue, which then overflows
+/// uncounted; and a full queue, of several batches, would not be over within the limit of the last
+/// words while the collector is away.
+const REPEATS_OF_A_BATCH: usize = 1;
 
 /// More than a collector has to say.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -99,6 +104,7 @@ pub(super) fn start(endpoint: &Endpoint) -> Result<SdkTracerProvider, CollectorE
         .with_http()
         .with_endpoint(endpoint.to_string())
         .with_http_client(CollectorClient::new(Handle::current()))
+        .with_retry_policy(RetryPolicy::recommended().with_max_retries(REPEATS_OF_A_BATCH))
         .build()
         .map_err(|source| CollectorError {
             endpoint: endpoint.clone(),
