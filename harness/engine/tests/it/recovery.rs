@@ -105,7 +105,7 @@ async fn recovery_is_retried_and_goes_on_past_failures() {
 #[tokio::test(start_paused = true)]
 async fn a_fault_that_cannot_be_undone_is_residue_and_does_not_keep_others_from_it() {
     let script = Script {
-        recover: vec![Behaviour::Fail; 5],
+        recover: vec![Behaviour::Fail; 11],
         ..Script::default()
     };
     let faults = vec![fault("a", 1, 50), fault("b", 2, 50)];
