@@ -99,7 +99,7 @@ fn pay_gone_refuses_every_order_and_is_put_back() {
         fault["undo"]
             .as_str()
             .unwrap()
-            .contains("scale deployment pay to 1"),
+            .contains("deployment pay: spec.replicas to 1"),
         "{fault}"
     );
     assert!(

@@ -3,16 +3,22 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getgid, getuid};
 
 use super::process_tree::{descendants, would_handle_sigterm};
 use super::signal;
+
+/// How long a container with the machine's process ids may take to tidy up, and the pause between two
+/// looks: ends of processes that are not children are told to nobody.
+const MOMENT: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What a pod's processes run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +128,9 @@ impl Isolation {
             Self::PidNamespace => {}
             Self::ProcessGroup | Self::HostProcesses => {
                 let own = Pid::this().as_raw();
+                if self == Self::HostProcesses {
+                    let_them_end(own);
+                }
                 loop {
                     let remains = descendants(own);
                     if remains.is_empty() {
@@ -135,6 +144,19 @@ impl Isolation {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Nothing but a runtime that gets round to it ends what a container with the machine's process ids
+/// leaves behind: what undoes something at its program's end has a moment for it.
+fn let_them_end(own: i32) {
+    let deadline = Instant::now() + MOMENT;
+    while !descendants(own).is_empty() && Instant::now() < deadline {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(LOOK),
+            Ok(_) => {}
+            Err(_) => return,
         }
     }
 }
