@@ -9,7 +9,8 @@ use holdfast_core::record::Record;
 use crate::content::faults::since_load_start;
 use crate::words;
 
-/// More strips than this would bury the plot; the rest is counted.
+/// More strips than this would bury the plot. Those in which something happened are kept; of the
+/// others, the rest is counted.
 const MOST_BANDS: usize = 8;
 
 /// One observed thing over time.
@@ -51,13 +52,26 @@ pub(crate) fn bands(record: &Record, end: f64) -> (Vec<Band>, usize) {
             label: state,
         });
     }
-    let left_out = changes.len().saturating_sub(MOST_BANDS);
-    let bands = changes.into_iter().take(MOST_BANDS);
-    let bands = bands.map(|((_, label), states)| Band {
+    let bands = changes.into_iter().map(|((_, label), states)| Band {
         label,
         states: states.into_iter().filter(|s| s.end > s.start).collect(),
     });
-    (bands.collect(), left_out)
+    most_telling(bands.collect())
+}
+
+/// At most so many, in their order, and how many were left out.
+fn most_telling(mut bands: Vec<Band>) -> (Vec<Band>, usize) {
+    let left_out = bands.len().saturating_sub(MOST_BANDS);
+    let eventful = bands.iter().filter(|band| band.states.len() > 1).count();
+    let mut room = MOST_BANDS.saturating_sub(eventful);
+    bands.retain(|band| {
+        let quiet = band.states.len() <= 1;
+        let kept = !quiet || room > 0;
+        room -= usize::from(quiet && kept);
+        kept
+    });
+    bands.truncate(MOST_BANDS);
+    (bands, left_out)
 }
 
 fn worded(observation: &Observation) -> (u8, String, &'static str, String) {
@@ -93,5 +107,33 @@ fn worded(observation: &Observation) -> (u8, String, &'static str, String) {
                 format!("{ready} of {total}"),
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn band(label: &str, states: usize) -> Band {
+        let state = State {
+            start: 0.0,
+            end: 1.0,
+            class: "good",
+            label: String::new(),
+        };
+        Band {
+            label: label.to_owned(),
+            states: vec![state; states],
+        }
+    }
+
+    #[test]
+    fn what_never_changed_gives_way_to_what_did() {
+        let mut bands: Vec<Band> = (0..9).map(|index| band(&index.to_string(), 1)).collect();
+        bands.push(band("changed", 3));
+        let (kept, left_out) = most_telling(bands);
+        let labels: Vec<&str> = kept.iter().map(|band| band.label.as_str()).collect();
+        assert_eq!(labels, ["0", "1", "2", "3", "4", "5", "6", "changed"]);
+        assert_eq!(left_out, 2);
     }
 }
