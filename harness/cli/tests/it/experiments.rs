@@ -23,11 +23,14 @@ impl Run {
         outcome == "passed" || outcome == "failed"
     }
 
+    /// Of a hundred requests of load and prober that ended, how many did as expected.
     fn availability(&self) -> f64 {
-        let figure = &self.result["summary"]["availability"];
-        figure
-            .as_f64()
-            .unwrap_or_else(|| panic!("no availability in {}", self.result["summary"]))
+        let accounting = &self.result["summary"]["accounting"];
+        let count = |field: &str| {
+            let count = accounting[field].as_f64();
+            count.unwrap_or_else(|| panic!("no {field} in {accounting}"))
+        };
+        100.0 * count("expected") / (count("expected") + count("unexpected"))
     }
 
     /// The numbers of ready endpoints of a Service, as they changed while a fault was held.
