@@ -88,7 +88,11 @@ impl Harm<'_> {
         while !over.is_cancelled() {
             let end = self.down.map(|down| Instant::now() + down);
             while !over.is_cancelled() && end.is_none_or(|end| end > Instant::now()) {
-                self.held.stop(self.pod, watcher).await?;
+                // Flapping keeps the pod down. Otherwise a container that is started anew, as after a
+                // failed liveness probe, runs: what stands still is what stood still.
+                if end.is_some() {
+                    self.held.stop(self.pod, watcher).await?;
+                }
                 let next = Instant::now() + BETWEEN_LOOKS;
                 self.wait(end.map_or(next, |end| end.min(next)), watcher)
                     .await?;

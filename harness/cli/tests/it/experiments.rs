@@ -33,10 +33,13 @@ impl Run {
         100.0 * count("expected") / (count("expected") + count("unexpected"))
     }
 
-    /// The numbers of ready endpoints of a Service, as they changed while a fault was held.
+    /// The numbers of ready endpoints of a Service, as they changed from the moment at which a fault
+    /// was injected to that at which its undoing began.
     fn ready_during_fault(&self, service: &str) -> Vec<u64> {
-        let fault = &self.record["faults"][0];
-        let (from, to) = (fault["injected"].as_f64(), fault["recovered"].as_f64());
+        let from = self.record["faults"][0]["injected"].as_f64();
+        let load = self.record["loadStarted"].as_f64();
+        let end = self.record["run"]["plan"]["faults"][0]["end"].as_f64();
+        let to = load.zip(end).map(|(load, end)| load + end);
         let observed = self.record["observations"].as_array().unwrap();
         let told = observed.iter().filter(|one| {
             let at = one["at"].as_f64();
