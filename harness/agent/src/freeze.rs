@@ -25,7 +25,8 @@ pub(crate) use watcher::{WATCH, watch};
 /// How often the pod is looked at for processes that run (again).
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-/// Stops a pod's processes (SIGSTOP), also those that appear later, and lets them go on at the end.
+/// Stops a pod's processes (SIGSTOP) and lets them go on at the end; in turns, also those that appear
+/// later.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
