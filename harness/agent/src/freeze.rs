@@ -82,23 +82,27 @@ struct Harm<'a> {
 
 impl Harm<'_> {
     /// Stops the pod, and lets it go on between, until it is over. Leaves it as it is then.
+    ///
+    /// Without turns, what stands still is what stood still: a container that is started anew, as after
+    /// a failed liveness probe, runs.
     async fn go_on(&self, watcher: &mut Watcher) -> Result<(), Error> {
         let over = &self.session.over;
         self.held.stop(self.pod, watcher).await?;
         self.session.began();
+        let Some((down, up)) = self.down.zip(self.up) else {
+            return tokio::select! {
+                () = over.cancelled() => Ok(()),
+                gone = watcher.gone() => Err(gone),
+            };
+        };
         while !over.is_cancelled() {
-            let end = self.down.map(|down| Instant::now() + down);
-            while !over.is_cancelled() && end.is_none_or(|end| end > Instant::now()) {
-                // Flapping keeps the pod down. Otherwise a container that is started anew, as after a
-                // failed liveness probe, runs: what stands still is what stood still.
-                if end.is_some() {
-                    self.held.stop(self.pod, watcher).await?;
-                }
+            let end = Instant::now() + down;
+            while !over.is_cancelled() && end > Instant::now() {
+                self.held.stop(self.pod, watcher).await?;
                 let next = Instant::now() + BETWEEN_LOOKS;
-                self.wait(end.map_or(next, |end| end.min(next)), watcher)
-                    .await?;
+                self.wait(end.min(next), watcher).await?;
             }
-            if let Some(up) = self.up.filter(|_| !over.is_cancelled()) {
+            if !over.is_cancelled() {
                 self.held.let_go_on(self.pod)?;
                 self.wait(Instant::now() + up, watcher).await?;
             }

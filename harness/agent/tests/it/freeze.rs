@@ -98,10 +98,24 @@ async fn a_watcher_is_not_ended_by_signals_that_end_agents() {
 }
 
 #[tokio::test]
-async fn a_container_that_starts_later_is_stopped_too() {
+async fn a_container_that_is_started_anew_runs() {
     let uid = uid();
     let first = Container::start(&uid).await;
     let mut agent = freeze(&uid, &[]).await;
+    let second = Container::start(&uid).await;
+    second.runs().await;
+    assert!(first.is_frozen());
+    agent.signal(Signal::SIGTERM);
+    agent.ended().await;
+    assert!(agent.exit().await.success());
+    first.runs().await;
+}
+
+#[tokio::test]
+async fn a_flapping_pod_s_container_that_starts_later_is_stopped_too() {
+    let uid = uid();
+    let first = Container::start(&uid).await;
+    let mut agent = freeze(&uid, &["--down", "60s", "--up", "1s"]).await;
     let second = Container::start(&uid).await;
     until(async || (first.is_frozen() && second.is_frozen()).then_some(())).await;
     agent.signal(Signal::SIGKILL);
