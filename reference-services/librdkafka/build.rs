@@ -1,9 +1,10 @@
 //! Compiles the C sources that the package `rdkafka-sys` carries, in place of that package's own
 //! build script, which `.cargo/config.toml` keeps from running.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs};
+use std::process::{Command, ExitCode};
+use std::{env, fs, io};
 
 /// What belongs to features that `config.h` leaves out.
 const LEFT_OUT: &[&str] = &[
@@ -21,28 +22,39 @@ const LEFT_OUT: &[&str] = &[
     "regexp",
 ];
 
-fn main() {
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot compile librdkafka: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=config.h");
     println!("cargo::rerun-if-changed=../../Cargo.lock");
     println!("cargo::rerun-if-env-changed=DEP_RDKAFKA_COMPILED_BY");
     // Cargo says so where `.cargo/config.toml` is in force; elsewhere the library is there already.
     if env::var_os("DEP_RDKAFKA_COMPILED_BY").is_none() {
-        return;
+        return Ok(());
     }
-    let sources = rdkafka_sys().join("librdkafka/src");
+    let sources = rdkafka_sys()?.join("librdkafka/src");
     cc::Build::new()
-        .files(c_files(&sources))
-        .files(c_files(&sources.join("nanopb")))
-        .files(c_files(&sources.join("opentelemetry")))
+        .files(c_files(&sources)?)
+        .files(c_files(&sources.join("nanopb"))?)
+        .files(c_files(&sources.join("opentelemetry"))?)
         .include(&sources)
         // `config.h` is `../config.h` from here.
-        .include(variable("CARGO_MANIFEST_DIR").join("src"))
+        .include(variable("CARGO_MANIFEST_DIR")?.join("src"))
         .warnings(false)
         // The crate that calls the library may come later for the linker than the library, and some
         // linkers do not look back.
         .link_lib_modifier("+whole-archive")
-        .compile("rdkafka");
+        .try_compile("rdkafka")?;
+    Ok(())
 }
 
 /// The folder of the package `rdkafka-sys`, wherever cargo keeps it: in the user's registry, or
@@ -50,32 +62,40 @@ fn main() {
 ///
 /// Cargo is asked about a package that needs nothing else, at the versions of our lock file. Asked
 /// about the workspace, it would want what only tests need, too, which may not have been downloaded.
-fn rdkafka_sys() -> PathBuf {
-    let asking = variable("OUT_DIR").join("asking");
-    let manifest = asking.join("Cargo.toml");
-    let lock = variable("CARGO_MANIFEST_DIR").join("../../Cargo.lock");
-    fs::create_dir_all(asking.join("src")).expect("OUT_DIR can be written");
-    fs::write(asking.join("src/lib.rs"), "").expect("OUT_DIR can be written");
-    fs::write(&manifest, ASKING).expect("OUT_DIR can be written");
-    fs::copy(lock, asking.join("Cargo.lock")).expect("the workspace has a lock file");
-    let output = Command::new(variable("CARGO"))
+fn rdkafka_sys() -> Result<PathBuf, Box<dyn Error>> {
+    let asking = variable("OUT_DIR")?.join("asking");
+    let lock = variable("CARGO_MANIFEST_DIR")?.join("../../Cargo.lock");
+    write_package(&asking, &lock)
+        .map_err(|error| format!("cannot write the package {}: {error}", asking.display()))?;
+    let cargo = variable("CARGO")?;
+    let output = Command::new(&cargo)
         .args(["metadata", "--format-version=1", "--offline"])
         .arg("--filter-platform")
-        .arg(variable("TARGET"))
+        .arg(variable("TARGET")?)
         .arg("--manifest-path")
-        .arg(manifest)
+        .arg(asking.join("Cargo.toml"))
         .output()
-        .expect("cargo, which started this program, can be started");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo metadata failed: {words}");
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata answers in JSON");
+        .map_err(|error| format!("cannot start {}: {error}", cargo.display()))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("cargo does not say where rdkafka-sys is: {words}").into());
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let manifest = packages
         .filter(|package| package["name"] == "rdkafka-sys")
         .find_map(|package| package["manifest_path"].as_str())
-        .expect("the package asked about needs rdkafka-sys");
-    Path::new(manifest).with_file_name("")
+        .ok_or("the workspace's Cargo.lock has no rdkafka-sys")?;
+    Ok(Path::new(manifest).with_file_name(""))
+}
+
+/// A package that needs rdkafka-sys and nothing else, at the versions of a lock file.
+fn write_package(folder: &Path, lock: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder.join("src"))?;
+    fs::write(folder.join("src/lib.rs"), "")?;
+    fs::write(folder.join("Cargo.toml"), ASKING)?;
+    fs::copy(lock, folder.join("Cargo.lock"))?;
+    Ok(())
 }
 
 const ASKING: &str = r#"
@@ -89,13 +109,13 @@ edition = "2024"
 rdkafka-sys = { version = "*", default-features = false }
 "#;
 
-fn c_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder)
-        .unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
-    let files = entries.map(|entry| entry.expect("the folder can be read").path());
+fn c_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let files = entries.into_iter().map(|entry| entry.path());
     let mut files: Vec<PathBuf> = files.filter(|file| is_wanted(file)).collect();
     files.sort();
-    files
+    Ok(files)
 }
 
 fn is_wanted(file: &Path) -> bool {
@@ -104,9 +124,8 @@ fn is_wanted(file: &Path) -> bool {
         && name.is_some_and(|name| !LEFT_OUT.contains(&name))
 }
 
-fn variable(name: &str) -> PathBuf {
+fn variable(name: &str) -> Result<PathBuf, Box<dyn Error>> {
     let value = env::var_os(name);
-    value
-        .unwrap_or_else(|| panic!("cargo sets {name} for build scripts"))
-        .into()
+    let value = value.ok_or_else(|| format!("{name} is not set: this is for cargo to start"))?;
+    Ok(value.into())
 }
