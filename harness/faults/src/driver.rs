@@ -147,7 +147,8 @@ impl KubeFaults {
 
     fn object(&self, fault: &PlannedFault) -> FaultInjection {
         let length = fault.end.saturating_sub(fault.start) + MARGIN;
-        let length = jiff::SignedDuration::try_from(length).expect("faults last minutes at most");
+        let length =
+            jiff::SignedDuration::try_from(length).expect("a fault is held for 30 minutes at most");
         let mut object = FaultInjection::new(
             &self.name(fault),
             FaultInjectionSpec {

@@ -1,6 +1,7 @@
 //! A collector of traces that keeps what it is told: OTLP over HTTP, in protobuf.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -53,24 +54,24 @@ impl Drop for Collector {
 impl Collector {
     /// Starts a collector on a free port.
     ///
-    /// # Panics
-    /// When there is no free port.
-    pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.expect("there is a free port");
-        let address = listener.local_addr().expect("it listens");
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let (sender, told) = watch::channel(Vec::new());
         let router = Router::new()
             .route("/v1/traces", post(take))
             .with_state(Arc::new(sender));
         let server = tokio::spawn(async move {
-            axum::serve(listener, router).await.expect("it serves");
+            let ended = axum::serve(listener, router).await;
+            ended.expect("axum's server has no error to return");
         });
-        Self {
+        Ok(Self {
             url: format!("http://{address}"),
             told,
             server,
-        }
+        })
     }
 
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -82,7 +83,8 @@ impl Collector {
     pub async fn until(&self, enough: impl Fn(&[ToldSpan]) -> bool) -> Vec<ToldSpan> {
         let mut told = self.told.clone();
         let told = told.wait_for(|told| enough(told)).await;
-        told.expect("the server lives as long as this").clone()
+        told.expect("the sender lives in the server, which lives as long as this")
+            .clone()
     }
 }
 

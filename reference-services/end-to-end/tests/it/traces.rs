@@ -47,7 +47,7 @@ async fn an_order_is_one_trace_over_all_services_that_see_to_it() {
     let Some(mut system) = System::new().await else {
         return;
     };
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     for part in Part::ALL {
         system.set(part, "OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
         system.set(part, "OTEL_BSP_SCHEDULE_DELAY", "50");

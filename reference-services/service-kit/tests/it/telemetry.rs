@@ -84,7 +84,7 @@ fn attribute<'a>(span: &'a ToldSpan, name: &str) -> &'a str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_is_told_of_every_request_call_and_event_as_one_trace() {
-    let collector = Collector::start().await;
+    let collector = Collector::start().await.unwrap();
     let mut env = Env::of_pairs([
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()),
         ("RUST_LOG", "off"),
