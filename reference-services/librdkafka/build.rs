@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::{env, fs, io};
 
 /// What belongs to features that `config.h` leaves out.
@@ -22,12 +22,11 @@ const LEFT_OUT: &[&str] = &[
     "regexp",
 ];
 
-fn main() -> ExitCode {
-    match build() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cannot compile librdkafka: {error}");
-            ExitCode::FAILURE
+fn main() {
+    if let Err(error) = build() {
+        println!("cargo::error=cannot compile librdkafka");
+        for line in error.to_string().lines() {
+            println!("cargo::error={line}");
         }
     }
 }
