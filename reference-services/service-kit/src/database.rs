@@ -30,8 +30,9 @@ pub use self::connection::Connection;
 use self::connection::{Held, Patience, Work};
 pub use self::dialect::{Dialect, Schema, query};
 pub use self::exclusive::Exclusive;
-use self::measurements::{Counted, Measurements, OfPurpose};
+use self::measurements::{Measurements, OfPurpose};
 use crate::gate::{Gate, Handoff, Slot};
+use crate::metrics::Counted;
 
 /// How many connections there are for work that no request waits for: it goes on while requests hold
 /// all of theirs.

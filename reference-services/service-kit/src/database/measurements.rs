@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Database;
-use crate::metrics::{duration_histogram, observe};
+use crate::metrics::{Counted, duration_histogram, observe};
 
 /// Whom a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,11 +92,11 @@ pub(super) struct OfPurpose {
 
 impl OfPurpose {
     pub(super) fn is_waiting(&self) -> Counted {
-        Counted::new(&self.pending)
+        Counted::by(&self.pending)
     }
 
     pub(super) fn is_using(&self) -> Counted {
-        Counted::new(&self.used)
+        Counted::by(&self.used)
     }
 
     pub(super) fn waited(&self, duration: Duration) {
@@ -105,23 +105,6 @@ impl OfPurpose {
 
     pub(super) fn gave_up(&self) {
         self.timeouts.inc();
-    }
-}
-
-/// One that a gauge counts until this is dropped.
-#[derive(Debug)]
-pub(super) struct Counted(Gauge);
-
-impl Counted {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::Counted;
+
 /// The size of a bulkhead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BulkheadSettings {
@@ -65,7 +67,7 @@ impl Bulkhead {
         };
         Some(Place {
             _permit: permit,
-            _in_use: Counted::up(&self.in_use),
+            _in_use: Counted::by(&self.in_use),
         })
     }
 
@@ -82,7 +84,7 @@ impl Limits {
             return Some(place);
         }
         let _turn = self.queue.try_acquire().ok()?;
-        let _counted = Counted::up(waiting);
+        let _counted = Counted::by(waiting);
         let place = Arc::clone(&self.places).acquire_owned();
         let place = match self.queue_wait {
             Some(limit) => tokio::time::timeout(limit, place).await.ok()?,
@@ -97,21 +99,4 @@ impl Limits {
 pub(super) struct Place {
     _permit: Option<OwnedSemaphorePermit>,
     _in_use: Counted,
-}
-
-/// One more on a gauge for as long as it lives.
-#[derive(Debug)]
-struct Counted(Gauge);
-
-impl Counted {
-    fn up(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
