@@ -9,13 +9,9 @@ use crate::trace::{KeyValue, Span, SpanKind};
 pub(super) fn send(addressed: &Addressed, system: &'static str) -> (Record, Span) {
     let Addressed { topic, event } = addressed;
     let parent = event.traceparent.as_deref();
-    let mut span = Span::begin(SpanKind::Producer, format!("send {topic}"), parent);
+    let mut span = Span::begin(SpanKind::Producer, format_args!("send {topic}"), parent);
     span.describe(|| message(event, topic, system, "send"));
-    let sent = Event {
-        traceparent: Some(span.traceparent()),
-        ..event.clone()
-    };
-    (Record::from(&sent), span)
+    (Record::caused_by(event, Some(span.traceparent())), span)
 }
 
 /// The span of the handling of an event. In the same trace as its sending: each event is handled by
@@ -27,7 +23,7 @@ pub(super) fn process(
     system: &'static str,
 ) -> Span {
     let parent = event.traceparent.as_deref();
-    let mut span = Span::begin(SpanKind::Consumer, format!("process {topic}"), parent);
+    let mut span = Span::begin(SpanKind::Consumer, format_args!("process {topic}"), parent);
     span.describe(|| {
         let group = subscription.group.clone();
         message(event, topic, system, "process")

@@ -40,6 +40,27 @@ pub enum WireError {
 }
 
 impl Record {
+    /// The record of `event`, which is told because of the span that `traceparent` names.
+    pub(super) fn caused_by(event: &Event, traceparent: Option<String>) -> Self {
+        let mut headers = vec![
+            (EVENT_ID, event.id.to_string()),
+            (EVENT_TYPE, event.kind.clone()),
+            (SCHEMA_VERSION, event.schema_version.to_string()),
+            (CORRELATION_ID, event.correlation_id.clone()),
+            (CAUSATION_ID, event.causation_id.clone()),
+            (OCCURRED_AT, event.occurred_at_ms.to_string()),
+        ];
+        headers.extend(traceparent.map(|value| (TRACEPARENT, value)));
+        Self {
+            key: event.key.clone().into_bytes(),
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+                .collect(),
+            payload: event.payload.clone().into_bytes(),
+        }
+    }
+
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers
@@ -95,23 +116,7 @@ fn text(bytes: &[u8], what: &'static str) -> Result<String, WireError> {
 
 impl From<&Event> for Record {
     fn from(event: &Event) -> Self {
-        let mut headers = vec![
-            (EVENT_ID, event.id.to_string()),
-            (EVENT_TYPE, event.kind.clone()),
-            (SCHEMA_VERSION, event.schema_version.to_string()),
-            (CORRELATION_ID, event.correlation_id.clone()),
-            (CAUSATION_ID, event.causation_id.clone()),
-            (OCCURRED_AT, event.occurred_at_ms.to_string()),
-        ];
-        headers.extend(event.traceparent.clone().map(|value| (TRACEPARENT, value)));
-        Self {
-            key: event.key.clone().into_bytes(),
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-                .collect(),
-            payload: event.payload.clone().into_bytes(),
-        }
+        Self::caused_by(event, event.traceparent.clone())
     }
 }
 

@@ -20,13 +20,12 @@ pub(crate) async fn served(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map(|route| route.as_str().to_owned());
     let method = method_label(request.method());
-    let name = match &route {
-        Some(route) => format!("{method} {route}"),
-        None => method.to_owned(),
-    };
     let headers = request.headers();
     let parent = headers.get(TRACEPARENT).and_then(|it| it.to_str().ok());
-    let mut span = Span::begin(SpanKind::Server, name, parent);
+    let mut span = match &route {
+        Some(route) => Span::begin(SpanKind::Server, format_args!("{method} {route}"), parent),
+        None => Span::begin(SpanKind::Server, method, parent),
+    };
     span.describe(|| {
         let path = request.uri().path().to_owned();
         [
@@ -68,7 +67,7 @@ pub fn calling(
     parent: Option<&str>,
 ) -> Span {
     let method = method_label(method);
-    let mut span = Span::begin(SpanKind::Client, format!("{method} {target}"), parent);
+    let mut span = Span::begin(SpanKind::Client, format_args!("{method} {target}"), parent);
     span.describe(|| {
         let url = url.to_string();
         let parsed: Option<Uri> = url.parse().ok();

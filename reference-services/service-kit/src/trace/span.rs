@@ -34,12 +34,12 @@ impl fmt::Debug for Span {
 
 impl Span {
     /// Begins a span below `parent`, a `traceparent`; in a trace of its own where that is absent or
-    /// cannot be read.
-    pub fn begin(kind: SpanKind, name: impl Into<String>, parent: Option<&str>) -> Self {
+    /// cannot be read. The name is written down only where somebody is told.
+    pub fn begin(kind: SpanKind, name: impl fmt::Display, parent: Option<&str>) -> Self {
         let parent = parent.and_then(|text| text.parse::<TraceContext>().ok());
         let recorded = TRACER
             .get()
-            .map(|tracer| record(tracer, kind, name.into(), parent))
+            .map(|tracer| record(tracer, kind, name.to_string(), parent))
             // There is none after the last word to the collector.
             .filter(|span| span.span_context().is_valid());
         Self {
