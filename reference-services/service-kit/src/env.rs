@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// Nobody means more, and clocks can still be added to it: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The variables of one process and the mistakes found in them so far.
 #[derive(Debug)]
@@ -81,7 +85,25 @@ impl Env {
         })
     }
 
-    /// The value of `name` as a length of time such as `610ms`, `4.8ms`, `5s` or `0`.
+    /// Like [`Env::parse`], for a number that must be in `range`.
+    pub fn within<T>(&mut self, name: &str, default: T, range: RangeInclusive<T>) -> T
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+        T::Err: fmt::Display,
+    {
+        self.read(name, default, |text| {
+            let value = text.parse().map_err(|error: T::Err| error.to_string())?;
+            if range.contains(&value) {
+                Ok(value)
+            } else {
+                let (least, most) = (range.start(), range.end());
+                Err(format!("must be between {least} and {most}"))
+            }
+        })
+    }
+
+    /// The value of `name` as a length of time such as `610ms`, `4.8ms`, `5s` or `0`, up to a hundred
+    /// years.
     pub fn duration(&mut self, name: &str, default: Duration) -> Duration {
         self.read(name, default, parse_duration)
     }
@@ -148,7 +170,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "" if number == 0.0 => 0.0,
         _ => return Err(wrong()),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    if seconds < 0.0 {
+        return Err(wrong());
+    }
+    let length = Duration::try_from_secs_f64(seconds).ok();
+    length
+        .filter(|length| *length <= LONGEST)
+        .ok_or_else(|| "is longer than a hundred years".to_owned())
 }
 
 #[cfg(test)]
@@ -206,5 +234,37 @@ mod tests {
             env.duration(name, Duration::ZERO);
         }
         assert_eq!(env.finish().unwrap_err().problems.len(), 3);
+    }
+
+    #[test]
+    fn lengths_that_clocks_cannot_be_added_to_are_refused() {
+        let endless = format!("{}h", "9".repeat(30));
+        let mut env = Env::of_pairs([("A", "876000h"), ("B", "876001h"), ("C", &endless)]);
+        assert_eq!(env.duration("A", Duration::ZERO), LONGEST);
+        env.duration("B", Duration::ZERO);
+        env.duration("C", Duration::ZERO);
+        let problems = env.finish().unwrap_err().problems;
+        assert_eq!(problems.len(), 2);
+        for problem in problems {
+            assert!(
+                problem.ends_with("is longer than a hundred years"),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_is_within_its_range() {
+        let mut env = Env::of_pairs([("A", "1"), ("B", "100"), ("C", "0"), ("D", "101")]);
+        let mut read = |name| env.within(name, 50, 1..=100);
+        assert_eq!(
+            ["A", "B", "C", "D", "E"].map(&mut read),
+            [1, 100, 50, 50, 50]
+        );
+        assert_eq!(
+            env.finish().unwrap_err().to_string(),
+            "invalid settings: C=\"0\": must be between 1 and 100; \
+             D=\"101\": must be between 1 and 100"
+        );
     }
 }
