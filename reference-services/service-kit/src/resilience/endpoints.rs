@@ -37,7 +37,7 @@ pub enum AllOut {
 impl EndpointSettings {
     /// Reads, for the prefix `PAY`: `PAY_SCOPE` (`service`, which gives `None`, or `endpoint`), and if
     /// it is `endpoint`: `PAY_ENDPOINTS` (`host:port`, several with commas between; default: `home`),
-    /// `PAY_MAX_OUT_PERCENT` (100; Envoy's own is 10) and `PAY_ALL_OUT` (`fail` or `ignore`).
+    /// `PAY_MAX_OUT_PERCENT` (1 to 100; 100, Envoy's own is 10) and `PAY_ALL_OUT` (`fail` or `ignore`).
     pub fn from_env(env: &mut Env, prefix: &str, home: &str) -> Option<Self> {
         let name = |suffix: &str| format!("{prefix}_{suffix}");
         let scopes = [("service", false), ("endpoint", true)];
@@ -58,16 +58,9 @@ impl EndpointSettings {
         for wrong in names.iter().filter(|it| !is_host_and_port(it)) {
             env.complain(format!("{}: {wrong:?} is not host:port", name("ENDPOINTS")));
         }
-        let max_out_percent = env.parse(&name("MAX_OUT_PERCENT"), 100);
-        if max_out_percent > 100 {
-            env.complain(format!(
-                "{}={max_out_percent}: at most 100",
-                name("MAX_OUT_PERCENT")
-            ));
-        }
         Some(Self {
             names,
-            max_out_percent,
+            max_out_percent: env.within(&name("MAX_OUT_PERCENT"), 100, 1..=100),
             all_out: env.choice(
                 &name("ALL_OUT"),
                 AllOut::Fail,

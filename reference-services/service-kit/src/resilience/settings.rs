@@ -11,6 +11,9 @@ use super::command::{CommandSettings, Release};
 use super::preset::Preset;
 use crate::env::Env;
 
+/// All buckets of a window are added up at each look at it.
+const MOST_BUCKETS: u32 = 1000;
+
 impl CommandSettings {
     /// Reads, for the prefix `PAY`, a default of the preset where none is named:
     /// - `PAY_BREAKER_PRESET`: `hystrix` (default), `resilience4j`, `polly`, `gobreaker` or `envoy`;
@@ -72,12 +75,13 @@ fn bulkhead(
 impl BreakerSettings {
     /// Reads, for the prefix `PAY_BREAKER`, a default of `preset` where none is named:
     /// - `…_WINDOW_KIND`: `time`, `count` or `consecutive`;
-    ///   - `time`: `…_WINDOW`, a multiple of `…_BUCKET`, and `…_EVALUATE` (`tick`, `result` or
-    ///     `failure`);
+    ///   - `time`: `…_WINDOW`, a multiple of `…_BUCKET` (1000 times at most), and `…_EVALUATE`
+    ///     (`tick`, `result` or `failure`);
     ///   - `count`: `…_WINDOW_CALLS` (100);
     ///   - `consecutive`: `…_CONSECUTIVE` (5 failures in a row);
     /// - `…_MIN_CALLS`, `…_FAILURE_PERCENT`, `…_SLOW` (a call that takes longer is slow; 0 = none is)
-    ///   and `…_SLOW_PERCENT` (100), where a window or trials are judged by shares;
+    ///   and `…_SLOW_PERCENT` (100), where a window or trials are judged by shares; a percentage is
+    ///   from 1 to 100;
     /// - `…_SLEEP` (how long the circuit stays open), `…_SLEEP_GROWTH` (`constant` or `linear`), and if
     ///   linear `…_SLEEP_LIMIT` (300 s) and `…_SLEEP_DECAY` (10 s);
     /// - `…_HALF_OPEN` (`first`, `all_rate`, `all_success` or `none`), and unless none
@@ -96,7 +100,7 @@ impl BreakerSettings {
         let settings = Self {
             window,
             min_calls: reader.parse("MIN_CALLS", preset.min_calls),
-            failure_percent: reader.parse("FAILURE_PERCENT", preset.failure_percent),
+            failure_percent: reader.percent("FAILURE_PERCENT", preset.failure_percent),
             slow: reader.slow(preset.slow),
             open: reader.open(preset.open),
             trials,
@@ -190,9 +194,11 @@ impl Reader<'_> {
         };
         let length = self.duration("WINDOW", length);
         let bucket = self.duration("BUCKET", bucket);
-        if length.is_zero() || length.as_nanos().checked_rem(bucket.as_nanos()) != Some(0) {
+        let is_whole = length.as_nanos().checked_rem(bucket.as_nanos()) == Some(0);
+        if length.is_zero() || !is_whole || length > bucket.saturating_mul(MOST_BUCKETS) {
             self.env.complain(format!(
-                "{0}_WINDOW={length:?}: must be a whole multiple of {0}_BUCKET={bucket:?}",
+                "{0}_WINDOW={length:?}: must be a whole multiple of {0}_BUCKET={bucket:?}, \
+                 at most {MOST_BUCKETS} times that",
                 self.prefix
             ));
         }
@@ -222,7 +228,7 @@ impl Reader<'_> {
         let percent = preset.map_or(100, |slow| slow.percent);
         Some(Slow {
             longer_than,
-            percent: self.parse("SLOW_PERCENT", percent),
+            percent: self.percent("SLOW_PERCENT", percent),
         })
     }
 
@@ -276,6 +282,12 @@ impl Reader<'_> {
                 .complain(format!("{}_{name}=0: must be at least 1", self.prefix));
         }
         value
+    }
+
+    /// A share. With none a circuit would open without a failure, with more than all it never would.
+    fn percent(&mut self, name: &str, default: u64) -> u64 {
+        let name = format!("{}_{name}", self.prefix);
+        self.env.within(&name, default, 1..=100)
     }
 
     /// Complains about each variable that is set although nothing looks at it.

@@ -251,6 +251,7 @@ fn the_scope_is_read_from_the_environment() {
     for (wrong, name) in [
         (("PAY_ENDPOINTS", "pay"), "PAY_ENDPOINTS"),
         (("PAY_ENDPOINTS", "pay:8082,"), "PAY_ENDPOINTS"),
+        (("PAY_MAX_OUT_PERCENT", "0"), "PAY_MAX_OUT_PERCENT"),
         (("PAY_MAX_OUT_PERCENT", "101"), "PAY_MAX_OUT_PERCENT"),
     ] {
         let message = read(&[endpoint, wrong]).unwrap_err();

@@ -190,13 +190,27 @@ fn a_bulkhead_may_have_a_queue() {
 
 #[test]
 fn a_window_is_a_whole_number_of_buckets() {
-    for (window, bucket) in [("10s", "3s"), ("10s", "0"), ("0", "1s")] {
+    for (window, bucket) in [("10s", "3s"), ("10s", "0"), ("0", "1s"), ("1001ms", "1ms")] {
         let refused = read([
             ("PAY_BREAKER_WINDOW", window),
             ("PAY_BREAKER_BUCKET", bucket),
         ]);
         let message = refused.unwrap_err();
         assert!(message.contains("PAY_BREAKER_WINDOW"), "{message}");
+    }
+    read([("PAY_BREAKER_WINDOW", "1s"), ("PAY_BREAKER_BUCKET", "1ms")]).unwrap();
+}
+
+#[test]
+fn a_share_is_from_one_to_a_hundred_percent() {
+    for name in ["PAY_BREAKER_FAILURE_PERCENT", "PAY_BREAKER_SLOW_PERCENT"] {
+        for percent in ["0", "101"] {
+            let refused = read([("PAY_BREAKER_PRESET", "resilience4j"), (name, percent)]);
+            assert_eq!(
+                refused.unwrap_err(),
+                format!("invalid settings: {name}={percent:?}: must be between 1 and 100")
+            );
+        }
     }
 }
 
