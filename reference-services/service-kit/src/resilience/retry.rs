@@ -27,14 +27,14 @@ pub struct BudgetSettings {
     /// Repeats for a hundred calls; up to 100 000. Below 100 it is rounded up to an even share: 100, 50,
     /// 33, 25, 20 …
     pub percent: u32,
-    /// … and repeats a second however few calls there are.
+    /// Besides, so many repeats for each whole second of the window, however few calls there are.
     pub per_second: u32,
 }
 
 impl RetrySettings {
     /// Reads, for the prefix `RETRY`: `RETRY_BACKOFF` (25 ms), `RETRY_BACKOFF_LIMIT` (250 ms),
     /// `RETRY_BUDGET` (`on` or `off`), `RETRY_BUDGET_WINDOW` (10 s), `RETRY_BUDGET_PERCENT` (20) and
-    /// `RETRY_BUDGET_PER_SECOND` (10).
+    /// `RETRY_BUDGET_PER_SECOND` (10), both up to 100 000.
     pub fn from_env(env: &mut Env, prefix: &str, limit: u32) -> Self {
         let name = |suffix: &str| format!("{prefix}_{suffix}");
         let window = env.duration(&name("BUDGET_WINDOW"), Duration::from_secs(10));
@@ -46,8 +46,8 @@ impl RetrySettings {
         }
         let budget = BudgetSettings {
             window,
-            percent: u32::from(env.parse(&name("BUDGET_PERCENT"), 20_u16)),
-            per_second: u32::from(env.parse(&name("BUDGET_PER_SECOND"), 10_u16)),
+            percent: env.within(&name("BUDGET_PERCENT"), 20, 0..=100_000),
+            per_second: env.within(&name("BUDGET_PER_SECOND"), 10, 0..=100_000),
         };
         let limited = env.choice(&name("BUDGET"), true, &[("on", true), ("off", false)]);
         Self {
@@ -172,11 +172,27 @@ mod tests {
 
     #[test]
     fn budgets_that_cannot_be_kept_are_refused() {
-        for window in ["0", "61s"] {
-            let mut env = Env::of_pairs([("RETRY_BUDGET_WINDOW", window)]);
+        for (name, value) in [
+            ("RETRY_BUDGET_WINDOW", "0"),
+            ("RETRY_BUDGET_WINDOW", "61s"),
+            ("RETRY_BUDGET_PERCENT", "100001"),
+            ("RETRY_BUDGET_PER_SECOND", "100001"),
+        ] {
+            let mut env = Env::of_pairs([(name, value)]);
             RetrySettings::from_env(&mut env, "RETRY", 1);
             let message = env.finish().unwrap_err().to_string();
-            assert!(message.contains("RETRY_BUDGET_WINDOW"), "{message}");
+            assert!(message.contains(name), "{message}");
         }
+    }
+
+    #[test]
+    fn the_largest_budget_can_be_kept() {
+        let mut env = Env::of_pairs([
+            ("RETRY_BUDGET_PERCENT", "100000"),
+            ("RETRY_BUDGET_PER_SECOND", "100000"),
+        ]);
+        let settings = RetrySettings::from_env(&mut env, "RETRY", 1);
+        env.finish().unwrap();
+        assert!(Retries::new(settings).pause(0).is_ok());
     }
 }
