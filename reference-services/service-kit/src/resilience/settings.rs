@@ -18,8 +18,9 @@ impl CommandSettings {
     /// Reads, for the prefix `PAY`, a default of the preset where none is named:
     /// - `PAY_BREAKER_PRESET`: `hystrix` (default), `resilience4j`, `polly`, `gobreaker` or `envoy`;
     /// - `PAY_TIMEOUT` (1 s; 0 = none) and `PAY_TIMEOUT_RELEASE` (`on_completion` or `on_timeout`);
-    /// - `PAY_BULKHEAD` (calls at once; 0 = no limit), `PAY_BULKHEAD_QUEUE` (calls that wait; 0) and
-    ///   `PAY_BULKHEAD_QUEUE_WAIT` (0 = as long as the timeout allows);
+    /// - `PAY_BULKHEAD` (calls at once; 0 = no limit), `PAY_BULKHEAD_QUEUE` (calls that wait; 0), which
+    ///   needs a limit, and `PAY_BULKHEAD_QUEUE_WAIT` (0 = as long as the timeout allows), which needs
+    ///   a queue;
     /// - `PAY_BREAKER` (`on` or `off`) and what [`BreakerSettings::from_env`] reads.
     pub fn from_env(env: &mut Env, prefix: &str) -> Self {
         let preset = Preset::from_env(env, prefix);
@@ -52,22 +53,28 @@ fn bulkhead(
     timeout: Duration,
 ) -> Option<BulkheadSettings> {
     let default = preset.bulkhead().map_or(0, |bulkhead| bulkhead.places);
+    let sizes = 0..=tokio::sync::Semaphore::MAX_PERMITS;
     let settings = BulkheadSettings {
-        places: env.parse(prefix, default),
-        queue: env.parse(&format!("{prefix}_QUEUE"), 0),
+        places: env.within(prefix, default, sizes.clone()),
+        queue: env.within(&format!("{prefix}_QUEUE"), 0, sizes),
         queue_wait: optional(env.duration(&format!("{prefix}_QUEUE_WAIT"), Duration::ZERO)),
     };
+    if settings.queue > 0 && settings.places == 0 {
+        env.complain(format!(
+            "{prefix}_QUEUE={}: has no effect without {prefix}; remove it",
+            settings.queue
+        ));
+    }
+    if settings.queue_wait.is_some() && settings.queue == 0 {
+        env.complain(format!(
+            "{prefix}_QUEUE_WAIT: has no effect without {prefix}_QUEUE; remove it"
+        ));
+    }
     if settings.queue > 0 && settings.queue_wait.is_none() && timeout.is_zero() {
         env.complain(format!(
             "{prefix}_QUEUE={}: needs {prefix}_QUEUE_WAIT or a timeout, else calls wait for ever",
             settings.queue
         ));
-    }
-    let most = tokio::sync::Semaphore::MAX_PERMITS;
-    for (name, value) in [("", settings.places), ("_QUEUE", settings.queue)] {
-        if value > most {
-            env.complain(format!("{prefix}{name}={value}: at most {most}"));
-        }
     }
     (settings.places > 0).then_some(settings)
 }
@@ -88,7 +95,8 @@ impl BreakerSettings {
     ///   `…_HALF_OPEN_CALLS` and `…_LOST_TRIAL` (0 = a lost trial is waited for);
     /// - `…_STALE_RESULTS` (`count` or `ignore`).
     ///
-    /// A variable that has no effect beside the others is a mistake, and told as such.
+    /// A rule that has no effect beside the others is a mistake, and told as such; that the whole
+    /// breaker is switched off is not, so that an experiment can do so by one variable.
     pub fn from_env(env: &mut Env, prefix: &str, preset: Preset) -> Self {
         let preset = preset.breaker();
         let mut reader = Reader {

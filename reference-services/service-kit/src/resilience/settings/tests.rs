@@ -189,6 +189,37 @@ fn a_bulkhead_may_have_a_queue() {
 }
 
 #[test]
+fn a_queue_needs_a_bulkhead_and_its_wait_needs_a_queue() {
+    for (preset, name, value, needed) in [
+        ("polly", "PAY_BULKHEAD_QUEUE", "2", "PAY_BULKHEAD"),
+        (
+            "hystrix",
+            "PAY_BULKHEAD_QUEUE_WAIT",
+            "1s",
+            "PAY_BULKHEAD_QUEUE",
+        ),
+    ] {
+        let refused = read([("PAY_BREAKER_PRESET", preset), (name, value)]);
+        let message = refused.unwrap_err();
+        let expected = format!("has no effect without {needed}; remove it");
+        assert!(
+            message.contains(name) && message.ends_with(&expected),
+            "{message}"
+        );
+    }
+}
+
+/// Experiments compare with and without a breaker by this variable alone.
+#[test]
+fn a_breaker_that_is_off_may_have_rules() {
+    let settings = read([
+        ("PAY_BREAKER", "off"),
+        ("PAY_BREAKER_FAILURE_PERCENT", "70"),
+    ]);
+    assert_eq!(settings.unwrap().breaker, None);
+}
+
+#[test]
 fn a_window_is_a_whole_number_of_buckets() {
     for (window, bucket) in [("10s", "3s"), ("10s", "0"), ("0", "1s"), ("1001ms", "1ms")] {
         let refused = read([
