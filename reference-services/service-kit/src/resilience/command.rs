@@ -156,9 +156,11 @@ impl Command {
                 return Err(CallError::BulkheadFull);
             }
         };
+        // So that a call that goes on after its timeout still counts as one under way.
+        let under_way = (place, Arc::clone(&self.0));
         let call = async move {
             let result = call.await;
-            drop(place);
+            drop(under_way);
             result
         };
         let result = match self.0.release {

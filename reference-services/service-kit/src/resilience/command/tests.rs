@@ -132,8 +132,10 @@ async fn on_completion_a_call_that_timed_out_keeps_its_place_until_it_ends() {
         fixture.succeed().await,
         Err(CallError::BulkheadFull)
     ));
+    assert!(!fixture.command.is_idle());
     end.send(()).expect("the call is still waiting");
     until(|| fixture.metric("bulkhead_permits_in_use{name=\"other\"}") == 0).await;
+    until(|| fixture.command.is_idle()).await;
     fixture.succeed().await.unwrap();
 }
 
