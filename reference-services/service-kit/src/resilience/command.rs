@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::breaker::{Breaker, BreakerSettings, Outcome, Permit, ShortCircuited};
+use super::breaker::{Breaker, BreakerSettings, CircuitState, Outcome, Permit, ShortCircuited};
 use super::bulkhead::{Bulkhead, BulkheadSettings};
 use super::fleet::Fleet;
 use super::measurements::{CallOutcome, Measurements};
@@ -55,31 +55,30 @@ struct Shared {
     timeout: Option<Duration>,
     release: Release,
     bulkhead: Bulkhead,
-    breaker: Option<Circuit>,
+    circuit: Option<Mutex<Circuit>>,
     origin: Instant,
     measurements: Measurements,
 }
 
 #[derive(Debug)]
 struct Circuit {
-    breaker: Mutex<Breaker>,
-    /// The others of its kind; `None` where there are none.
+    breaker: Breaker,
+    /// The circuits that say how many of them may be open at once; `None` while it is none of them.
     fleet: Option<Arc<Fleet>>,
+}
+
+impl Circuit {
+    fn leave_fleet(&mut self) {
+        if let Some(fleet) = self.fleet.take() {
+            fleet.left(self.breaker.state());
+        }
+    }
 }
 
 impl Command {
     /// A command whose circuit is closed. Must be called inside a tokio runtime, where a task ticks
     /// the breaker, if it needs ticks, for as long as the command exists.
     pub fn start(settings: CommandSettings, measurements: Measurements) -> Self {
-        Self::start_in(settings, measurements, None)
-    }
-
-    /// The same as one of several, which says how many circuits may be open at once.
-    pub(super) fn start_in(
-        settings: CommandSettings,
-        measurements: Measurements,
-        fleet: Option<Arc<Fleet>>,
-    ) -> Self {
         let shared = Arc::new(Shared {
             timeout: settings.timeout,
             release: settings.release,
@@ -88,9 +87,11 @@ impl Command {
                 measurements.permits_in_use(),
                 measurements.waiting(),
             ),
-            breaker: settings.breaker.map(|settings| Circuit {
-                breaker: Mutex::new(Breaker::new(settings, Duration::ZERO)),
-                fleet,
+            circuit: settings.breaker.map(|settings| {
+                Mutex::new(Circuit {
+                    breaker: Breaker::new(settings, Duration::ZERO),
+                    fleet: None,
+                })
             }),
             origin: Instant::now(),
             measurements,
@@ -194,6 +195,23 @@ impl Command {
         self.0.bulkhead.has_place()
     }
 
+    /// Makes the circuit one of `fleet`, unless it is already. If it is open, and one too many for the
+    /// others, it is closed.
+    pub(super) fn join(&self, fleet: &Arc<Fleet>) {
+        self.0.with_circuit(|circuit, now| {
+            if circuit.fleet.is_none() {
+                // To the others it is as if it opened now.
+                fleet.after_step(CircuitState::Closed, &mut circuit.breaker, now);
+                circuit.fleet = Some(Arc::clone(fleet));
+            }
+        });
+    }
+
+    /// Makes the circuit one of its own, whose state is nothing to others.
+    pub(super) fn leave(&self) {
+        self.0.with_circuit(|circuit, _now| circuit.leave_fleet());
+    }
+
     /// Whether no call is under way, not even one whose caller has given up.
     pub(super) fn is_idle(&self) -> bool {
         Arc::strong_count(&self.0) == 1
@@ -201,19 +219,25 @@ impl Command {
 }
 
 impl Shared {
-    /// Applies one step to the breaker, if there is one, and reports the change of state it caused.
+    /// Applies one step to the breaker, if there is one, as far as the others of its fleet allow.
     fn with_breaker<T>(&self, step: impl FnOnce(&mut Breaker, Duration) -> T) -> Option<T> {
-        let circuit = self.breaker.as_ref()?;
-        let mut breaker = circuit
-            .breaker
-            .lock()
-            .expect("no step of the breaker panics");
-        let now = self.origin.elapsed();
-        let (before, changes) = (breaker.state(), breaker.changes());
-        let value = step(&mut breaker, now);
-        if let Some(fleet) = &circuit.fleet {
-            fleet.after_step(before, &mut breaker, now);
-        }
+        self.with_circuit(|Circuit { breaker, fleet }, now| {
+            let before = breaker.state();
+            let value = step(breaker, now);
+            if let Some(fleet) = fleet {
+                fleet.after_step(before, breaker, now);
+            }
+            value
+        })
+    }
+
+    /// Changes the circuit, if there is one, and reports the change of state.
+    fn with_circuit<T>(&self, change: impl FnOnce(&mut Circuit, Duration) -> T) -> Option<T> {
+        let circuit = self.circuit.as_ref()?;
+        let mut circuit = circuit.lock().expect("no step of the breaker panics");
+        let (before, changes) = (circuit.breaker.state(), circuit.breaker.changes());
+        let value = change(&mut circuit, self.origin.elapsed());
+        let breaker = &circuit.breaker;
         if breaker.changes() != changes
             && let Some(reason) = breaker.reason()
         {
@@ -233,13 +257,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(Circuit {
-            breaker,
-            fleet: Some(fleet),
-        }) = &mut self.breaker
-        {
-            let breaker = breaker.get_mut().expect("no step of the breaker panics");
-            fleet.left(breaker.state());
+        if let Some(circuit) = &mut self.circuit {
+            let circuit = circuit.get_mut().expect("no step of the breaker panics");
+            circuit.leave_fleet();
         }
     }
 }

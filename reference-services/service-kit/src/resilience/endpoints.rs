@@ -94,8 +94,8 @@ struct Shared {
 struct Endpoint {
     address: SocketAddr,
     command: Command,
-    /// Still an address of a name. Others are kept while they have calls under way, so that they are
-    /// the same if they come back.
+    /// Still an address of a name, and one of the fleet. Others are kept while they have calls under
+    /// way, so that they are the same if they come back.
     is_listed: bool,
 }
 
@@ -232,21 +232,26 @@ impl Shared {
         let mut known = self.known.write().expect("no reader or writer panics");
         for endpoint in known.iter_mut() {
             endpoint.is_listed = found.contains(&endpoint.address);
+            if !endpoint.is_listed {
+                endpoint.command.leave();
+            }
         }
         known.retain(|endpoint| endpoint.is_listed || !endpoint.command.is_idle());
         for &address in found {
             if known.iter().all(|endpoint| endpoint.address != address) {
                 let measurements = self.metrics.of(format!("{}@{address}", self.service));
-                let fleet = Some(Arc::clone(&self.fleet));
                 known.push(Endpoint {
                     address,
-                    command: Command::start_in(self.command.clone(), measurements, fleet),
+                    command: Command::start(self.command.clone(), measurements),
                     is_listed: true,
                 });
             }
         }
-        let listed = known.iter().filter(|endpoint| endpoint.is_listed).count();
-        self.fleet.set_endpoints(listed);
+        let listed = || known.iter().filter(|endpoint| endpoint.is_listed);
+        self.fleet.set_endpoints(listed().count());
+        for endpoint in listed() {
+            endpoint.command.join(&self.fleet);
+        }
     }
 }
 

@@ -61,13 +61,16 @@ impl Fixture {
         (0..count).map(|_| self.choose().unwrap().address).collect()
     }
 
+    /// As long as it is held, a call of this endpoint is under way.
+    fn command(&self, last: u8) -> Command {
+        let known = self.endpoints.0.known.read().unwrap();
+        let endpoint = known.iter().find(|it| it.address == address(last));
+        endpoint.unwrap().command.clone()
+    }
+
     /// Has calls fail at one endpoint until it is left out, or would be.
     async fn fail(&self, last: u8) {
-        let command = {
-            let known = self.endpoints.0.known.read().unwrap();
-            let endpoint = known.iter().find(|it| it.address == address(last));
-            endpoint.unwrap().command.clone()
-        };
+        let command = self.command(last);
         for _ in 0..2 {
             let failed = command.run(async { Err::<(), _>("broken") }).await;
             assert!(matches!(failed, Err(CallError::Failed("broken"))));
@@ -141,6 +144,27 @@ async fn an_endpoint_left_out_that_goes_away_makes_room_for_another() {
 }
 
 #[tokio::test]
+async fn only_listed_endpoints_count_for_the_share() {
+    let fixture = Fixture::new(&[1, 2], 50, AllOut::Fail);
+    fixture.fail(1).await;
+    let under_way = fixture.command(1);
+    fixture.list(&[2, 3]);
+    fixture.fail(2).await;
+    assert_eq!(fixture.next(2), [3, 3].map(address));
+    // One that comes back is one too many now, and is closed.
+    fixture.list(&[1, 2]);
+    assert_eq!(fixture.next(2), [1, 1].map(address));
+    let series = "circuit_breaker_transitions_total{name=\"pay@127.0.0.1:80\",from=\"open\",to=\"closed\",reason=\"too_many_out\"} 1";
+    assert!(fixture.shows(series));
+    // It counts like any other again.
+    fixture.list(&[1]);
+    fixture.list(&[1, 3]);
+    drop(under_way);
+    fixture.fail(1).await;
+    assert_eq!(fixture.next(2), [3, 3].map(address));
+}
+
+#[tokio::test]
 async fn a_repeat_goes_elsewhere_and_a_full_bulkhead_is_passed_by() {
     let fixture = Fixture::new(&[1, 2], 100, AllOut::Fail);
     for _ in 0..4 {
@@ -175,15 +199,7 @@ async fn endpoints_come_and_go_and_only_a_used_one_keeps_its_circuit() {
     fixture.fail(2).await;
     let held = fixture.endpoints.choose(None).unwrap();
     assert_eq!(held.address, address(3));
-    let in_use = {
-        let known = fixture.endpoints.0.known.read().unwrap();
-        known
-            .iter()
-            .find(|it| it.address == address(2))
-            .unwrap()
-            .command
-            .clone()
-    };
+    let in_use = fixture.command(2);
     fixture.list(&[3]);
     fixture.list(&[2, 3]);
     assert!(!fixture.next(4).contains(&address(2)));
