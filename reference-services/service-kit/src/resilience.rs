@@ -19,7 +19,7 @@ pub use breaker::{
 };
 pub use bulkhead::BulkheadSettings;
 pub use command::{CallError, Command, CommandSettings, Release};
-pub use endpoints::{AllOut, Chosen, EndpointSettings, Endpoints, NoEndpoint};
+pub use endpoints::{AllOut, Chosen, EndpointSettings, Endpoints};
 pub use measurements::{CommandMetrics, Measurements};
 pub use preset::Preset;
 pub use refusal::{REFUSAL_REASON, RefusalReason, retry_after};

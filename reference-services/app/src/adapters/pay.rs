@@ -10,7 +10,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use service_kit::metrics::{duration_histogram, observe};
 use service_kit::resilience::{
-    CallError, Command, CommandMetrics, CommandSettings, EndpointSettings, Endpoints, NoEndpoint,
+    CallError, Command, CommandMetrics, CommandSettings, EndpointSettings, Endpoints,
 };
 use service_kit::trace::{self, Span, TRACEPARENT};
 
@@ -131,10 +131,7 @@ impl PayClient {
                 command.run(self.attempt(url, order, cause)).await
             }
             Target::Endpoints(endpoints) => {
-                let chosen = endpoints.choose(*last).map_err(|none| match none {
-                    NoEndpoint::Unknown => PaymentError::Connect,
-                    NoEndpoint::AllOut(retry_after) => PaymentError::BreakerOpen { retry_after },
-                })?;
+                let chosen = endpoints.choose(*last).ok_or(PaymentError::Connect)?;
                 *last = Some(chosen.address);
                 let url = self.url_at(chosen.address);
                 chosen.run(self.attempt(url, order, cause)).await

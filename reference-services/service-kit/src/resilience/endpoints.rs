@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
 
-use super::breaker::ShortCircuited;
 use super::command::{CallError, Command, CommandSettings};
 use super::fleet::Fleet;
 use super::measurements::CommandMetrics;
@@ -107,15 +106,6 @@ pub struct Chosen {
     is_left_out: bool,
 }
 
-/// Why there is no endpoint for a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoEndpoint {
-    /// The names have no address.
-    Unknown,
-    /// All are left out; the first comes back after this time.
-    AllOut(Duration),
-}
-
 impl Endpoints {
     /// The endpoints of the service called `service`, looked up once and then again and again. Must
     /// be called inside a tokio runtime, where a task looks them up for as long as they exist.
@@ -140,36 +130,24 @@ impl Endpoints {
     }
 
     /// The next endpoint in turn that takes a call: rather one with a place in its bulkhead, and
-    /// rather another than `avoid`.
-    pub fn choose(&self, avoid: Option<SocketAddr>) -> Result<Chosen, NoEndpoint> {
+    /// rather another than `avoid`. When all are left out, that is one whose circuit refuses the call,
+    /// the first to come back, unless [`AllOut::Ignore`] says to make it all the same. `None` when the
+    /// names have no address.
+    pub fn choose(&self, avoid: Option<SocketAddr>) -> Option<Chosen> {
         let known = self.0.known.read().expect("no reader or writer panics");
         let mut listed: Vec<_> = known.iter().filter(|it| it.is_listed).collect();
-        if listed.is_empty() {
-            return Err(NoEndpoint::Unknown);
-        }
-        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed) % listed.len();
-        listed.rotate_left(turn);
-        let mut waits = Vec::new();
-        let best = listed
-            .iter()
-            .filter(|endpoint| match endpoint.command.check() {
-                Ok(()) => true,
-                Err(ShortCircuited { retry_after }) => {
-                    waits.push(retry_after);
-                    false
-                }
-            })
-            .min_by_key(|endpoint| {
-                let is_full = !endpoint.command.has_place();
-                (is_full, avoid == Some(endpoint.address))
-            });
-        match (best, self.0.settings.all_out) {
-            (Some(endpoint), _) => Ok(endpoint.chosen(false)),
-            (None, AllOut::Ignore) => Ok(listed[0].chosen(true)),
-            (None, AllOut::Fail) => {
-                let shortest = waits.into_iter().min().unwrap_or_default();
-                Err(NoEndpoint::AllOut(shortest))
-            }
+        let turns = listed.len().max(1);
+        listed.rotate_left(self.0.turn.fetch_add(1, Ordering::Relaxed) % turns);
+        let ranked = listed.iter().map(|endpoint| {
+            let left_out_for = endpoint.command.check().err().map(|it| it.retry_after);
+            let is_full = !endpoint.command.has_place();
+            let is_avoided = avoid == Some(endpoint.address);
+            ((left_out_for, is_full, is_avoided), endpoint)
+        });
+        let ((left_out_for, ..), best) = ranked.min_by_key(|(rank, _)| *rank)?;
+        match (left_out_for, self.0.settings.all_out) {
+            (None, _) | (Some(_), AllOut::Fail) => Some(best.chosen(false)),
+            (Some(_), AllOut::Ignore) => Some(listed[0].chosen(true)),
         }
     }
 }

@@ -52,13 +52,13 @@ impl Fixture {
         self.endpoints.0.list(&addresses);
     }
 
-    fn choose(&self) -> Result<Chosen, NoEndpoint> {
-        self.endpoints.choose(None)
+    fn choose(&self) -> Chosen {
+        self.endpoints.choose(None).unwrap()
     }
 
     /// The last numbers of the addresses of the next `count` choices.
     fn next(&self, count: usize) -> Vec<SocketAddr> {
-        (0..count).map(|_| self.choose().unwrap().address).collect()
+        (0..count).map(|_| self.choose().address).collect()
     }
 
     /// As long as it is held, a call of this endpoint is under way.
@@ -107,13 +107,20 @@ async fn when_all_are_left_out_calls_fail_or_are_made_all_the_same() {
     let fixture = Fixture::new(&[1, 2], 100, AllOut::Fail);
     fixture.fail(1).await;
     fixture.fail(2).await;
-    let wait = fixture.choose().unwrap_err();
-    assert!(matches!(wait, NoEndpoint::AllOut(wait) if wait > Duration::from_secs(20)));
+    let refused = fixture.choose().run(async { Ok::<_, ()>(()) }).await;
+    assert!(matches!(
+        refused,
+        Err(CallError::BreakerOpen { retry_after }) if retry_after > Duration::from_secs(20)
+    ));
+    // By the endpoint that comes back first, and counted there.
+    let refused =
+        "circuit_breaker_calls_total{name=\"pay@127.0.0.1:80\",outcome=\"short_circuited\"} 1";
+    assert!(fixture.shows(refused));
 
     let fixture = Fixture::new(&[1, 2], 100, AllOut::Ignore);
     fixture.fail(1).await;
     fixture.fail(2).await;
-    let chosen = fixture.choose().unwrap();
+    let chosen = fixture.choose();
     chosen.run(async { Ok::<_, ()>(()) }).await.unwrap();
 }
 
@@ -171,7 +178,7 @@ async fn a_repeat_goes_elsewhere_and_a_full_bulkhead_is_passed_by() {
         let chosen = fixture.endpoints.choose(Some(address(1))).unwrap();
         assert_eq!(chosen.address, address(2));
     }
-    let first = fixture.choose().unwrap();
+    let first = fixture.choose();
     let (release, held) = tokio::sync::oneshot::channel::<()>();
     let busy = first.address;
     let call = tokio::spawn(async move {
@@ -205,7 +212,7 @@ async fn endpoints_come_and_go_and_only_a_used_one_keeps_its_circuit() {
     assert!(!fixture.next(4).contains(&address(2)));
     drop(in_use);
     fixture.list(&[]);
-    assert_eq!(fixture.choose().unwrap_err(), NoEndpoint::Unknown);
+    assert!(fixture.endpoints.choose(None).is_none());
 }
 
 #[tokio::test]
