@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
@@ -18,6 +19,10 @@ pub const SCHEMA: Schema = Schema {
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many entries one statement removes, and those of the same millisecond. It must not take as long
+/// as a statement may, nor keep SQLite's only writer from others.
+const PORTION: i64 = 1000;
 
 /// How often entries that are too old are looked for.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -63,27 +68,45 @@ pub async fn first_time(
 
 /// Removes entries older than `keep`, now and every hour, until `stop`.
 pub async fn expire_regularly(database: &Database, config: InboxConfig, stop: &CancellationToken) {
-    loop {
-        if let Err(error) = expire(database, config.keep).await {
-            tracing::debug!(%error, "old entries stay in the inbox until the next time");
+    let regularly = async {
+        loop {
+            if let Err(error) = expire(database, config.keep).await {
+                tracing::warn!(%error, "old entries stay in the inbox until the next time");
+            }
+            tokio::time::sleep(EXPIRY_PERIOD).await;
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EXPIRY_PERIOD) => {}
-        }
-    }
+    };
+    stop.run_until_cancelled(regularly).await;
 }
 
-/// Removes entries older than `keep`.
+/// Removes entries older than `keep`, in portions. What was removed before an error stays so.
 pub async fn expire(database: &Database, keep: Duration) -> Result<(), ExpireError> {
     let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    let end_ms = now_ms().saturating_sub(keep_ms);
+    while !expire_portion(database, end_ms).await? {}
+    Ok(())
+}
+
+/// Removes the oldest entries of those from before `end_ms`. True when there are no more of them.
+async fn expire_portion(database: &Database, end_ms: i64) -> Result<bool, ExpireError> {
     let mut lease = database.connect_in_background().await?;
     let connection = &mut lease.connection();
+    let last = query(
+        connection,
+        "SELECT handled_at_ms FROM inbox WHERE handled_at_ms < ? \
+         ORDER BY handled_at_ms LIMIT 1 OFFSET ?",
+    )
+    .bind(end_ms)
+    .bind(PORTION - 1)
+    .fetch_optional(connection)
+    .await?;
+    let last_ms: Option<i64> = last.map(|row| row.try_get(0)).transpose()?;
+    let connection = &mut lease.connection();
     query(connection, "DELETE FROM inbox WHERE handled_at_ms < ?")
-        .bind(now_ms().saturating_sub(keep_ms))
+        .bind(last_ms.map_or(end_ms, |last_ms| last_ms + 1))
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(last_ms.is_none())
 }
 
 /// Why old entries were not removed.

@@ -111,3 +111,30 @@ async fn entries_expire() {
         assert!(handle(&database, event, 2).await.unwrap());
     }
 }
+
+#[tokio::test]
+async fn however_many_entries_are_old_all_expire_and_no_other() {
+    for place in places() {
+        let database = place.open().await;
+        let mut lease = database.connect().await.unwrap();
+        let mut transaction = lease.begin().await.unwrap();
+        for id in 0..2_500 {
+            let handled_at_ms = if id < 2_400 { id / 2 } else { i64::MAX };
+            let connection = &mut transaction.connection();
+            query(
+                connection,
+                "INSERT INTO inbox (event_id, handled_at_ms) VALUES (?, ?)",
+            )
+            .bind(EventId::random().to_string())
+            .bind(handled_at_ms)
+            .execute(connection)
+            .await
+            .unwrap();
+        }
+        transaction.commit().await.unwrap();
+        expire(&database, Duration::from_secs(60)).await.unwrap();
+        let connection = &mut lease.connection();
+        let left = query(connection, "SELECT COUNT(*) FROM inbox").fetch_one(connection);
+        assert_eq!(left.await.unwrap().get::<i64, _>(0), 100);
+    }
+}
