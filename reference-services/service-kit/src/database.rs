@@ -3,9 +3,10 @@
 //!
 //! A service starts and becomes ready although the server of its database is away: the tables are
 //! made when it is first reached, and requests are refused until then. Taking every replica out of
-//! service, or restarting them all, would not bring the server back. But a server that answers and
-//! refuses (a wrong password, an unknown database) ends the process at its start, so that a rollout
-//! with wrong settings stops before it has replaced what works.
+//! service, or restarting them all, would not bring the server back. The same goes for a server that
+//! is busy, as with another replica that makes the tables. But a server that answers and refuses (a
+//! wrong password, an unknown database) ends the process at its start, so that a rollout with wrong
+//! settings stops before it has replaced what works.
 //!
 //! A connection is asked whether it still lives before it is handed out, unless it is SQLite's: so a
 //! server that was killed and came back costs the requests that were in hand, and no other. One that
@@ -28,6 +29,7 @@ use self::config::Place;
 pub use self::config::{DatabaseConfig, Location};
 pub use self::connection::Connection;
 use self::connection::{Held, Patience, Work};
+use self::dialect::ended_by_limit;
 pub use self::dialect::{Dialect, Schema, query};
 pub use self::exclusive::Exclusive;
 use self::measurements::{Measurements, OfPurpose};
@@ -123,7 +125,7 @@ impl Database {
             Ok(()) => {}
             Err(error) if database.place.file.is_none() && is_absence(&error) => {
                 tracing::warn!(%error, database = %config.location,
-                    "the database cannot be reached yet; requests are refused until it can");
+                    "the database cannot be used yet; requests are refused until it can");
             }
             Err(error) => return Err(open_failed(error)),
         }
@@ -286,7 +288,9 @@ fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> 
 fn is_absence(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => error.is_transient_in_connect_phase(),
+        sqlx::Error::Database(error) => {
+            error.is_transient_in_connect_phase() || ended_by_limit(&**error)
+        }
         _ => false,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::any::AnyArguments;
+use sqlx::error::DatabaseError;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, SqlSafeStr, SqlStr};
 
@@ -43,6 +44,12 @@ pub fn query(
     statement: &'static str,
 ) -> Query<'static, Any, AnyArguments> {
     sqlx::query(Dialect::of(connection.inner).translate(statement))
+}
+
+/// Whether a server has ended a statement because its time was over: as PostgreSQL's
+/// `query_canceled`, or as MariaDB's interrupted statement.
+pub(super) fn ended_by_limit(error: &dyn DatabaseError) -> bool {
+    matches!(error.code().as_deref(), Some("57014" | "70100"))
 }
 
 impl Dialect {
@@ -99,7 +106,8 @@ impl Dialect {
     }
 
     /// Makes replicas that start at the same moment make the tables one after the other, where the
-    /// database does not see to that itself.
+    /// database does not see to that itself. Waiting for the lock, too, may only take as long as a
+    /// statement; then the tables are made later, by whoever needs them.
     pub(super) fn before_schema(self) -> Option<&'static str> {
         match self {
             Self::Sqlite | Self::MySql => None,

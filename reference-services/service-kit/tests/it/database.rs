@@ -11,7 +11,7 @@ use service_kit::database::{
 };
 use service_kit::env::Env;
 use sqlx::Row as _;
-use test_servers::Server;
+use test_servers::{Kind, Server};
 
 use crate::databases::{Place, SERVERS, open, places};
 

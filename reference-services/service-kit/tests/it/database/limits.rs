@@ -36,6 +36,31 @@ async fn the_server_ends_a_statement_that_takes_too_long() {
 }
 
 #[tokio::test]
+async fn a_service_starts_while_another_takes_long_to_make_the_tables() {
+    let Some(server) = Server::shared(Kind::Postgres) else {
+        return;
+    };
+    let place = Place::on(server);
+    let first = place.open().await;
+    let mut lease = first.connect().await.unwrap();
+    let mut making = lease.begin().await.unwrap();
+    let connection = &mut making.connection();
+    query(
+        connection,
+        "SELECT pg_advisory_xact_lock(hashtext('schema'))",
+    )
+    .execute(connection)
+    .await
+    .unwrap();
+
+    let second = open(&place.config([("DB_STATEMENT_TIMEOUT", "100ms")])).await;
+    let refused = second.connect().await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Unreachable(_)), "{refused}");
+    making.commit().await.unwrap();
+    write(&mut second.connect().await.unwrap(), 1, None).await;
+}
+
+#[tokio::test]
 async fn a_statement_that_nobody_waits_for_keeps_no_connection_of_a_silent_server() {
     for server in SERVERS.into_iter().filter_map(Server::shared) {
         let line = Line::to(&server.new_database());
