@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Url;
 use service_kit::database::DatabaseConfig;
 use service_kit::env::{Env, EnvError};
 use service_kit::events::kafka::KafkaConfig;
@@ -34,7 +35,7 @@ pub struct Config {
 impl Config {
     /// Reads, besides what every service reads: `PAY_URL`, else `PAY_SERVICE_HOST` and
     /// `PAY_SERVICE_PORT` (which Kubernetes sets), else `http://localhost:8082`; `PAY_CALL_LIMIT`
-    /// (default 30 s); `PAY_CONNECTIONS` (`keep_alive` or `per_request`); `PAY_*` of
+    /// (default 30 s); `PAY_CONNECTIONS` (`keep_alive`, the default, or `per_request`); `PAY_*` of
     /// [`CommandSettings::from_env`], [`EndpointSettings::from_env`] and
     /// [`PayRetrySettings::from_env`]; `ORDER_RECEIVE_COST`, `ORDER_INSERT_COST`, `ORDER_COMMIT_COST`,
     /// `ORDER_ROLLBACK_COST` (default 0); `RNG_SEED`; and `ORDER_INTENT_LIMIT` (default 1 m): longer
@@ -79,25 +80,40 @@ fn pay(env: &mut Env) -> PayConfig {
     }
 }
 
-fn host_and_port(url: &str) -> String {
-    let parsed = reqwest::Url::parse(url).ok();
-    let found = parsed.as_ref().and_then(|url| {
-        let port = url.port_or_known_default()?;
-        Some(format!("{}:{port}", url.host_str()?))
-    });
-    // What is not understood is complained about where it is used.
-    found.unwrap_or_else(|| url.to_owned())
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().expect("an HTTP URL has a host");
+    let port = url.port_or_known_default().expect("HTTP has a port");
+    format!("{host}:{port}")
 }
 
-fn pay_url(env: &Env) -> String {
+fn pay_url(env: &mut Env) -> Url {
+    let home = || Url::parse("http://localhost:8082").expect("this is a URL");
     let of_service = || {
         let host = env.text("PAY_SERVICE_HOST")?;
         let port = env.text("PAY_SERVICE_PORT")?;
-        Some(format!("http://{host}:{port}"))
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host
+        };
+        Some(("PAY_SERVICE_HOST", format!("http://{host}:{port}")))
     };
-    env.text("PAY_URL")
-        .or_else(of_service)
-        .unwrap_or_else(|| "http://localhost:8082".to_owned())
+    let of_url = env.text("PAY_URL").map(|url| ("PAY_URL", url));
+    let Some((name, text)) = of_url.or_else(of_service) else {
+        return home();
+    };
+    http_url(&text).unwrap_or_else(|| {
+        env.complain(format!("{name}: expected http://host:port, not {text:?}"));
+        home()
+    })
+}
+
+/// A URL of nothing but a host and a port, which is called without TLS.
+fn http_url(text: &str) -> Option<Url> {
+    let url: Url = text.parse().ok()?;
+    let origin = url.origin().ascii_serialization();
+    let is_plain = url.scheme() == "http" && url.as_str() == format!("{origin}/");
+    is_plain.then_some(url)
 }
 
 #[cfg(test)]
@@ -115,12 +131,35 @@ mod tests {
         for (env, expected) in [
             (
                 Env::of_pairs([("PAY_URL", "http://pay"), host, port]),
-                "http://pay",
+                "http://pay/",
             ),
-            (Env::of_pairs(service), "http://10.0.0.7:8082"),
-            (Env::of_pairs([host]), "http://localhost:8082"),
+            (Env::of_pairs(service), "http://10.0.0.7:8082/"),
+            (
+                Env::of_pairs([("PAY_SERVICE_HOST", "fd00::1"), port]),
+                "http://[fd00::1]:8082/",
+            ),
+            (Env::of_pairs([host]), "http://localhost:8082/"),
         ] {
-            assert_eq!(Config::from_env(env).unwrap().pay.url, expected);
+            assert_eq!(Config::from_env(env).unwrap().pay.url.as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn a_pay_that_cannot_be_called_is_refused() {
+        for url in [
+            "pay:8082",
+            "https://pay",
+            "unix:/run/pay",
+            "http://pay:99999",
+            "http://pay/payments",
+            "http://pay?a",
+            "http://me@pay",
+        ] {
+            let refused = Config::from_env(Env::of_pairs([("PAY_URL", url)]));
+            assert_eq!(
+                refused.unwrap_err().to_string(),
+                format!("invalid settings: PAY_URL: expected http://host:port, not {url:?}")
+            );
         }
     }
 

@@ -27,8 +27,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(15);
 /// Where pay is and how it is called.
 #[derive(Clone, Debug)]
 pub struct PayConfig {
-    /// Scheme, host and port.
-    pub url: String,
+    /// Nothing but `http`, host and port.
+    pub url: Url,
     /// Ends a call for which nobody waits any more but which still holds its place in the bulkhead.
     pub call_limit: Duration,
     /// What a call is protected by.
@@ -89,7 +89,8 @@ impl PayClient {
             "Duration of a call to pay minus the latency pay says it simulated",
             overhead.clone(),
         );
-        let payments_url = format!("{}/payments", config.url.trim_end_matches('/'));
+        let mut payments_url = config.url.clone();
+        payments_url.set_path("/payments");
         let metrics = CommandMetrics::register(registry);
         let command = config.command.clone();
         let target = match config.endpoints.clone() {
@@ -108,10 +109,9 @@ impl PayClient {
             })
             .build()
             .map_err(PayClientError)?;
-        let example = client.post(payments_url).build().map_err(PayClientError)?;
         Ok(Self {
             client,
-            payments_url: example.url().clone(),
+            payments_url,
             target,
             retries: PayRetries::new(&config.retries, registry),
             overhead,
@@ -153,7 +153,7 @@ impl PayClient {
         let mut url = self.payments_url.clone();
         let set = url.set_ip_host(endpoint.ip());
         let set = set.and_then(|()| url.set_port(Some(endpoint.port())));
-        set.expect("a URL with a host can have another host and port");
+        set.expect("an HTTP URL can have another host and port");
         url
     }
 
