@@ -212,23 +212,16 @@ async fn call(
     span: &mut Span,
 ) -> Result<Answer, PaymentError> {
     let started = Instant::now();
-    let response = request.send().await.map_err(|error| {
-        tracing::debug!(%error, "calling pay");
-        let (kind, error) = if error.is_connect() {
-            ("connect", PaymentError::Connect)
-        } else {
-            ("broken", PaymentError::Upstream)
-        };
-        span.fail(kind, error);
-        error
-    })?;
+    let response = request.send().await;
+    let response = response.map_err(|error| failed(&error, span))?;
     if let Some(latency) = simulated_latency(&response) {
         observe(overhead, started.elapsed().saturating_sub(latency));
     }
     let status = response.status();
     trace::answered(span, status);
     // Read to its end, so that the connection can be used again.
-    response.bytes().await.map_err(|_| PaymentError::Upstream)?;
+    let body = response.bytes().await;
+    body.map_err(|error| failed(&error, span))?;
     if status.is_success() {
         Ok(Answer::Paid)
     } else if status == StatusCode::CONFLICT {
@@ -236,6 +229,18 @@ async fn call(
     } else {
         Err(PaymentError::Upstream)
     }
+}
+
+/// A call without a whole answer.
+fn failed(error: &reqwest::Error, span: &mut Span) -> PaymentError {
+    tracing::debug!(%error, "calling pay");
+    let (kind, error) = if error.is_connect() {
+        ("connect", PaymentError::Connect)
+    } else {
+        ("broken", PaymentError::Upstream)
+    };
+    span.fail(kind, error);
+    error
 }
 
 fn simulated_latency(response: &Response) -> Option<Duration> {

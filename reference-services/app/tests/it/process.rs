@@ -11,7 +11,9 @@ use service_kit::database::{Database, query};
 use service_kit::env::Env;
 use sqlx::Row as _;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use test_servers::{Collector, SpanKind, ToldSpan};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use crate::scripted_pay::{Script, ScriptedPay};
@@ -215,6 +217,46 @@ async fn an_order_whose_app_was_killed_is_abandoned_by_the_next() {
     assert_eq!(abandoned, asked[0]);
     second.signal("TERM");
     assert!(second.exit().await.success());
+}
+
+/// A pay service that breaks its answer off, and takes no other call.
+async fn breaking_pay() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            stream.read_buf(&mut request).await.unwrap();
+        }
+        let half = "HTTP/1.1 201 Created\r\ncontent-length: 10\r\n\r\n12345";
+        stream.write_all(half.as_bytes()).await.unwrap();
+    });
+    url
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_told_as_a_failure() {
+    let collector = Collector::start().await.unwrap();
+    let pay = breaking_pay().await;
+    let app = App::start([
+        ("PAY_URL", pay.as_str()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ])
+    .await;
+    let order = client()
+        .post(format!("{}/orders", app.url))
+        .json(&json!({"item": "chicken"}));
+    let refused = order.send().await.unwrap();
+    assert_eq!(refused.headers()["x-refusal-reason"], "upstream-error");
+    let is_call = |span: &&ToldSpan| span.kind == SpanKind::Client;
+    let told = collector.until(|told| told.iter().any(|span| is_call(&span)));
+    let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    let call = told.iter().find(is_call).unwrap();
+    assert!(call.has_failed, "{call:?}");
+    assert_eq!(call.attributes["error.type"], "broken");
+    assert_eq!(call.attributes["http.response.status_code"], "201");
 }
 
 #[tokio::test]

@@ -180,7 +180,10 @@ impl Look<'_> {
             trace::answered(&mut span, response.status());
             let response = response.error_for_status()?;
             next = next_page(&response);
-            entries.extend(response.json::<Vec<T>>().await?);
+            let page: Vec<T> = response.json().await.inspect_err(|error| {
+                span.fail("broken", error);
+            })?;
+            entries.extend(page);
         }
         Ok(entries)
     }
