@@ -87,28 +87,34 @@ impl OrderService {
     /// Accepts an order once it is paid. An order that was begun is brought to its end even if the
     /// customer goes away.
     pub async fn place(&self, request: OrderRequest, cause: Cause) -> Result<Placed, OrderError> {
-        let intent = Intent {
-            order: Order {
-                id: OrderId::new(self.names.identifier()),
-                item: request.item,
-                quantity: request.quantity,
-                address: request.address,
-            },
-            key: request.key,
-            begun_at_ms: now_ms(),
-            traceparent: cause.traceparent.clone(),
+        let order = Order {
+            id: OrderId::new(self.names.identifier()),
+            item: request.item,
+            quantity: request.quantity,
+            address: request.address,
         };
-        let span =
-            tracing::info_span!("order", correlation_id = %intent.order.id, causation_id = %cause);
+        let span = tracing::info_span!("order", correlation_id = %order.id, causation_id = %cause);
         let service = self.clone();
-        let placing = async move { service.accept(intent, &cause).await };
+        let placing = async move { service.accept(order, request.key, &cause).await };
         detached::result(self.work.spawn(placing.instrument(span))).await
     }
 
     /// The connection is held from the first step to the last, as by a transaction around them all:
     /// while orders wait for their payment, they use connections up.
-    async fn accept(&self, intent: Intent, cause: &Cause) -> Result<Placed, OrderError> {
+    async fn accept(
+        &self,
+        order: Order,
+        key: Option<IdempotencyKey>,
+        cause: &Cause,
+    ) -> Result<Placed, OrderError> {
         let mut connection = self.orders.connect().await?;
+        let intent = Intent {
+            order,
+            key,
+            // Not before there is a connection: however long that takes, the limit is the payment's.
+            begun_at_ms: now_ms(),
+            traceparent: cause.traceparent.clone(),
+        };
         if let Inserted::KeyUsed { order, status } = connection.insert(&intent).await? {
             return repeated(&intent.order, order, status);
         }

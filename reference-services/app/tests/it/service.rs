@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::domain::{AcceptedOrder, Fact, Item, News, Quantity, Status};
-use app::ports::{Cause, Connection as _, Intent, Origin, PaymentError};
+use app::domain::{AcceptedOrder, Fact, Item, News, Order, Quantity, Status};
+use app::ports::{Cause, Connection, Intent, Orders, Origin, PaymentError, Payments, StoreError};
 use app::service::{OrderError, OrderRequest, OrderService, Placed};
+use async_trait::async_trait;
 use service_kit::chance::Chance;
+use service_kit::clock::now_ms;
 use service_kit::events::EventId;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -132,7 +135,7 @@ async fn an_order_whose_app_has_ended_is_abandoned() {
     let mut fixture = Fixture::new(Ok(()));
     let order = fixture.placed(chicken()).await.order;
     let lost = Intent {
-        order: app::domain::Order {
+        order: Order {
             id: app::domain::OrderId::new(1),
             ..order.clone()
         },
@@ -154,6 +157,57 @@ async fn an_order_whose_app_has_ended_is_abandoned() {
     let told = (Fact::Abandoned, lost.order.id, "clock".to_owned());
     assert_eq!(fixture.orders.told()[1..], [told]);
     assert_eq!(fixture.service.list().await.unwrap().len(), 1);
+}
+
+/// Gives a connection when the test allows it.
+struct Slow {
+    orders: InMemoryOrders,
+    allowed: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Orders for Slow {
+    async fn connect(&self) -> Result<Box<dyn Connection>, StoreError> {
+        self.allowed.acquire().await.unwrap().forget();
+        self.orders.connect().await
+    }
+
+    async fn connect_in_background(&self) -> Result<Box<dyn Connection>, StoreError> {
+        self.orders.connect_in_background().await
+    }
+}
+
+/// A pay service that does not answer.
+struct Silent;
+
+#[async_trait]
+impl Payments for Silent {
+    async fn pay(&self, _order: &Order, _cause: &Cause) -> Result<(), PaymentError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn the_wait_for_a_connection_is_none_for_the_payment() {
+    let mut orders = InMemoryOrders::default();
+    let allowed = Arc::new(Semaphore::new(0));
+    let slow = Slow {
+        orders: orders.clone(),
+        allowed: Arc::clone(&allowed),
+    };
+    let (names, work) = (Chance::new(None), TaskTracker::new());
+    let service = OrderService::new(Arc::new(slow), Arc::new(Silent), names, work);
+    tokio::spawn(async move { service.place(chicken(), cause()).await });
+    let asked = now_ms();
+    while now_ms() == asked {
+        tokio::task::yield_now().await;
+    }
+    let given = now_ms();
+    allowed.add_permits(1);
+    while orders.overdue(i64::MAX).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(orders.overdue(given).await.unwrap(), []);
 }
 
 #[tokio::test]
