@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use test_servers::Nowhere;
 use tower::ServiceExt as _;
 
 use crate::rig::{app, get, header, json_of, order, post};
@@ -17,12 +18,6 @@ fn assert_refused(response: &Response<Body>, status: StatusCode, reason: &str) {
     assert_eq!(response.status(), status);
     assert_eq!(header(response, "x-refusal-reason"), reason);
     assert_eq!(header(response, "content-type"), "application/problem+json");
-}
-
-/// An address at which nobody listens.
-async fn nowhere() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
 }
 
 #[tokio::test]
@@ -86,7 +81,8 @@ async fn replicas_with_the_same_seed_do_not_give_two_orders_the_same_name() {
 
 #[tokio::test]
 async fn orders_that_make_no_sense_are_told_so() {
-    let app = app(&nowhere().await, []).await;
+    let nowhere = Nowhere::new().unwrap();
+    let app = app(nowhere.url(), []).await;
     for body in [
         json!({}),
         json!({"item": "gold"}),
@@ -150,7 +146,8 @@ async fn a_failing_pay_is_an_upstream_error_until_the_breaker_opens() {
 
 #[tokio::test]
 async fn a_pay_that_cannot_be_reached() {
-    let app = app(&nowhere().await, []).await;
+    let nowhere = Nowhere::new().unwrap();
+    let app = app(nowhere.url(), []).await;
     let refused = order(&app).await;
     assert_refused(&refused, StatusCode::SERVICE_UNAVAILABLE, "connect");
     assert_eq!(json_of(get(&app, "/orders").await).await, json!([]));

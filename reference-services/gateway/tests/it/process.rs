@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::Value;
+use test_servers::Nowhere;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -229,13 +230,10 @@ async fn requests_that_could_be_smuggled_are_refused() {
 #[tokio::test]
 async fn a_collector_that_is_away_costs_no_request_and_is_told_of_once() {
     let app = ScriptedUpstream::start(Script::Echo).await;
-    let nobody = {
-        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}", closed.local_addr().unwrap())
-    };
+    let nobody = Nowhere::new().unwrap();
     let gateway = Process::open([
         ("APP_URL", app.url().as_str()),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.url()),
         ("OTEL_BSP_SCHEDULE_DELAY", "1"),
     ])
     .await;

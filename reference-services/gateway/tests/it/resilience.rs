@@ -16,14 +16,15 @@ use gateway::retries::UpstreamRetries;
 use gateway::service::{Gateway, Refusal};
 use http_body_util::BodyExt;
 use service_kit::env::Env;
+use test_servers::Nowhere;
 
 use crate::entry::{assert_metric, assert_refused, get, open_gateway, post, send, text_of};
-use crate::scripted_upstream::{Script, ScriptedUpstream, breaking, nowhere};
+use crate::scripted_upstream::{Script, ScriptedUpstream, breaking};
 
 #[tokio::test]
 async fn an_upstream_that_is_down() {
-    let url = nowhere().await;
-    let gateway = open_gateway([("APP_URL", url.as_str())]);
+    let nowhere = Nowhere::new().unwrap();
+    let gateway = open_gateway([("APP_URL", nowhere.url())]);
     let refused = post(&gateway, "/orders", "{}").await;
     assert_refused(&refused, StatusCode::SERVICE_UNAVAILABLE, "connect");
     assert_metric(&gateway, "gateway_retries_total{upstream=\"app\"} 0").await;

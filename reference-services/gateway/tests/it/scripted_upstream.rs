@@ -164,9 +164,3 @@ async fn read_header(stream: TcpStream) -> BufReader<TcpStream> {
     }
     stream
 }
-
-/// An address at which nobody listens.
-pub(crate) async fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
