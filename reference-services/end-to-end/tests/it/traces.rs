@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use test_servers::{Collector, SpanKind, ToldSpan};
+use tokio::time::timeout;
 
-use end_to_end::system::{Part, System};
+use end_to_end::system::{PATIENCE, Part, System};
 
 /// Whether every span of the trace is there that others of it stand below, from the first on, and
 /// somebody of each of these services.
@@ -65,7 +66,8 @@ async fn an_order_is_one_trace_over_all_services_that_see_to_it() {
             && trace.iter().any(heard("process coupons"))
             && is_whole(&trace, &services)
     });
-    let told = told.await;
+    let told = timeout(PATIENCE, told).await;
+    let told = told.expect("the trace did not become whole");
     let trace = of_the_order(&told);
     let spans: BTreeMap<&str, &ToldSpan> = trace.iter().map(|&span| (&*span.id, span)).collect();
     let ways = |service, kind, name| -> Vec<Vec<&str>> {
