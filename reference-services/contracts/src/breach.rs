@@ -17,6 +17,8 @@ pub enum Breach {
     },
     #[error("the {0} is not a JSON object")]
     NotAnObject(&'static str),
+    #[error("the {0} is not a list with JSON objects in it")]
+    NotAList(&'static str),
     #[error("no {0} was told")]
     NeverTold(String),
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::breach::Breach;
 use crate::members::Members;
@@ -22,7 +22,8 @@ pub struct RequestTerms {
     method: String,
     path: String,
     headers: Members,
-    body: Members,
+    /// `None` is a request without a body.
+    body: Option<Members>,
 }
 
 /// What the consumer reads of an answer.
@@ -36,8 +37,11 @@ pub struct AnswerTerms {
     status: Status,
     #[serde(default)]
     headers: Members,
+    /// What is read of a body that is an object.
     #[serde(default)]
     body: Members,
+    /// What is read of each entry of a body that is a list.
+    entries: Option<Members>,
 }
 
 /// What the consumer reads of the status.
@@ -101,9 +105,12 @@ impl RequestTerms {
             breaches.push(Breach::wrong("the path", &self.path, path));
         }
         breaches.extend(self.headers.check(&headers(sent.headers())));
-        match object(sent.body().as_ref()) {
-            Some(body) => breaches.extend(self.body.check_exactly(&body)),
-            None => breaches.push(Breach::NotAnObject("body")),
+        let found = sent.body().as_ref();
+        match (&self.body, object(found)) {
+            (Some(terms), Some(body)) => breaches.extend(terms.check_exactly(&body)),
+            (Some(_), None) => breaches.push(Breach::NotAnObject("body")),
+            (None, _) if found.is_empty() => {}
+            (None, _) => breaches.push(Breach::Unknown("the body".to_owned())),
         }
         breaches
     }
@@ -114,9 +121,10 @@ impl RequestTerms {
         for (name, value) in self.headers.example() {
             request = request.header(name, value.as_str().unwrap_or_default());
         }
-        let body = Value::from(self.body.example()).to_string();
+        let body = self.body.as_ref();
+        let body = body.map(|terms| Value::from(terms.example()).to_string());
         request
-            .body(body)
+            .body(body.unwrap_or_default())
             .expect("a contract has requests that can be sent")
     }
 }
@@ -134,8 +142,14 @@ impl AnswerTerms {
             breaches.push(Breach::wrong("the status", wanted, found));
         }
         breaches.extend(self.headers.check(&headers(answer.headers())));
-        if !self.body.is_empty() {
-            match object(answer.body().as_ref()) {
+        let found = answer.body().as_ref();
+        if let Some(terms) = &self.entries {
+            match entries(found) {
+                Some(found) => breaches.extend(found.iter().flat_map(|it| terms.check(it))),
+                None => breaches.push(Breach::NotAList("body")),
+            }
+        } else if !self.body.is_empty() {
+            match object(found) {
                 Some(body) => breaches.extend(self.body.check(&body)),
                 None => breaches.push(Breach::NotAnObject("body")),
             }
@@ -145,9 +159,9 @@ impl AnswerTerms {
 
     /// All that the consumer must understand.
     pub fn examples(&self) -> Vec<Response<String>> {
-        let (headers, body) = (self.headers.example(), self.body.example());
+        let (headers, body) = (self.headers.example(), self.whole(self.read().example()));
         let statuses = self.status.examples().into_iter();
-        let bodies = self.body.examples().into_iter();
+        let bodies = self.read().examples().into_iter().map(|it| self.whole(it));
         let rich = self.headers.examples().into_iter();
         let status = self.status.examples()[0];
         statuses
@@ -159,24 +173,43 @@ impl AnswerTerms {
 
     /// What means something else to the consumer because of a single difference, and that difference.
     pub fn broken(&self) -> Vec<(String, Response<String>)> {
-        let (headers, body) = (self.headers.example(), self.body.example());
+        let (headers, body) = (self.headers.example(), self.whole(self.read().example()));
         let status = self.status.examples()[0];
         let statuses = self.status.wrong();
         let statuses =
             statuses.map(|it| (format!("the status is {it}"), response(it, &headers, &body)));
         let other_headers = self.headers.broken_texts().into_iter();
         let other_headers = other_headers.map(|(what, it)| (what, response(status, &it, &body)));
-        let bodies = self.body.broken().into_iter();
+        let bodies = self.read().broken().into_iter();
+        let bodies = bodies.map(|(what, it)| (what, self.whole(it)));
+        let no_lists = self.entries.iter().flat_map(|terms| {
+            let object = Value::from(terms.example());
+            [
+                ("nothing is listed", json!([])),
+                ("there is no list", object),
+            ]
+        });
+        let no_lists = no_lists.map(|(what, it)| (what.to_owned(), it));
+        let bodies = bodies.chain(no_lists);
         let bodies = bodies.map(|(what, it)| (what, response(status, &headers, &it)));
         statuses.chain(other_headers).chain(bodies).collect()
     }
+
+    /// What is read of the body, or of each of its entries.
+    fn read(&self) -> &Members {
+        self.entries.as_ref().unwrap_or(&self.body)
+    }
+
+    /// The body in which `members` is what is read.
+    fn whole(&self, members: Map<String, Value>) -> Value {
+        match self.entries {
+            Some(_) => json!([members]),
+            None => members.into(),
+        }
+    }
 }
 
-fn response(
-    status: StatusCode,
-    headers: &Map<String, Value>,
-    body: &Map<String, Value>,
-) -> Response<String> {
+fn response(status: StatusCode, headers: &Map<String, Value>, body: &Value) -> Response<String> {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         let text = value
@@ -184,9 +217,8 @@ fn response(
             .map_or_else(|| value.to_string(), str::to_owned);
         response = response.header(name, text);
     }
-    let body = Value::from(body.clone()).to_string();
     response
-        .body(body)
+        .body(body.to_string())
         .expect("a contract has answers that can be given")
 }
 
@@ -198,6 +230,12 @@ fn headers(headers: &HeaderMap) -> Map<String, Value> {
             (name.as_str().to_owned(), text.into())
         })
         .collect()
+}
+
+/// A list that has entries.
+fn entries(body: &[u8]) -> Option<Vec<Map<String, Value>>> {
+    let entries: Vec<_> = serde_json::from_slice(body).ok()?;
+    (!entries.is_empty()).then_some(entries)
 }
 
 fn object(body: &[u8]) -> Option<Map<String, Value>> {

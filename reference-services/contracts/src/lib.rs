@@ -52,8 +52,24 @@ pub fn of_consumer(service: &str) -> Vec<Contract> {
 }
 
 /// The contracts in which `service` is the provider.
-pub fn of_provider(service: &str) -> Vec<Contract> {
+fn of_provider(service: &str) -> Vec<Contract> {
     some(|contract| contract.provider == service)
+}
+
+/// What others need of the events of `service`.
+pub fn events_of(service: &str) -> Vec<Events> {
+    let contracts = of_provider(service).into_iter();
+    let events: Vec<Events> = contracts.filter_map(|it| it.events).collect();
+    assert!(!events.is_empty(), "nobody needs its events");
+    events
+}
+
+/// What others ask `service` for.
+pub fn exchanges_of(service: &str) -> Vec<Exchange> {
+    let contracts = of_provider(service).into_iter();
+    let exchanges: Vec<Exchange> = contracts.flat_map(|it| it.exchanges).collect();
+    assert!(!exchanges.is_empty(), "nobody asks it for anything");
+    exchanges
 }
 
 /// A service that is in no contract would pass every test.

@@ -4,9 +4,11 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use service_kit::events::wire::Record;
 
-use super::{AnswerTerms, Breach, Contract, EventTerms, Exchange, Members, all};
+use super::{
+    AnswerTerms, Breach, Contract, EventTerms, Exchange, Members, RequestTerms, all, between,
+};
 
-const SERVICES: [&str; 5] = ["app", "pay", "store", "customer", "marketing"];
+const SERVICES: [&str; 6] = ["app", "pay", "store", "customer", "marketing", "auditor"];
 
 fn members() -> Members {
     let members = json!({
@@ -184,8 +186,36 @@ fn another_status_header_or_body_is_named() {
 }
 
 #[test]
+fn a_list_has_entries_and_each_is_as_agreed() {
+    let terms = json!({
+        "given": "",
+        "meaning": "",
+        "status": "200",
+        "entries": {"orderId": {"example": "a1"}},
+    });
+    let terms: AnswerTerms = serde_json::from_value(terms).unwrap();
+    let no_list = "the body is not a list with JSON objects in it";
+    for (body, breaches) in [
+        (r#"[{"orderId": "a"}, {"orderId": "b", "more": 1}]"#, vec![]),
+        (
+            r#"[{"orderId": "a"}, {"orderid": "b"}]"#,
+            vec!["orderId is missing"],
+        ),
+        ("[]", vec![no_list]),
+        ("[1]", vec![no_list]),
+        (r#"{"orderId": "a"}"#, vec![no_list]),
+    ] {
+        assert_eq!(
+            texts(&terms.check(&Response::new(body))),
+            breaches,
+            "{body}"
+        );
+    }
+}
+
+#[test]
 fn a_request_is_what_was_agreed_and_nothing_else() {
-    let Exchange { request, .. } = exchanges().remove(0);
+    let Exchange { request, .. } = between("app", "pay").exchanges.remove(0);
     let sent = |method: &str, uri: &str, body: &str| {
         let mut sent = Request::builder().method(method).uri(uri);
         for (name, value) in request.example().headers() {
@@ -216,4 +246,12 @@ fn a_request_is_what_was_agreed_and_nothing_else() {
     ] {
         assert_eq!(breaches, expected);
     }
+    let reading = json!({"method": "GET", "path": "/orders", "headers": {}});
+    let reading: RequestTerms = serde_json::from_value(reading).unwrap();
+    let sent = |body: &'static str| Request::get("/orders").body(body).unwrap();
+    assert_eq!(texts(&reading.check(&sent(""))), [""; 0]);
+    assert_eq!(
+        texts(&reading.check(&sent("{}"))),
+        ["the body is not in the contract"]
+    );
 }

@@ -35,7 +35,7 @@ fn payload(event: &Event) -> Value {
 }
 
 /// Tells app something as the store does, and waits until it has heard it.
-async fn tell(bus: &MemoryBus, events: impl IntoIterator<Item = Event>) {
+pub(crate) async fn tell(bus: &MemoryBus, events: impl IntoIterator<Item = Event>) {
     let events: Vec<_> = events.into_iter().map(|it| it.to("deliveries")).collect();
     bus.publish(&events).await.unwrap();
     let subscription = subscription();
@@ -43,7 +43,7 @@ async fn tell(bus: &MemoryBus, events: impl IntoIterator<Item = Event>) {
     tokio::time::timeout(PATIENCE, heard).await.unwrap();
 }
 
-fn delivery(kind: &str, id: &str) -> Event {
+pub(crate) fn delivery(kind: &str, id: &str) -> Event {
     Event::new(kind, id, "store", &json!({"orderId": id}))
 }
 

@@ -1,5 +1,5 @@
 //! The contracts of app: with pay, which it calls, with store, whose events it reads, and with those
-//! who read its own events.
+//! who read its own events or ask it for its orders.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use app::domain::{Item, Order, Quantity, Status, Step};
 use app::ports::{Cause, Connection as _, Intent, Origin, PaymentError, Payments as _};
 use app::service::OrderService;
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use service_kit::chance::Chance;
@@ -22,9 +23,10 @@ use service_kit::events::wire::Record;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 use crate::doubles::{Always, InMemoryOrders};
-use crate::events::{id_of_order, told};
+use crate::events::{delivery, id_of_order, tell, told};
 use crate::rig::{app_on, order, post, post_with};
 use crate::scripted_pay::{Script, ScriptedPay};
 
@@ -55,7 +57,7 @@ fn example_order(id: &str) -> Order {
 /// Has an order paid by a service that gives `answer`. Returns what app sent, too.
 async fn pay(answer: Response<String>, traceparent: Option<&str>) -> (Request<Bytes>, Outcome) {
     let (sender, mut sent) = mpsc::unbounded_channel();
-    let router = Router::new().fallback(move |request: Request<axum::body::Body>| {
+    let router = Router::new().fallback(move |request: Request<Body>| {
         let (sender, answer) = (sender.clone(), answer.clone());
         async move {
             let (parts, body) = request.into_parts();
@@ -197,8 +199,37 @@ async fn what_app_tells_is_what_others_need() {
     let app = app_on(&bus, &pay.url(), []).await;
     order(&app).await;
     told(&bus, 5).await;
-    for contract in contracts::of_provider("app") {
-        assert_eq!(contract.events().topic, "orders");
-        assert_eq!(contract.events().check(&bus.records("orders")), []);
+    for events in contracts::events_of("app") {
+        assert_eq!(events.topic, "orders");
+        assert_eq!(events.check(&bus.records("orders")), []);
+    }
+}
+
+/// app, and things as the contract has them.
+async fn app_where(given: &str) -> Router {
+    let pay = ScriptedPay::start(Script::Answer(StatusCode::CREATED)).await;
+    let bus = Arc::new(MemoryBus::new());
+    let app = app_on(&bus, &pay.url(), []).await;
+    let id = id_of_order(&app).await;
+    match given {
+        "an order was paid" => {}
+        "an order was delivered" => tell(&bus, [delivery("OrderDelivered", &id)]).await,
+        "an order was cancelled" => tell(&bus, [delivery("DeliveryCancelled", &id)]).await,
+        other => panic!("app does not know how to have it that {other}"),
+    }
+    app
+}
+
+#[tokio::test]
+async fn app_answers_what_others_need() {
+    for exchange in contracts::exchanges_of("app") {
+        for terms in exchange.answers {
+            let request = exchange.request.example().map(Body::from);
+            let app = app_where(&terms.given).await;
+            let (parts, body) = app.oneshot(request).await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let breaches = terms.check(&Response::from_parts(parts, body));
+            assert_eq!(breaches, [], "{}", terms.given);
+        }
     }
 }

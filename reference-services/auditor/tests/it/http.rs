@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 /// Serves `router` on a port of its own, and tells where.
-async fn serve(router: Router) -> String {
+pub(crate) async fn serve(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -25,7 +25,7 @@ async fn serve(router: Router) -> String {
 }
 
 /// A service that shows `entries` at `path`.
-async fn service(path: &str, entries: Value) -> String {
+pub(crate) async fn service(path: &str, entries: Value) -> String {
     let entries = get(|| async move { Json(entries) });
     serve(Router::new().route(path, entries)).await
 }

@@ -15,7 +15,9 @@ use tower::ServiceExt;
 
 use crate::doubles::{InMemoryViews, happened, paid};
 
-async fn customer(events: impl IntoIterator<Item = customer::domain::Happened>) -> Router {
+pub(crate) async fn customer(
+    events: impl IntoIterator<Item = customer::domain::Happened>,
+) -> Router {
     let views = Arc::new(InMemoryViews::default());
     let service = CustomerService::new(views, &mut Registry::default());
     for event in events {

@@ -1,11 +1,19 @@
-//! The contracts of customer with all the others, whose events it reads.
+//! The contracts of customer: with all the others, whose events it reads, and with those who ask it for
+//! its notifications.
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::Response;
 use customer::adapters::events::subscription;
 use customer::domain::Happening;
 use customer::ports::Views as _;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
+use crate::doubles::{happened, paid};
 use crate::events::customer;
+use crate::http::customer as customer_over_http;
 
 /// What customer knows of an event besides its order, as the payload has it.
 fn known(what: Happening) -> Value {
@@ -58,6 +66,31 @@ async fn customer_understands_all_that_it_may_be_told_and_needs_all_that_it_asks
                 }
             }
             assert_eq!(terms.needless(&customer().handler).await, [""; 0]);
+        }
+    }
+}
+
+/// customer, and things as the contract has them.
+async fn customer_where(given: &str) -> Router {
+    let events = match given {
+        "an event was told" => 1,
+        "more events were told than a part of the list holds" => 30,
+        other => panic!("customer does not know how to have it that {other}"),
+    };
+    let events = (0..events).map(|id| happened(&format!("order-{id}"), id, 0, paid()));
+    customer_over_http(events).await
+}
+
+#[tokio::test]
+async fn customer_answers_what_others_need() {
+    for exchange in contracts::exchanges_of("customer") {
+        for terms in exchange.answers {
+            let request = exchange.request.example().map(Body::from);
+            let customer = customer_where(&terms.given).await;
+            let (parts, body) = customer.oneshot(request).await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let breaches = terms.check(&Response::from_parts(parts, body));
+            assert_eq!(breaches, [], "{}", terms.given);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The contracts of pay: with app, which calls it and whose events it reads, and with those who read
-//! its own.
+//! its own, or ask it for its payments.
 
 use std::sync::Arc;
 
@@ -63,14 +63,24 @@ async fn pay_understands_all_that_app_may_tell_and_needs_all_that_it_asks_for() 
     }
 }
 
-/// pay, and things as the contract has them.
-async fn pay_where(given: &str, body: &Value) -> Router {
+/// pay, and things as the contract has them, the order being that of app's requests.
+async fn pay_where(given: &str) -> Router {
     let bus = Arc::new(MemoryBus::new());
     let pay = build(Some(Arc::clone(&bus)), []).await;
+    let of_app = contracts::between("app", "pay").exchanges.remove(0);
+    let body: Value = serde_json::from_str(of_app.request.example().body()).unwrap();
     match given {
         "nothing is known of the order" => {}
-        "the order was paid with the same amount" => {
-            post(&pay, body).await;
+        "the order was paid with the same amount" | "an order was paid" => {
+            post(&pay, &body).await;
+        }
+        "the payment of an order was given back" => {
+            post(&pay, &body).await;
+            let of_app = contracts::between("pay", "app");
+            let cancelled = of_app.events().event("OrderCancelled");
+            assert_eq!(body["orderId"], cancelled.key);
+            tell(&bus, &[&cancelled]).await;
+            refunds(&bus, 1).await;
         }
         "the order was paid with another amount" => {
             let other = json!({"orderId": body["orderId"], "amount": 1});
@@ -94,12 +104,11 @@ async fn whole(response: Response<Body>) -> Response<Bytes> {
 
 #[tokio::test]
 async fn pay_answers_what_others_need() {
-    for exchange in contracts::between("app", "pay").exchanges {
+    for exchange in contracts::exchanges_of("pay") {
         for terms in exchange.answers {
-            let request = exchange.request.example();
-            let body = serde_json::from_str(request.body()).unwrap();
-            let pay = pay_where(&terms.given, &body).await;
-            let answer = pay.oneshot(request.map(Body::from)).await.unwrap();
+            let pay = pay_where(&terms.given).await;
+            let request = exchange.request.example().map(Body::from);
+            let answer = pay.oneshot(request).await.unwrap();
             let breaches = terms.check(&whole(answer).await);
             assert_eq!(breaches, [], "{}", terms.given);
         }
@@ -116,10 +125,7 @@ async fn what_pay_tells_is_what_others_need() {
     post(&pay, &order).await;
     tell(&bus, &[&cancelled]).await;
     refunds(&bus, 1).await;
-    for contract in contracts::of_provider("pay") {
-        let Some(events) = contract.events else {
-            continue;
-        };
+    for events in contracts::events_of("pay") {
         assert_eq!(events.topic, "payments");
         assert_eq!(events.check(&bus.records("payments")), []);
     }

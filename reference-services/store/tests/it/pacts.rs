@@ -1,15 +1,22 @@
-//! The contracts of store: with app, whose events it reads, and with those who read its own.
+//! The contracts of store: with app, whose events it reads, and with those who read its own, or ask it
+//! for its deliveries.
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::Response;
+use http_body_util::BodyExt as _;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use service_kit::events::memory::MemoryBus;
 use service_kit::events::wire::Record;
 use service_kit::events::{Event, EventBus as _};
 use store::adapters::events::{Orders, subscription};
+use store::adapters::http;
 use store::domain::{Delivery, Stage};
 use store::service::StoreService;
+use tower::ServiceExt as _;
 
 use crate::doubles::{InMemoryDeliveries, PACE, chicken, id, trail};
 use crate::flow::{SWIFT, start, until_told};
@@ -82,8 +89,44 @@ async fn story(settings: &[(&str, &str)], after: Option<&str>, answer: &str) -> 
 async fn what_store_tells_is_what_others_need() {
     let mut told = story(&SWIFT, Some("OrderDelivered"), "CancellationRefused").await;
     told.extend(story(&[("STORE_ACCEPT_TIME", "1h")], None, "DeliveryCancelled").await);
-    for contract in contracts::of_provider("store") {
-        assert_eq!(contract.events().topic, "deliveries");
-        assert_eq!(contract.events().check(&told), []);
+    for events in contracts::events_of("store") {
+        assert_eq!(events.topic, "deliveries");
+        assert_eq!(events.check(&told), []);
+    }
+}
+
+/// store, and things as the contract has them.
+async fn store_where(given: &str) -> Router {
+    let (service, _) = store();
+    let order_id = id("a");
+    let received = service.receive(order_id.clone(), chicken(), trail(1), 0);
+    received.await.unwrap();
+    match given {
+        "an order came in" => {}
+        "an order was delivered" => {
+            for now_ms in [1_000, 2_000, 3_000, 4_000] {
+                service.advance(now_ms).await.unwrap();
+            }
+        }
+        "an order was cancelled" => {
+            let cancelled = service.cancel(&order_id, trail(2), 0);
+            cancelled.await.unwrap();
+        }
+        other => panic!("store does not know how to have it that {other}"),
+    }
+    http::router(service)
+}
+
+#[tokio::test]
+async fn store_answers_what_others_need() {
+    for exchange in contracts::exchanges_of("store") {
+        for terms in exchange.answers {
+            let request = exchange.request.example().map(Body::from);
+            let store = store_where(&terms.given).await;
+            let (parts, body) = store.oneshot(request).await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let breaches = terms.check(&Response::from_parts(parts, body));
+            assert_eq!(breaches, [], "{}", terms.given);
+        }
     }
 }
