@@ -8,7 +8,15 @@ use super::{
     AnswerTerms, Breach, Contract, EventTerms, Exchange, Members, RequestTerms, all, between,
 };
 
-const SERVICES: [&str; 6] = ["app", "pay", "store", "customer", "marketing", "auditor"];
+const SERVICES: [&str; 7] = [
+    "app",
+    "pay",
+    "store",
+    "customer",
+    "marketing",
+    "auditor",
+    "gateway",
+];
 
 fn members() -> Members {
     let members = json!({

@@ -7,6 +7,7 @@ mod forwarding;
 mod grants;
 mod limits;
 mod monitoring;
+mod pacts;
 mod process;
 mod resilience;
 mod scripted_upstream;
