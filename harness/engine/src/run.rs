@@ -241,8 +241,8 @@ impl<'a> Run<'a> {
             .min()
     }
 
-    /// Begins and undoes what is due, and nothing if the baseline is not what it must be. While reverting, the faults in effect are undone one by one,
-    /// the latest injected first.
+    /// Begins and undoes what is due, and nothing if the baseline is not what it must be. While
+    /// reverting, the faults in effect are undone one by one, the latest injected first.
     fn start_due_actions(&mut self) {
         if self.reverting {
             self.revert_next();
@@ -276,23 +276,33 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Undoes what is in effect, one fault after the other. One that ends by itself is only waited
+    /// for, and keeps nothing else in effect.
     fn revert_next(&mut self) {
-        let busy = self
-            .faults
-            .iter()
-            .any(|state| matches!(state, FaultState::Injecting | FaultState::Reverting));
-        if busy {
-            return;
+        while !self.changing() {
+            let latest = self.injected.iter().rev().copied();
+            let mut holding = latest.filter(|index| self.faults[*index] == FaultState::Holding);
+            let Some(index) = holding.next() else {
+                break;
+            };
+            self.begin_recover(index);
         }
-        let latest = self.injected.iter().rev().copied();
-        let mut holding = latest.filter(|index| self.faults[*index] == FaultState::Holding);
-        match holding.next() {
-            Some(index) => self.begin_recover(index),
-            None if self.observe_recovery && self.stop_load_at.is_none() => {
-                self.stop_load_at = Some(Instant::now() + self.plan.windows.recovery);
-            }
-            None => {}
+        if self.observe_recovery && self.actions.is_empty() && self.stop_load_at.is_none() {
+            self.stop_load_at = Some(Instant::now() + self.plan.windows.recovery);
         }
+    }
+
+    /// Whether a fault is being injected, or one that was held undone.
+    fn changing(&self) -> bool {
+        let mut faults = self.plan.faults.iter().zip(&self.faults);
+        faults.any(|(fault, state)| match state {
+            FaultState::Injecting => true,
+            FaultState::Reverting => !fault.ends_by_itself(),
+            FaultState::Planned
+            | FaultState::Holding
+            | FaultState::Reverted
+            | FaultState::Ended => false,
+        })
     }
 
     fn begin_inject(&mut self, index: usize) {

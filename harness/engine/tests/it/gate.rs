@@ -112,7 +112,7 @@ async fn a_halt_reverts_at_once_and_keeps_the_load_through_recovery() {
 #[tokio::test(start_paused = true)]
 async fn a_fault_that_ends_by_itself_is_over_when_its_driver_says_so() {
     let script = Script {
-        recover_takes: Duration::from_secs(90),
+        recover_takes: [("restart", Duration::from_secs(90))].into(),
         ..Script::default()
     };
     let finished = start(plan(120, vec![fault("restart", 5, 5)]), script)

@@ -29,6 +29,53 @@ async fn an_interruption_reverts_in_reverse_order_and_begins_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_ends_by_itself_keeps_nothing_else_in_effect() {
+    // `killed` is over a minute after it began, whatever anybody does.
+    let faults = || vec![fault("a", 1, 50), fault("killed", 2, 2), fault("b", 3, 50)];
+    let script = || Script {
+        recover_takes: [
+            ("killed", Duration::from_millis(60_500)),
+            ("b", Duration::from_secs(4)),
+        ]
+        .into(),
+        ..Script::default()
+    };
+    let running = start(plan(60, faults()), script());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    running.stop.send(StopCause::Interrupted).unwrap();
+    let finished = running.finish().await;
+    let mut recovered = finished.calls();
+    recovered.retain(|call| call.starts_with("recover"));
+    assert_eq!(
+        recovered,
+        ["recover killed@2", "recover b@10", "recover a@14"]
+    );
+    assert!(finished.record.residue.is_empty());
+
+    // A halt keeps the load up until everything is over, and through the recovery window.
+    let running = start(plan(100, faults()), script());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let halted = StopCause::Halted("by hand".to_owned());
+    running.stop.send(halted).unwrap();
+    let finished = running.finish().await;
+    assert_eq!(finished.record.ticks.len(), 67, "2 s, 60.5 s and 5 s");
+}
+
+/// Pods that start anew one after the other may take longer than anything that is injected.
+#[tokio::test(start_paused = true)]
+async fn an_undo_may_take_minutes() {
+    let script = Script {
+        recover_takes: [("a", Duration::from_secs(170))].into(),
+        ..Script::default()
+    };
+    let finished = start(plan(300, vec![fault("a", 1, 5)]), script)
+        .finish()
+        .await;
+    assert!(finished.record.faults[0].errors.is_empty());
+    assert!(finished.record.faults[0].recovered.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_interruption_in_the_middle_of_an_injection_waits_for_it_and_undoes_it() {
     let script = Script {
         inject_takes: Duration::from_secs(5),

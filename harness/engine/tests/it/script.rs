@@ -53,7 +53,8 @@ pub(crate) struct Script {
     pub(crate) recover: Vec<Behaviour>,
     pub(crate) inject_takes: Duration,
     pub(crate) residue: Behaviour,
-    pub(crate) recover_takes: Duration,
+    /// By fault; of the others, recovery takes no time.
+    pub(crate) recover_takes: BTreeMap<&'static str, Duration>,
     /// What is answered over HTTP, one entry per question, the last one for ever after; with none,
     /// nobody answers.
     pub(crate) answers: Vec<Answers>,
@@ -77,7 +78,7 @@ impl Default for Script {
             recover: Vec::new(),
             inject_takes: Duration::ZERO,
             residue: Behaviour::Succeed,
-            recover_takes: Duration::ZERO,
+            recover_takes: BTreeMap::new(),
             answers: Vec::new(),
         }
     }
@@ -149,7 +150,8 @@ impl FaultDriver for ScriptedFaults {
             .get(nth)
             .copied()
             .unwrap_or(Behaviour::Succeed);
-        tokio::time::sleep(self.script.recover_takes).await;
+        let takes = self.script.recover_takes.get(fault.name.as_str());
+        tokio::time::sleep(takes.copied().unwrap_or_default()).await;
         let evidence = behave(behaviour, "recover").await?;
         self.in_effect.lock().unwrap().remove(&fault.name);
         Ok(evidence)
