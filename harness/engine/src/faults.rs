@@ -10,10 +10,10 @@ use holdfast_core::plan::PlannedFault;
 use crate::drivers::{Events, FaultDriver, FaultDriverError};
 use crate::guard::guarded;
 
-/// A single driver call takes no longer than this.
+/// A single driver call takes no longer than this …
 const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// Except where it waits until pods are as they were: they are slow to start.
-const OVER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// … unless it undoes something: then it may wait for pods that start anew, one after the other.
+const RECOVER_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 /// Who acts, for errors.
 const DRIVER: &str = "fault driver";
 /// Attempts to undo one fault, and the pauses between them: doubled each time up to the longest, a
@@ -72,14 +72,10 @@ pub(crate) async fn recover(
     events: Events,
 ) -> bool {
     let mut pause = RECOVER_PAUSE;
-    let limit = if fault.ends_by_itself() {
-        OVER_TIMEOUT
-    } else {
-        ACTION_TIMEOUT
-    };
     for attempt in 1..=RECOVER_ATTEMPTS {
         let (driver, planned) = (Arc::clone(&driver), fault.clone());
-        match guarded(DRIVER, limit, async move { driver.recover(&planned).await }).await {
+        let call = async move { driver.recover(&planned).await };
+        match guarded(DRIVER, RECOVER_TIMEOUT, call).await {
             Ok(evidence) => {
                 events.send(Event::FaultRecovered {
                     fault: fault.name,
