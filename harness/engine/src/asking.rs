@@ -30,7 +30,7 @@ pub(crate) fn check_all(
 }
 
 /// Asks until the system has settled, something is wrong for good, or the time is over. The last
-/// answer counts.
+/// answer counts; one that came too late settles nothing.
 async fn check(client: Arc<dyn HttpClient>, invariant: Invariant) -> Checked {
     let began = Instant::now();
     loop {
@@ -42,21 +42,22 @@ async fn check(client: Arc<dyn HttpClient>, invariant: Invariant) -> Checked {
             Err(_) => false,
         };
         if final_answer || after + PAUSE > invariant.within {
-            return checked(invariant.name, after, answer);
+            return checked(invariant, after, answer);
         }
         sleep(PAUSE).await;
     }
 }
 
-fn checked(name: String, after: Duration, answer: Result<Answer, String>) -> Checked {
+fn checked(invariant: Invariant, after: Duration, answer: Result<Answer, String>) -> Checked {
     let (answer, error) = match answer {
         Ok(answer) => (Some(answer), None),
         Err(words) => (None, Some(words)),
     };
+    let in_time = after <= invariant.within;
     Checked {
-        name,
+        name: invariant.name,
         after,
-        settled: answer.as_ref().is_some_and(|answer| answer.settled),
+        settled: in_time && answer.as_ref().is_some_and(|answer| answer.settled),
         violations: answer
             .as_ref()
             .map_or(Vec::new(), |answer| answer.violations.clone()),

@@ -83,6 +83,20 @@ async fn a_system_that_never_settles_is_asked_no_longer_than_it_may_take() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_system_that_settles_too_late_has_not_settled() {
+    const LATE: Answers = Answers::After(2, r#"{"holds": true, "settled": true}"#);
+    // Asked every half second: the last time at 10 s, when there is just no time left.
+    let mut answers = vec![UNDER_WAY; 20];
+    let in_time = with_answers([&answers[..], &[SETTLED]].concat()).await;
+    assert!(in_time.record.invariants[0].settled);
+    answers.push(LATE);
+    let late = with_answers(answers).await;
+    let checked = &late.record.invariants[0];
+    assert_eq!(checked.after, Duration::from_secs(12));
+    assert!(!checked.settled && checked.error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_does_not_answer_at_the_end_is_an_error_with_its_words() {
     for (answer, words) in [
         (Answers::Refused, "connection refused"),

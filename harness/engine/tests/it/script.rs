@@ -64,6 +64,8 @@ pub(crate) struct Script {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answers {
     With(u16, &'static str),
+    /// The same with status 200, after so many seconds.
+    After(u64, &'static str),
     Refused,
     Hang,
     Panic,
@@ -180,11 +182,16 @@ impl HttpClient for ScriptedAnswers {
             *asked - 1
         };
         let answer = self.answers.get(nth).or(self.answers.last());
+        let told = |status, body: &str| HttpAnswer {
+            status,
+            body: body.as_bytes().to_vec(),
+        };
         match answer.copied().unwrap_or(Answers::Refused) {
-            Answers::With(status, body) => Ok(HttpAnswer {
-                status,
-                body: body.as_bytes().to_vec(),
-            }),
+            Answers::With(status, body) => Ok(told(status, body)),
+            Answers::After(seconds, body) => {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok(told(200, body))
+            }
             Answers::Refused => Err(HttpClientError("connection refused".to_owned())),
             Answers::Hang => std::future::pending().await,
             Answers::Panic => panic!("scripted panic in get"),
