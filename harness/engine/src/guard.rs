@@ -4,8 +4,11 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 /// Runs a call of `driver` in a task of its own, so that neither a panic nor a hang in it can keep
-/// the loop from undoing what was done. `Err` says what went wrong.
+/// the loop from undoing what was done. `Err` says what went wrong. The task ends with whoever waits
+/// for it.
 pub(crate) async fn guarded<T, E>(
     driver: &str,
     limit: Duration,
@@ -15,15 +18,15 @@ where
     T: Send + 'static,
     E: Display + Send + 'static,
 {
-    let mut task = tokio::spawn(call);
-    match tokio::time::timeout(limit, &mut task).await {
-        Ok(Ok(Ok(value))) => Ok(value),
-        Ok(Ok(Err(error))) => Err(error.to_string()),
-        Ok(Err(_panic)) => Err(format!("the {driver} panicked")),
+    let mut task = JoinSet::new();
+    task.spawn(call);
+    match tokio::time::timeout(limit, task.join_next()).await {
+        Ok(Some(Ok(Ok(value)))) => Ok(value),
+        Ok(Some(Ok(Err(error)))) => Err(error.to_string()),
+        Ok(Some(Err(_)) | None) => Err(format!("the {driver} panicked")),
         Err(_elapsed) => {
-            task.abort();
             // Until it has ended it might still act after its undo.
-            drop(task.await);
+            task.shutdown().await;
             Err(format!("no answer within {} s", limit.as_secs_f64()))
         }
     }

@@ -72,6 +72,8 @@ pub async fn run(
     if let Some(words) = load_result.and_then(load::failure) {
         run.stop(StopCause::LoadFailed(words));
     }
+    // A stop condition ends the load, and there is none any more.
+    run.watching.abort_all();
     run.revert_all(&mut incoming, &mut stop).await;
     run.ask_invariants(&mut incoming, &mut stop).await;
     observing.cancel();

@@ -165,3 +165,20 @@ async fn an_address_that_fails_or_is_silent_trips_its_stop_condition() {
         assert!(finished.record.residue.is_empty());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_about_stop_conditions_once_the_load_has_ended() {
+    let mut plan = plan(5, vec![fault("a", 1, 3)]);
+    plan.stop_conditions = vec![StopCondition::Http {
+        get: address(),
+        every: Duration::from_secs(2),
+    }];
+    let script = Script {
+        answers: vec![Answers::With(204, "")],
+        recover_takes: [("a", Duration::from_secs(30))].into(),
+        ..Script::default()
+    };
+    let finished = start(plan, script).finish().await;
+    assert_eq!(finished.record.stopped, None);
+    assert_eq!(finished.asked, 2, "at 2 s and at 4 s of 5 s");
+}

@@ -291,20 +291,23 @@ pub(crate) struct Running {
     pub(crate) stop: UnboundedSender<StopCause>,
     task: tokio::task::JoinHandle<(Record, Vec<Stamped>)>,
     faults: Arc<ScriptedFaults>,
+    answers: Arc<ScriptedAnswers>,
 }
 
 pub(crate) struct Finished {
     pub(crate) record: Record,
     pub(crate) events: Vec<Stamped>,
     pub(crate) calls: Vec<Call>,
+    /// How often somebody was asked over HTTP.
+    pub(crate) asked: usize,
 }
 
 pub(crate) fn start(plan: Plan, script: Script) -> Running {
     let load = script.load;
-    let answers = ScriptedAnswers {
+    let answers = Arc::new(ScriptedAnswers {
         answers: script.answers.clone(),
         asked: Mutex::default(),
-    };
+    });
     let faults = Arc::new(ScriptedFaults {
         script,
         began: Instant::now(),
@@ -316,7 +319,7 @@ pub(crate) fn start(plan: Plan, script: Script) -> Running {
         load: Arc::new(ScriptedLoad(load)),
         faults: Arc::clone(&faults) as Arc<dyn FaultDriver>,
         observer: Arc::new(NoObserver),
-        http: Arc::new(answers),
+        http: Arc::clone(&answers) as Arc<dyn HttpClient>,
     };
     let started = RunStarted {
         run_id: "run".to_owned(),
@@ -335,17 +338,24 @@ pub(crate) fn start(plan: Plan, script: Script) -> Running {
         let record = holdfast_engine::run(started, &drivers, stopped, &mut sink).await;
         (record, events)
     });
-    Running { stop, task, faults }
+    Running {
+        stop,
+        task,
+        faults,
+        answers,
+    }
 }
 
 impl Running {
     pub(crate) async fn finish(self) -> Finished {
         let (record, events) = self.task.await.expect("the loop never panics");
         let calls = self.faults.calls.lock().unwrap().clone();
+        let asked = *self.answers.asked.lock().unwrap();
         Finished {
             record,
             events,
             calls,
+            asked,
         }
     }
 }
