@@ -4,9 +4,10 @@
 //! fault: {diskFull: {deployment: store, count: 1, path: /data, leave: 1Mi}}
 //! ```
 //!
-//! A file in `path` grows until `leave` is left, nothing where it is left out, and is deleted when
-//! the fault ends. The path should be a volume of the pod's own: a folder of the node's file system
-//! fills the node for everybody.
+//! A file without a name, in the file system of `path`, takes all but `leave` (nothing, where it is
+//! left out), also what becomes free later. When the fault ends it takes nothing any more. The file
+//! system must be a volume of the pod's own: one that others use as well, such as the node's, is
+//! refused when the fault is to begin (`harness/docs/agent.md`).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub struct DiskFull {
     pub deployment: String,
     /// In how many of its pods.
     pub count: Count,
-    /// An absolute path of the container, without `..`.
+    /// A folder below the container's root: an absolute path, without `..`.
     pub path: String,
     /// What is left free.
     #[serde(default = "nothing")]

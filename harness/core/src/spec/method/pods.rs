@@ -85,15 +85,14 @@ pub(super) fn disk(node: &Node, problems: &mut Problems) -> Option<DiskFull> {
     })
 }
 
-/// A path that leads down from the container's root, and not to the root itself: that is the
-/// node's file system.
+/// A path that leads down from the container's root, and not to the root itself, however written:
+/// that is the node's file system.
 fn absolute_path(node: &Node, problems: &mut Problems) -> Option<String> {
     let path = problems.text(node, "path")?;
     let mut parts = path.split('/').skip(1);
-    let leads_down = path.starts_with('/')
-        && path.trim_end_matches('/').len() > 1
+    let leads_down = parts.clone().any(|part| !matches!(part, "" | "."))
         && parts.all(|part| part != ".." && !part.contains('\0'));
-    if leads_down {
+    if path.starts_with('/') && leads_down {
         return Some(path);
     }
     problems.report(
