@@ -20,9 +20,9 @@ pub enum Held {
     Service(String),
     /// A ConfigMap.
     ConfigMap(String),
-    /// The processors beside a Deployment.
+    /// The processors of the nodes of a Deployment's pods.
     Processors(String),
-    /// The memory beside a Deployment.
+    /// The memory of the nodes of a Deployment's pods.
     Memory(String),
     /// The cluster's nodes: which one is drained may be open until then.
     Nodes,
