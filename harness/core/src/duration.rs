@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-/// Parses `250us`, `610ms`, `4.8ms`, `30s`, `2m`, `1h`. `None` when the text is not of that form,
-/// is negative, or is too large to represent.
+/// Parses `250us`, `610ms`, `4.8ms`, `30s`, `2m`, `1h`: a decimal number, and its unit without a
+/// space between them; spaces around both are ignored, and `µs` is `us`. `None` when the text is not
+/// of that form, is negative, or is too large to represent.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -22,7 +23,8 @@ pub fn parse(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(value * seconds_per_unit).ok()
 }
 
-/// The shortest text that [`parse`] reads as the same duration.
+/// Text that [`parse`] reads as the same duration: a whole number of the largest unit of which it is
+/// a multiple, or else microseconds with three decimals.
 #[must_use]
 pub fn format(value: Duration) -> String {
     let nanos = value.as_nanos();
@@ -50,7 +52,7 @@ pub mod text {
     use super::{Duration, format, parse};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// Writes the shortest text.
+    /// Writes what [`format`] makes of it.
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format(*value))
     }
@@ -65,7 +67,7 @@ pub mod text {
     pub mod option {
         use super::{Deserialize, Deserializer, Duration, Error, Serializer, format, parse};
 
-        /// Writes the shortest text or null.
+        /// Writes what [`format`] makes of it, or null.
         pub fn serialize<S: Serializer>(
             value: &Option<Duration>,
             serializer: S,
