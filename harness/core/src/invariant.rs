@@ -106,10 +106,11 @@ pub fn read(body: &[u8]) -> Result<Answer, AnswerError> {
             count: 0,
         });
     }
+    let due = findings(&told.due, "due")?;
     Ok(Answer {
-        settled: told.settled && violations.is_empty(),
+        settled: told.settled && violations.is_empty() && due.is_empty(),
         violations,
-        due: findings(&told.due, "due")?,
+        due,
     })
 }
 
@@ -179,6 +180,8 @@ mod tests {
         let violated_but_holds =
             br#"{"holds": true, "settled": true, "violations": [{"invariant": "x"}]}"#;
         assert!(!read(violated_but_holds).unwrap().settled);
+        let due_but_settled = br#"{"holds": true, "settled": true, "due": [{"invariant": "x"}]}"#;
+        assert!(!read(due_but_settled).unwrap().settled);
     }
 
     #[test]
