@@ -76,10 +76,10 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
 /// The verdict in one sentence.
 pub(crate) fn outcome_sentence(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Passed => "Every objective of the experiment was met.",
+        Outcome::Passed => "The service held everything that was asked of it.",
         Outcome::Measured => "Nothing was asked of the service; these are its figures.",
-        Outcome::Failed => "The service did not hold what the experiment asks of it.",
-        Outcome::Inconclusive => "This run says nothing either way.",
+        Outcome::Failed => "The service did not hold what was asked of it.",
+        Outcome::Inconclusive => "This run does not say whether the service held.",
         Outcome::Aborted => "A stop condition or a halt ended the run early.",
         Outcome::Interrupted => "The run was interrupted before its plan was carried out.",
         Outcome::Terminated => "The run was terminated before its plan was carried out.",
