@@ -57,9 +57,9 @@ pub struct Finding {
 pub struct Checked {
     /// The invariant's name.
     pub name: String,
-    /// Whether the system came to rest with nothing wrong.
+    /// Whether the system came to rest in its time, with nothing wrong.
     pub settled: bool,
-    /// From when the load had ended and every fault was undone to the last answer.
+    /// From the end of the load or the last undo, whichever was later, to the last answer.
     #[serde(with = "seconds")]
     pub after: Duration,
     /// What is wrong for good.

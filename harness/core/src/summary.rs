@@ -195,8 +195,8 @@ pub struct Summary {
     /// Whole seconds of the load in which no request of the prober (of the users, without a
     /// prober) ended as expected although some ended.
     pub failed_seconds: u64,
-    /// How long the system took to settle after the load, by invariant; `None`: it did not, or
-    /// nobody knows.
+    /// How long the system took to settle after the load and the last undo, whichever was later, by
+    /// invariant; `None`: it did not in its time, or nobody knows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub convergence: BTreeMap<String, Option<f64>>,
     /// What closed-loop users left out because they hung, where it makes a difference.

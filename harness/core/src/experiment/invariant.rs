@@ -15,7 +15,8 @@ pub struct Invariant {
     pub name: String,
     /// Who knows.
     pub get: Address,
-    /// How long the system may take to settle; above zero.
+    /// How long the system may take to settle, from the end of the load or the last undo, whichever
+    /// is later; above zero.
     #[serde(with = "seconds")]
     pub within: Duration,
 }

@@ -1,5 +1,7 @@
 //! Invariants against what was answered, and the lines that say so.
 
+use std::time::Duration;
+
 use super::JudgedInvariant;
 use crate::experiment::Invariant;
 use crate::invariant::{Checked, Finding};
@@ -36,27 +38,27 @@ fn found(invariant: &Invariant, checked: Option<&Checked>) -> (Option<bool>, Str
             format!("could not be asked of {}: {error}", invariant.get),
         );
     }
-    let after = words::seconds(checked.after.as_secs_f64());
+    let after = since_the_end(checked.after);
     if !checked.violations.is_empty() {
         let listed = listed(&checked.violations);
-        return (
-            Some(false),
-            format!("violated, {after} after the load: {listed}"),
-        );
+        return (Some(false), format!("violated, {after}: {listed}"));
     }
     if checked.settled {
-        return (Some(true), format!("holds, settled {after} after the load"));
+        return (Some(true), format!("holds, settled {after}"));
     }
-    let within = words::seconds(invariant.within.as_secs_f64());
+    let within = since_the_end(invariant.within);
     let due = if checked.due.is_empty() {
         String::new()
     } else {
         format!(": {}", listed(&checked.due))
     };
-    (
-        Some(false),
-        format!("not settled within {within} after the load{due}"),
-    )
+    (Some(false), format!("not settled within {within}{due}"))
+}
+
+/// Counted from the later of the end of the load and the last undo.
+fn since_the_end(time: Duration) -> String {
+    let time = words::seconds(time.as_secs_f64());
+    format!("{time} after the load and the last undo")
 }
 
 /// `paidOnce (each order is paid exactly once): 7, 9 and 3 more; …`

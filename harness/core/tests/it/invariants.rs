@@ -58,7 +58,7 @@ fn an_invariant_that_holds_passes_and_its_time_is_a_figure() {
     let verdict = verdict(&story);
     assert_eq!(verdict.outcome, Outcome::Passed);
     assert_eq!(verdict.invariants[0].held, Some(true));
-    insta::assert_snapshot!(verdict.reasons[1], @"invariant orders: holds, settled 3.20 s after the load");
+    insta::assert_snapshot!(verdict.reasons[1], @"invariant orders: holds, settled 3.20 s after the load and the last undo");
     let convergence = summarize(&story.record()).convergence;
     assert_eq!(convergence["orders"], Some(3.2));
 }
@@ -88,7 +88,7 @@ fn a_violation_fails_and_names_the_first_things_concerned() {
     let verdict = verdict(&story);
     assert_eq!(verdict.outcome, Outcome::Failed);
     assert_eq!(verdict.invariants[0].held, Some(false));
-    insta::assert_snapshot!(verdict.reasons.join("\n"), @"invariant orders: violated, 3.20 s after the load: paidOnce (each order is paid exactly once): 7, 9, 11, 13, 15 and 35 more; refunded (each order is paid exactly once): 8");
+    insta::assert_snapshot!(verdict.reasons.join("\n"), @"invariant orders: violated, 3.20 s after the load and the last undo: paidOnce (each order is paid exactly once): 7, 9, 11, 13, 15 and 35 more; refunded (each order is paid exactly once): 8");
     assert_eq!(summarize(&story.record()).convergence["orders"], None);
 }
 
@@ -104,7 +104,7 @@ fn a_system_that_does_not_settle_in_time_fails() {
         }),
     ));
     assert_eq!(verdict.outcome, Outcome::Failed);
-    insta::assert_snapshot!(verdict.reasons[0], @"invariant orders: not settled within 60.00 s after the load: delivered (each order is paid exactly once): 7");
+    insta::assert_snapshot!(verdict.reasons[0], @"invariant orders: not settled within 60.00 s after the load and the last undo: delivered (each order is paid exactly once): 7");
 }
 
 #[test]

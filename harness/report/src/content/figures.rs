@@ -106,7 +106,7 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             name: format!("convergence {invariant}").into(),
             value: words::seconds_or_none(*settled),
             note: if settled.is_some() {
-                "from the end of the load until the system had settled".to_owned()
+                "from the end of the load and the last undo until the system had settled".to_owned()
             } else {
                 "the system was not seen to settle".to_owned()
             },
