@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -60,6 +62,7 @@ impl Session {
         let report = Report {
             mode,
             until: deadline.unix_seconds(),
+            has_begun: Arc::default(),
             over: over.clone(),
             evidence,
         };
@@ -75,9 +78,11 @@ impl Session {
         })
     }
 
-    /// Says that the harm is done, and what is known of it.
+    /// Says that the harm is done, and what is known of it; from now on `/healthz` does so, too.
     pub(crate) fn began(&self) {
+        // First the log: whoever sees the pod ready finds it there.
         say("began", &self.report.as_json());
+        self.report.has_begun.store(true, Ordering::Relaxed);
     }
 
     /// Says that the harm is undone, and what is known of it.

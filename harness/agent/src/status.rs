@@ -1,14 +1,15 @@
-//! What the agent tells over HTTP: that it is there, and the evidence of what it does.
+//! What the agent tells over HTTP: whether its harm is done, and the evidence of what it does.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /healthz` | 200: the agent runs |
+//! | `GET /healthz` | 503 until the harm is done, 200 from then on: also when it is undone |
 //! | `GET /status` | JSON: mode, whether it is harming, until when, and the mode's own evidence |
 //! | `GET /metrics` | the numbers of `/status` in Prometheus' text format |
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) mode: &'static str,
     /// In seconds since 1970.
     pub(crate) until: u64,
+    /// Whether the harm has been done.
+    pub(crate) has_begun: Arc<AtomicBool>,
     pub(crate) over: CancellationToken,
     pub(crate) evidence: Evidence,
 }
@@ -70,10 +73,18 @@ impl Report {
         text
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let (status, kind, body) = match (request.method(), request.uri().path()) {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        let (status, kind, body) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/healthz") => {
-                (StatusCode::OK, "text/plain", "ok\n".to_owned())
+                let (status, body) = if self.has_begun.load(Ordering::Relaxed) {
+                    (StatusCode::OK, "ok\n")
+                } else {
+                    (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "the harm is not done yet\n",
+                    )
+                };
+                (status, "text/plain", body.to_owned())
             }
             (&Method::GET | &Method::HEAD, "/status") => (
                 StatusCode::OK,
@@ -119,8 +130,8 @@ pub(crate) async fn serve(listener: TcpListener, report: Report) {
             continue;
         };
         let report = Arc::clone(&report);
-        let service = service_fn(move |request| {
-            let answer = report.answer(&request);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = report.answer(request.method(), request.uri().path());
             async move { Ok::<_, Infallible>(answer) }
         });
         let connection = http1::Builder::new()
@@ -130,5 +141,28 @@ pub(crate) async fn serve(listener: TcpListener, report: Report) {
             // A client that leaves ends its connection only.
             drop(connection.await);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_well_only_once_the_harm_is_done() {
+        let report = Report {
+            mode: "memory",
+            until: 0,
+            has_begun: Arc::default(),
+            over: CancellationToken::new(),
+            evidence: Arc::new(|| json!({"takenBytes": 1})),
+        };
+        let status = |path| report.answer(&Method::GET, path).status();
+        assert_eq!(status("/healthz"), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status("/status"), StatusCode::OK);
+        report.has_begun.store(true, Ordering::Relaxed);
+        assert_eq!(status("/healthz"), StatusCode::OK);
+        report.over.cancel();
+        assert_eq!(status("/healthz"), StatusCode::OK);
     }
 }
