@@ -10,6 +10,7 @@
 pub mod bytes;
 pub mod duration;
 pub mod event;
+pub mod evidence;
 pub mod experiment;
 pub mod fault;
 pub mod histogram;

@@ -3,6 +3,7 @@
 
 pub(crate) mod breakdown;
 pub(crate) mod checks;
+mod evidence;
 pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod invariants;

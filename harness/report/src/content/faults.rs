@@ -5,6 +5,7 @@ use std::time::Duration;
 use holdfast_core::event::FaultAction;
 use holdfast_core::record::{FaultRecord, Record};
 
+use super::evidence;
 use crate::words;
 
 /// One fault in words. Times are since the start of the load.
@@ -64,7 +65,7 @@ fn words_of(record: &Record, fault: &FaultRecord) -> FaultWords {
                     FaultAction::Inject => "injecting",
                     FaultAction::Recover => "undoing",
                 };
-                format!("{action}: {}", words::one_line(&error.error))
+                format!("{action}: {}", evidence::in_words(&error.error))
             })
             .collect(),
     }
@@ -76,7 +77,7 @@ fn end(record: &Record, at: Option<Duration>, evidence: &str) -> String {
         Some(at) => format!(
             "at {}: {}",
             words::moment(since_load_start(record, at)),
-            words::one_line(evidence)
+            evidence::in_words(evidence)
         ),
     }
 }
