@@ -1,5 +1,5 @@
 //! Every experiment of the repository in its quick profile, and the direction of every effect: with a
-//! margin that a busy machine cannot make.
+//! margin that a busy machine cannot make. Only a load generator that could not keep up excuses a run.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,11 +16,49 @@ struct Run {
 }
 
 impl Run {
-    /// Whether it says anything: on a machine so busy that the load was not what it was to be, or the
-    /// baseline was not met, a run says that it does not.
+    /// Whether its figures are the system's. On a machine so busy that the load was not what it was
+    /// to be, the generator says so, and they are nobody's. Nothing else may keep a run from saying
+    /// something.
     fn is_conclusive(&self) -> bool {
-        let outcome = &self.result["verdict"]["outcome"];
-        outcome == "passed" || outcome == "failed"
+        let verdict = &self.result["verdict"];
+        if verdict["outcome"] == "passed" || verdict["outcome"] == "failed" {
+            return true;
+        }
+        let problems = list(&self.result["summary"]["selfCheck"]["problems"]);
+        let of_the_generator = list(&verdict["reasons"]).iter().all(|reason| {
+            let mut problems = problems.iter().filter_map(Value::as_str);
+            problems.any(|problem| *reason == format!("invalid: {problem}"))
+        });
+        let says_nothing = verdict["outcome"] == "inconclusive" && !problems.is_empty();
+        assert!(says_nothing && of_the_generator, "{verdict}");
+        false
+    }
+
+    /// Whatever its load was: it came to its end, every fault was in effect and is undone, and every
+    /// invariant was answered and holds.
+    fn was_carried_out(&self) {
+        let Self { result, record } = self;
+        assert_eq!(record["finished"], true);
+        assert_eq!(record["stopped"], Value::Null);
+        assert_eq!(result["residue"], serde_json::json!([]));
+        let plan = &record["run"]["plan"];
+        let faults = list(&record["faults"]);
+        assert_eq!(faults.len(), list(&plan["faults"]).len(), "{faults:?}");
+        for fault in faults {
+            let held = fault["injected"].is_number() && fault["recovered"].is_number();
+            assert!(held, "{fault}");
+        }
+        let invariants = list(&record["invariants"]);
+        assert_eq!(invariants.len(), list(&plan["invariants"]).len());
+        for invariant in invariants {
+            assert_eq!(invariant["error"], Value::Null, "{invariant}");
+            assert_eq!(
+                invariant["violations"],
+                serde_json::json!([]),
+                "{invariant}"
+            );
+            assert_eq!(invariant["settled"], true, "{invariant}");
+        }
     }
 
     /// Of a hundred requests of load and prober that ended, how many did as expected.
@@ -53,6 +91,11 @@ impl Run {
     }
 }
 
+/// The elements of a list; of one that is left out because it is empty, none.
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
 /// One quick run of an experiment with these settings, the same for every test of this process.
 fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
     static RUNS: Mutex<Option<HashMap<String, Arc<Run>>>> = Mutex::new(None);
@@ -77,24 +120,19 @@ fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
     let finished = finish(&mut command);
     let result: Value = serde_json::from_str(&finished.out)
         .unwrap_or_else(|_| panic!("{key} said nothing: {}", finished.err));
-    assert_eq!(
-        result["residue"],
-        serde_json::json!([]),
-        "{key} left something"
-    );
     let record = reports.path().join(name).join("latest/record.json");
     let record = std::fs::read(record).unwrap();
     let run = Arc::new(Run {
         result,
         record: serde_json::from_slice(&record).unwrap(),
     });
+    run.was_carried_out();
     runs.insert(key, Arc::clone(&run));
     run
 }
 
-/// Runs an experiment: if it says anything, its faults were in effect and are undone, its invariants
-/// hold, and at least so many of a hundred requests were served. Objectives are the experiment's own
-/// business: they are for machines that do nothing else.
+/// Runs an experiment: if its figures are the system's, at least so many of a hundred requests were
+/// served. Objectives are the experiment's own business: they are for machines that do nothing else.
 fn serves(name: &str, percent: f64) -> Arc<Run> {
     let run = quick(name, &[]);
     if !run.is_conclusive() {
@@ -103,15 +141,6 @@ fn serves(name: &str, percent: f64) -> Arc<Run> {
             run.result["verdict"]["reasons"]
         );
         return run;
-    }
-    for fault in run.record["faults"].as_array().into_iter().flatten() {
-        let held = fault["injected"].is_number() && fault["recovered"].is_number();
-        assert!(held, "{name}: {fault}");
-    }
-    for invariant in run.record["invariants"].as_array().into_iter().flatten() {
-        let holds =
-            invariant["settled"] == true && invariant["violations"] == serde_json::json!([]);
-        assert!(holds, "{name}: {invariant}");
     }
     let served = run.availability();
     assert!(
@@ -189,7 +218,11 @@ fn one_more_try_helps_in_front_of_a_busy_circuit_breaker() {
 
 #[test]
 fn orders_are_refused_while_pay_is_gone_and_served_while_it_is_slow() {
-    serves("pay-down", 50.0);
+    let down = serves("pay-down", 40.0);
+    if down.is_conclusive() {
+        // Almost half of the run is the outage.
+        assert!(down.availability() < 80.0, "{}", down.availability());
+    }
     let slow = serves("throttle-pay", 90.0);
     let too_slow = quick("throttle-pay", &["delay=900ms"]);
     better(&slow, &too_slow, 8.0);
