@@ -4,16 +4,22 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Common;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::status::{self, Evidence, Report};
+
+/// How soon the log tells of the first change, and how seldom of many.
+const SOON: Duration = Duration::from_millis(100);
+const SELDOM: Duration = Duration::from_secs(5);
 
 /// The environment variable with the address to listen on.
 const BIND_ADDRESS: &str = "BIND_ADDR";
@@ -83,11 +89,32 @@ impl Session {
         // First the log: whoever sees the pod ready finds it there.
         say("began", &self.report.as_json());
         self.report.has_begun.store(true, Ordering::Relaxed);
+        tokio::spawn(keep_telling(self.report.clone()));
     }
 
     /// Says that the harm is undone, and what is known of it.
     pub(crate) fn ended(&self) {
         say("ended", &self.report.as_json());
+    }
+}
+
+/// Says again what is known whenever that has changed: whoever may read the log need not be able to
+/// reach the agent.
+async fn keep_telling(report: Report) {
+    let mut told = (report.evidence)();
+    let mut pause = SOON;
+    loop {
+        tokio::select! {
+            biased;
+            () = report.over.cancelled() => return,
+            () = sleep(pause) => {}
+        }
+        let known = (report.evidence)();
+        if known != told {
+            say("counted", &report.as_json());
+            told = known;
+            pause = (pause * 2).min(SELDOM);
+        }
     }
 }
 

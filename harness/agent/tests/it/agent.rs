@@ -80,6 +80,17 @@ impl Agent {
         }
     }
 
+    /// Waits until the agent's log tells of this event; what it says then. Meanwhile it may count.
+    pub(crate) async fn told(&mut self, wanted: &str) -> Value {
+        loop {
+            let (event, about) = self.next_event().await;
+            if event == wanted {
+                return about;
+            }
+            assert_eq!(event, "counted", "before {wanted}");
+        }
+    }
+
     async fn next_event(&mut self) -> (String, Value) {
         let line = timeout(DEADLINE, self.lines.next_line()).await.unwrap();
         let line = line.unwrap().expect("the agent has ended");
@@ -90,9 +101,7 @@ impl Agent {
 
     /// Waits until the harm is undone; what the agent says of it.
     pub(crate) async fn ended(&mut self) -> Value {
-        let (event, about) = self.next_event().await;
-        assert_eq!(event, "ended");
-        about
+        self.told("ended").await
     }
 
     pub(crate) fn pid(&self) -> i32 {

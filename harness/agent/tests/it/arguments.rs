@@ -1,5 +1,7 @@
 //! What the agent refuses, and what it tells.
 
+use tokio::net::TcpStream;
+
 use super::agent::{Agent, in_seconds, run};
 use super::upstream;
 
@@ -57,5 +59,18 @@ async fn it_tells_that_it_is_there_and_what_it_did() {
         "holdfast_agent_delay_microseconds{mode=\"proxy\"} 0\n",
     ] {
         assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn its_log_tells_what_has_changed() {
+    let upstream = upstream::echo().await.to_string();
+    let words = ["proxy", "--listen", "0", "--upstream", &upstream];
+    let mut agent = Agent::start(&words).await;
+    for connections in 1..=3 {
+        let client = TcpStream::connect(agent.listening[0]).await.unwrap();
+        let about = agent.told("counted").await;
+        assert_eq!(about["evidence"]["connections"], connections, "{about}");
+        drop(client);
     }
 }
