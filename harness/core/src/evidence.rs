@@ -49,6 +49,15 @@ pub fn parts(evidence: &str) -> Vec<Part<'_>> {
     parts
 }
 
+/// How many connections the proxies had taken that speak in it; `None` where none does.
+pub(crate) fn connections(evidence: &str) -> Option<u64> {
+    let counts = parts(evidence).into_iter().filter_map(|part| match part {
+        Part::Agent(said) if said.mode == "proxy" => said.evidence.get("connections")?.as_u64(),
+        Part::Agent(_) | Part::Text(_) => None,
+    });
+    counts.reduce(|sum, count| sum + count)
+}
+
 /// A line of an agent's log.
 #[derive(Deserialize)]
 struct Line {
@@ -100,5 +109,12 @@ mod tests {
         ] {
             assert_eq!(parts(text), [Part::Text(text)]);
         }
+    }
+
+    #[test]
+    fn connections_are_those_of_all_proxies() {
+        assert_eq!(connections(&format!("{SAID}; {SAID}")), Some(14));
+        assert_eq!(connections(&SAID.replace("proxy", "cpu")), None);
+        assert_eq!(connections("service pay has a ready endpoint"), None);
     }
 }

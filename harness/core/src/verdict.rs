@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::{FaultAction, StopCause};
+use crate::evidence;
 use crate::experiment::{Objective, Phase};
 use crate::record::Record;
 use crate::summary::{Summary, summarize};
@@ -139,6 +140,11 @@ fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
             Some(fault) if fault.injected_evidence.trim().is_empty() => {
                 reasons.push(format!(
                     "nothing proves that the fault {name} was in effect"
+                ));
+            }
+            Some(fault) if evidence::connections(&fault.recovered_evidence) == Some(0) => {
+                reasons.push(format!(
+                    "nothing felt the fault {name}: its proxy saw 0 connections"
                 ));
             }
             Some(_) => {}

@@ -255,6 +255,30 @@ fn a_planned_fault_that_never_was_in_effect_proves_nothing() {
 }
 
 #[test]
+fn a_fault_that_nothing_felt_proves_nothing() {
+    let felt = |connections: u64| {
+        let mut story = faulted("[{metric: availability, min: 1}]");
+        story.fault(20.5, Some(39.5));
+        for stamped in &mut story.events {
+            if let Event::FaultRecovered { evidence, .. } = &mut stamped.event {
+                *evidence = format!(
+                    r#"pod p said: {{"about":{{"evidence":{{"connections":{connections}}},"mode":"proxy"}},"event":"began"}}; pod p deleted"#
+                );
+            }
+        }
+        story.end();
+        verdict(&story)
+    };
+    let unfelt = felt(0);
+    assert_eq!(unfelt.outcome, Outcome::Inconclusive);
+    assert_eq!(
+        unfelt.reasons,
+        ["nothing felt the fault pay-gone: its proxy saw 0 connections"]
+    );
+    assert_eq!(felt(1).outcome, Outcome::Passed);
+}
+
+#[test]
 fn a_fault_that_nothing_proves_proves_nothing() {
     let mut story = faulted("[{metric: availability, min: 1}]");
     story.fault(20.5, Some(39.5));

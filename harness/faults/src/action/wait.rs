@@ -104,6 +104,9 @@ impl Wait {
     }
 
     pub(super) async fn revert(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        if let Condition::PodReady(name) = &self.until {
+            return Ok(said_in_the_end(cluster, name).await);
+        }
         if !self.reverting {
             return Ok(None);
         }
@@ -169,9 +172,8 @@ async fn pod_ready(cluster: &Cluster, name: &str) -> Result<String, FaultError> 
     let wanted = |pod: &Pod| is_ready(pod) || has_ended(pod);
     watched(cluster.api(), name, &condition, wanted).await?;
     let pods = cluster.api::<Pod>();
-    let log = pods.logs(name, &LogParams::default()).await;
-    let log = log.unwrap_or_default();
-    let said = log.lines().last().unwrap_or("nothing").to_owned();
+    let said = said(&pods, name).await;
+    let said = said.unwrap_or_else(|| "nothing".to_owned());
     let found = pods.get_opt(name).await;
     match found.map_err(FaultError::during(format!("read pod {name}")))? {
         Some(pod) if is_ready(&pod) => Ok(format!("pod {name} is ready: {said}")),
@@ -180,6 +182,18 @@ async fn pod_ready(cluster: &Cluster, name: &str) -> Result<String, FaultError> 
             said,
         }),
     }
+}
+
+/// What a pod that did harm says of it before it is deleted, if it can still be heard.
+async fn said_in_the_end(cluster: &Cluster, name: &str) -> Option<String> {
+    let said = said(&cluster.api(), name).await?;
+    Some(format!("pod {name} said: {said}"))
+}
+
+/// The last line of a pod's log.
+async fn said(pods: &Api<Pod>, name: &str) -> Option<String> {
+    let log = pods.logs(name, &LogParams::default()).await.ok()?;
+    log.lines().last().map(str::to_owned)
 }
 
 /// Waits until the object of this name is as wanted.
