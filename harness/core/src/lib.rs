@@ -17,6 +17,7 @@ pub mod histogram;
 pub mod invariant;
 pub mod outcome;
 pub mod plan;
+pub mod promql;
 pub mod record;
 pub mod siege;
 pub mod spec;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_core::experiment::{Address, Invariant, StopCondition};
 use holdfast_core::invariant::{self, Answer, Checked};
+use holdfast_core::promql;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -82,9 +83,29 @@ pub(crate) fn watch_all(
 ) -> JoinSet<String> {
     let mut watching = JoinSet::new();
     for condition in conditions {
-        match condition {
+        let client = Arc::clone(client);
+        match condition.clone() {
             StopCondition::Http { get, every } => {
-                watching.spawn(watch(Arc::clone(client), get.clone(), *every));
+                let trips = |answer: &HttpAnswer| {
+                    let well = (200..300).contains(&answer.status);
+                    (!well).then(|| format!("answered {}", answer.status))
+                };
+                watching.spawn(watch(client, get.to_string(), get, every, trips));
+            }
+            StopCondition::Promql {
+                query,
+                get,
+                min,
+                max,
+                every,
+            } => {
+                let trips = move |answer: &HttpAnswer| match promql::read(&answer.body) {
+                    Ok(numbers) => promql::out_of_bounds(&numbers, min, max),
+                    Err(error) => {
+                        Some(format!("has no answer (status {}): {error}", answer.status))
+                    }
+                };
+                watching.spawn(watch(client, format!("`{query}`"), get, every, trips));
             }
             StopCondition::Availability { .. }
             | StopCondition::P99 { .. }
@@ -94,13 +115,23 @@ pub(crate) fn watch_all(
     watching
 }
 
-async fn watch(client: Arc<dyn HttpClient>, address: Address, every: Duration) -> String {
+/// Asks until nobody answers or an answer trips; returns the words, `what` first.
+async fn watch(
+    client: Arc<dyn HttpClient>,
+    what: String,
+    address: Address,
+    every: Duration,
+    trips: impl Fn(&HttpAnswer) -> Option<String> + Send,
+) -> String {
     loop {
         sleep(every).await;
         match get(&client, &address).await {
-            Ok(answer) if (200..300).contains(&answer.status) => {}
-            Ok(answer) => return format!("{address} answered {}", answer.status),
-            Err(words) => return format!("{address} does not answer: {words}"),
+            Ok(answer) => {
+                if let Some(words) = trips(&answer) {
+                    return format!("{what} {words}");
+                }
+            }
+            Err(words) => return format!("{what} does not answer: {words}"),
         }
     }
 }

@@ -53,7 +53,7 @@ impl Watch {
             StopCondition::FailedSeconds { consecutive } => {
                 (Bound::AllFailed, u64::from(*consecutive))
             }
-            StopCondition::Http { .. } => return None,
+            StopCondition::Http { .. } | StopCondition::Promql { .. } => return None,
         };
         Some(Self {
             bound,

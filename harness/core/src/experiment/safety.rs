@@ -63,6 +63,22 @@ pub enum StopCondition {
         #[serde(with = "seconds")]
         every: Duration,
     },
+    /// What Prometheus computes must be within bounds, of which there is at least one.
+    Promql {
+        /// The query, for people.
+        query: String,
+        /// Where it is asked.
+        get: Address,
+        /// Trips below it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min: Option<f64>,
+        /// Trips above it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max: Option<f64>,
+        /// How often; at least a second.
+        #[serde(with = "seconds")]
+        every: Duration,
+    },
 }
 
 impl StopCondition {
@@ -70,7 +86,7 @@ impl StopCondition {
     #[must_use]
     pub fn asks(&self) -> Option<&Address> {
         match self {
-            Self::Http { get, .. } => Some(get),
+            Self::Http { get, .. } | Self::Promql { get, .. } => Some(get),
             Self::Availability { .. } | Self::P99 { .. } | Self::FailedSeconds { .. } => None,
         }
     }

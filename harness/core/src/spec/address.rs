@@ -1,4 +1,4 @@
-//! What can be asked over HTTP: `{service, path}` or `{url}`.
+//! What can be asked over HTTP: `{service, path}`, `{url}`, or a base URL alone.
 
 use super::load::{PATH_FORM, is_path, server};
 use super::problems::Problems;
@@ -43,4 +43,20 @@ pub(super) fn read(node: &Node, what: &'static str, problems: &mut Problems) -> 
         return None;
     }
     Some(Address::Url(text))
+}
+
+/// A server's base URL, perhaps with a path that it lives below.
+pub(super) fn base(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = problems.text(node, "url")?;
+    let plain =
+        server(&text).is_some_and(|uri| uri.scheme_str() == Some("http") && uri.query().is_none());
+    if plain {
+        return Some(text);
+    }
+    problems.report(
+        &node.at,
+        format!("`url` is not the base of a server: `{text}`"),
+        "allowed: http:// with a host, and perhaps a port and a path, such as http://prometheus:9090",
+    );
+    None
 }

@@ -280,10 +280,10 @@ impl Problems {
         what: &str,
         range: RangeInclusive<f64>,
     ) -> Option<f64> {
-        let allowed = if *range.end() == f64::MAX {
-            format!("allowed: a number of at least {}", range.start())
-        } else {
-            format!("allowed: a number, {} to {}", range.start(), range.end())
+        let allowed = match (*range.start(), *range.end()) {
+            (f64::MIN, f64::MAX) => "allowed: a number".to_owned(),
+            (start, f64::MAX) => format!("allowed: a number of at least {start}"),
+            (start, end) => format!("allowed: a number, {start} to {end}"),
         };
         let text = self.number_text(node, what, &allowed)?;
         match text.parse::<f64>() {

@@ -6,6 +6,7 @@ use super::problems::{Fields, Problems};
 use super::tree::Node;
 use super::{Placed, address};
 use crate::experiment::{ClusterLock, Safety, SafetyNet, StopCondition};
+use crate::promql;
 
 /// More seconds in a row than this are longer than any run.
 const MOST_SECONDS: u32 = 24 * 60 * 60;
@@ -93,35 +94,83 @@ fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Opti
     let known = [
         "metric",
         "http",
+        "promql",
+        "url",
         "over",
         "min",
         "max",
         "consecutive",
         "every",
     ];
-    let later = ["promql", "k8sCondition"];
+    let later = ["k8sCondition"];
     let fields = problems.fields(node, "stop condition", &known, &later)?;
-    let (kind, value) = fields.exactly_one(&["metric", "http"], problems)?;
-    if kind == "http" {
-        fields.without_others("http", &["http", "every"], problems)?;
-        let get = address::read(value, "http", problems);
-        let every = fields
-            .required("every", problems)
-            .and_then(|node| whole_seconds(node, "every", problems));
-        return Some(StopCondition::Http {
-            get: get?,
-            every: every?,
-        });
+    match fields.exactly_one(&["metric", "http", "promql"], problems)? {
+        ("http", get) => http(get, &fields, problems),
+        ("promql", query) => promql(query, &fields, problems),
+        (_, metric) => of_the_load(metric, &fields, pause, problems),
     }
+}
+
+fn http(get: &Node, fields: &Fields<'_>, problems: &mut Problems) -> Option<StopCondition> {
+    fields.without_others("http", &["http", "every"], problems)?;
+    let get = address::read(get, "http", problems);
+    let every = every(fields, problems);
+    Some(StopCondition::Http {
+        get: get?,
+        every: every?,
+    })
+}
+
+fn promql(query: &Node, fields: &Fields<'_>, problems: &mut Problems) -> Option<StopCondition> {
+    let own = ["promql", "url", "min", "max", "every"];
+    fields.without_others("promql", &own, problems)?;
+    let query_text = problems.text(query, "promql");
+    let url = fields
+        .required("url", problems)
+        .and_then(|node| address::base(node, problems));
+    let mut bound = |field: &str| match fields.get(field) {
+        Some(node) => problems.number(node, field, f64::MIN..=f64::MAX).map(Some),
+        None => Some(None),
+    };
+    let (min, max) = (bound("min"), bound("max"));
+    let every = every(fields, problems);
+    let (query_text, url, min, max, every) = (query_text?, url?, min?, max?, every?);
+    let mistake = match (min, max) {
+        (None, None) => Some(("`promql` has no bound", "allowed: `min`, `max` or both")),
+        (Some(min), Some(max)) if min > max => Some((
+            "`min` is above `max`: every number would trip",
+            "allowed: `min` up to `max`",
+        )),
+        _ => None,
+    };
+    if let Some((message, allowed)) = mistake {
+        problems.report(&query.at, message, allowed);
+        return None;
+    }
+    Some(StopCondition::Promql {
+        get: promql::address(&url, &query_text),
+        query: query_text,
+        min,
+        max,
+        every,
+    })
+}
+
+fn of_the_load(
+    metric: &Node,
+    fields: &Fields<'_>,
+    pause: Duration,
+    problems: &mut Problems,
+) -> Option<StopCondition> {
     let words = [
         ("availability", Metric::Availability),
         ("p99", Metric::P99),
         ("failedSeconds", Metric::FailedSeconds),
     ];
-    match problems.one_of(value, "metric of a stop condition", &words, &[])? {
+    match problems.one_of(metric, "metric of a stop condition", &words, &[])? {
         Metric::Availability => {
             fields.without_others("availability", &["metric", "over", "min"], problems)?;
-            let over = over(&fields, pause, problems);
+            let over = over(fields, pause, problems);
             let min = fields
                 .required("min", problems)
                 .and_then(|node| problems.percent(node, "min"));
@@ -132,7 +181,7 @@ fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Opti
         }
         Metric::P99 => {
             fields.without_others("p99", &["metric", "over", "max"], problems)?;
-            let over = over(&fields, pause, problems);
+            let over = over(fields, pause, problems);
             let max = fields
                 .required("max", problems)
                 .and_then(|node| problems.positive_duration(node, "max"));
@@ -150,6 +199,11 @@ fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Opti
             Some(StopCondition::FailedSeconds { consecutive })
         }
     }
+}
+
+fn every(fields: &Fields<'_>, problems: &mut Problems) -> Option<Duration> {
+    let node = fields.required("every", problems)?;
+    whole_seconds(node, "every", problems)
 }
 
 fn over(fields: &Fields<'_>, pause: Duration, problems: &mut Problems) -> Option<Duration> {

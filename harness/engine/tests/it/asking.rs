@@ -182,3 +182,50 @@ async fn nobody_is_asked_about_stop_conditions_once_the_load_has_ended() {
     assert_eq!(finished.record.stopped, None);
     assert_eq!(finished.asked, 2, "at 2 s and at 4 s of 5 s");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_prometheus_computes_trips_its_stop_condition() {
+    const WELL: Answers = Answers::With(
+        200,
+        r#"{"status": "success", "data": {"resultType": "scalar", "result": [0, "4"]}}"#,
+    );
+    const MANY: Answers = Answers::With(
+        200,
+        r#"{"status": "success", "data": {"resultType": "scalar", "result": [0, "7.5"]}}"#,
+    );
+    const REFUSED: Answers = Answers::With(
+        400,
+        r#"{"status": "error", "errorType": "bad_data", "error": "parse error"}"#,
+    );
+    for (answer, words) in [
+        (MANY, "`errors` is 7.5, above 5"),
+        (
+            REFUSED,
+            "`errors` has no answer (status 400): bad_data: parse error",
+        ),
+        (
+            Answers::Refused,
+            "`errors` does not answer: connection refused",
+        ),
+    ] {
+        let mut plan = plan(60, vec![fault("a", 1, 50)]);
+        plan.stop_conditions = vec![StopCondition::Promql {
+            query: "errors".to_owned(),
+            get: address(),
+            min: None,
+            max: Some(5.0),
+            every: Duration::from_secs(2),
+        }];
+        let script = Script {
+            answers: vec![WELL, WELL, answer],
+            ..Script::default()
+        };
+        let finished = start(plan, script).finish().await;
+        let told = StopCause::StopCondition(words.to_owned());
+        assert_eq!(finished.record.stopped, Some(told));
+        assert_eq!(
+            finished.calls(),
+            ["prepare a@1", "inject a@1", "recover a@6"]
+        );
+    }
+}
