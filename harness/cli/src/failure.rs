@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use holdfast_core::event::StopCause;
+use holdfast_core::verdict::Outcome;
+
+/// Of no outcome: nothing was begun.
+const BAD_INPUT: u8 = 2;
+
 /// An error for people, with its documented exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -14,27 +20,31 @@ pub(crate) struct Failure {
 impl Failure {
     /// The input cannot be used (exit code 2).
     pub(crate) fn input(message: impl Into<String>) -> Self {
-        Self::new(2, message)
+        Self::new(BAD_INPUT, message)
     }
 
     /// The work could not be carried out (exit code 3).
     pub(crate) fn carrying_out(message: impl Into<String>) -> Self {
-        Self::new(3, message)
+        Self::new(Outcome::Inconclusive.exit_code(), message)
     }
 
     /// The command was interrupted (exit code 130) or terminated (143).
-    pub(crate) fn interrupted(code: u8) -> Self {
-        Self::new(code, "interrupted; nothing is left running")
+    pub(crate) fn interrupted(cause: &StopCause) -> Self {
+        Self::new(
+            interruption(cause).exit_code(),
+            "interrupted; nothing is left running",
+        )
     }
 
     /// Everything is halted (exit code 4).
     pub(crate) fn halted(message: impl Into<String>) -> Self {
-        Self::new(4, message)
+        Self::new(Outcome::Aborted.exit_code(), message)
     }
 
     /// Something could not be put back (exit code 5).
     pub(crate) fn not_put_back(left: &[String]) -> Self {
-        Self::new(5, format!("not put back: {}", left.join("; "))).hint(
+        let message = format!("not put back: {}", left.join("; "));
+        Self::new(Outcome::NotReverted.exit_code(), message).hint(
             "when the cause is gone: holdfast recover; what else is named there: kubectl delete",
         )
     }
@@ -88,6 +98,15 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// What a command that was interrupted comes to.
+pub(crate) fn interruption(cause: &StopCause) -> Outcome {
+    if *cause == StopCause::Terminated {
+        Outcome::Terminated
+    } else {
+        Outcome::Interrupted
+    }
+}
 
 /// An error and its causes, as one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

@@ -103,7 +103,7 @@ impl Interrupts {
     ) -> Result<T, Failure> {
         tokio::select! {
             done = work => done,
-            cause = self.wait() => Err(Failure::interrupted(code(&cause))),
+            cause = self.wait() => Err(Failure::interrupted(&cause)),
         }
     }
 }
@@ -120,14 +120,5 @@ impl Interrupter {
             seen.get_or_insert(cause);
             first
         });
-    }
-}
-
-/// The exit code of a command that was interrupted.
-pub(crate) fn code(cause: &StopCause) -> u8 {
-    if *cause == StopCause::Terminated {
-        143
-    } else {
-        130
     }
 }

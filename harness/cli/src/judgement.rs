@@ -4,16 +4,12 @@ use std::path::PathBuf;
 
 use holdfast_core::record::Record;
 use holdfast_core::summary::{self, Summary};
-use holdfast_core::verdict::{self, Verdict};
+use holdfast_core::verdict::{self, Outcome, Verdict};
 use holdfast_report::{Colours, Format, Report, SiegeFormat};
 
 use crate::failure::{Failure, chain};
 use crate::run_folder::RunFolder;
 use crate::terminal;
-
-/// The least exit code that a failure to write the report does not replace: what could not be put
-/// back, or was interrupted, is graver than a report that is missing.
-const GRAVE: u8 = 5;
 
 /// A record with its figures and its verdict.
 #[derive(Debug)]
@@ -64,12 +60,20 @@ impl Judgement {
     ) -> Result<Option<T>, Failure> {
         match written {
             Ok(written) => Ok(Some(written)),
-            Err(failure) if self.code() >= GRAVE => {
+            Err(failure) if self.is_grave() => {
                 terminal::say(&failure.to_string());
                 Ok(None)
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// What could not be put back, or was interrupted, is graver than a report that is missing.
+    fn is_grave(&self) -> bool {
+        matches!(
+            self.verdict.outcome,
+            Outcome::NotReverted | Outcome::Interrupted | Outcome::Terminated
+        )
     }
 
     fn write(&self, folder: RunFolder, siege_format: SiegeFormat) -> Result<PathBuf, Failure> {

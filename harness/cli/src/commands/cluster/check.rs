@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use holdfast_cluster::pod_shim::Isolation;
 use holdfast_cluster::{ImageMap, LocalCluster};
 use holdfast_conformance::{Bounds, Check, Group, Kubectl, Progress, Report, Target, Verdict};
+use holdfast_core::verdict::Outcome;
 use indicatif::{ProgressBar, ProgressStyle};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Choices, VICTIM_IMAGE};
 use crate::connection::connect;
-use crate::failure::Failure;
-use crate::interrupts::{self, Interrupts};
+use crate::failure::{Failure, interruption};
+use crate::interrupts::Interrupts;
 use crate::{cluster, terminal};
 
 /// Options of `holdfast cluster check`.
@@ -170,18 +171,18 @@ async fn run(
     let report = tokio::select! {
         report = &mut run => report,
         cause = interrupts.wait() => {
-            interrupted = Some(interrupts::code(&cause));
+            interrupted = Some(interruption(&cause));
             stop.cancel();
             run.await
         }
     };
     display.end();
     let report = report.map_err(|error| Failure::carrying_out(error.to_string()))?;
-    let code = match interrupted {
-        Some(code) if !report.unfinished.is_empty() => code,
-        _ => exit_code(&report),
+    let outcome = match interrupted {
+        Some(interruption) if !report.unfinished.is_empty() => interruption,
+        _ => outcome(&report),
     };
-    Ok((report, code))
+    Ok((report, outcome.exit_code()))
 }
 
 /// What is about to be checked, and how.
@@ -201,14 +202,14 @@ fn announce(arguments: &Arguments, place: &Place, checks: usize) {
     }
 }
 
-fn exit_code(report: &Report) -> u8 {
+fn outcome(report: &Report) -> Outcome {
     if report.count(Verdict::Failed) > 0 {
-        1
+        Outcome::Failed
     } else if report.count(Verdict::Passed) == 0 {
         // Skipping everything says nothing about the cluster.
-        3
+        Outcome::Inconclusive
     } else {
-        0
+        Outcome::Passed
     }
 }
 
