@@ -113,7 +113,17 @@ pub(crate) async fn check_cluster(
             })
         }
     };
-    checked.map_err(|error| Failure::input(chain(&error)))
+    checked.map_err(|error| lock_failure(&error))
+}
+
+/// Another cluster is a wrong input; one that does not say which it is may say so later.
+fn lock_failure(error: &ClusterLockError) -> Failure {
+    match error {
+        ClusterLockError::Context { .. } | ClusterLockError::Uid { .. } => {
+            Failure::input(chain(error))
+        }
+        ClusterLockError::Unknown(_) => Failure::carrying_out(chain(error)),
+    }
 }
 
 /// The local cluster with a system.
@@ -276,5 +286,21 @@ impl Place {
     /// Leaves it as it was; returns what could not be put back.
     pub(crate) async fn end(self) -> Vec<String> {
         self.cluster.end().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_cluster_is_a_wrong_input_and_an_unknown_one_is_not() {
+        let (wanted, found) = ("staging".to_owned(), "production".to_owned());
+        let other = ClusterLockError::Context { wanted, found };
+        assert_eq!(lock_failure(&other).code, 2);
+        let unknown = ClusterLockError::Unknown("connection refused".into());
+        let failure = lock_failure(&unknown);
+        assert_eq!(failure.code, 3);
+        assert!(failure.words().ends_with("connection refused"));
     }
 }
