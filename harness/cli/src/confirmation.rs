@@ -7,18 +7,21 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::terminal;
 
-/// Asks, where there is a person to ask; anything but a yes is a no.
+/// Says what is about to be done to which cluster.
+pub(crate) fn announce(experiment: &Experiment, connection: &Connection) {
+    terminal::say(&announcement(experiment, connection));
+}
+
+/// Says it, and asks where there is a person to ask; anything but a yes is a no.
 pub(crate) async fn confirm(
     experiment: &Experiment,
     connection: &Connection,
 ) -> Result<(), Failure> {
+    announce(experiment, connection);
     if !terminal::can_ask() {
         return Ok(());
     }
-    terminal::show(&format!(
-        "{}\nGo on? [y/N] ",
-        question(experiment, connection)
-    ));
+    terminal::show("Go on? [y/N] ");
     let (told, answer) = oneshot::channel();
     // Reading cannot be interrupted: the process must be able to end without this thread.
     std::thread::spawn(move || {
@@ -35,7 +38,7 @@ pub(crate) async fn confirm(
     Err(Failure::input("not confirmed; nothing was changed").hint("--yes does not ask"))
 }
 
-fn question(experiment: &Experiment, connection: &Connection) -> String {
+fn announcement(experiment: &Experiment, connection: &Connection) -> String {
     let mut lines = vec![format!(
         "{} on cluster {} ({})",
         experiment.name,

@@ -7,7 +7,7 @@ use holdfast_core::record::Record;
 use holdfast_core::spec::MOST_WORKERS;
 use holdfast_core::spec::threshold::{self, ThresholdError};
 
-use crate::confirmation::confirm;
+use crate::confirmation::{announce, confirm};
 use crate::connection::{self, Connection};
 use crate::execution::Identity;
 use crate::failure::Failure;
@@ -37,8 +37,8 @@ pub(crate) struct Arguments {
     /// --context]
     #[arg(long, value_name = "ID")]
     cluster: Option<String>,
-    /// Do not ask before something is done to a cluster that is not local; without a terminal
-    /// nobody is asked
+    /// Do not ask before something is done to a cluster that is not local, but say what it is;
+    /// without a terminal nobody is asked
     #[arg(long, short)]
     yes: bool,
     /// Set a parameter of the experiment; may be given more than once
@@ -127,6 +127,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             if !arguments.yes {
                 let asking = confirm(&experiment, connection);
                 interrupts.unless(asking).await?;
+            } else if !arguments.quiet {
+                announce(&experiment, connection);
             }
             Ground::Cluster(connection, Guard::Janitor)
         }

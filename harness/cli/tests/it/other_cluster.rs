@@ -62,8 +62,12 @@ fn a_run_removes_what_it_has_applied_and_nothing_else() {
     let Some(standing) = Standing::start() else {
         return;
     };
-    let finished = finish(&mut standing.run("tiny.yaml", &["--cluster", CONTEXT]));
+    let finished = finish(&mut standing.run("tiny.yaml", &["--cluster", CONTEXT, "--yes"]));
     assert_eq!(code(&finished), 0, "{}", finished.err);
+    let announced = format!("tiny on cluster {CONTEXT} (http");
+    assert!(finished.err.starts_with(&announced), "{}", finished.err);
+    let fault = "  fewer: scale deployment web to 1";
+    assert!(finished.err.contains(fault), "{}", finished.err);
     assert!(standing.has_no_system());
     assert_eq!(processes_of(&standing.marker), [""; 0]);
 
