@@ -40,6 +40,16 @@ impl Choice {
     }
 }
 
+/// Which part of which cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scope {
+    #[command(flatten)]
+    pub(crate) cluster: Choice,
+    /// Only what is in this namespace [default: in all]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
+
 impl Connection {
     /// For people and for records: the context.
     pub(crate) fn name(&self) -> &str {

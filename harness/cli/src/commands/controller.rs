@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::AGENT_IMAGE;
-use crate::connection::Choice;
+use crate::connection::Scope;
 use crate::experiments::{self, Shared};
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
@@ -19,10 +19,7 @@ use crate::{permissions, terminal};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    cluster: Choice,
-    /// Only objects in this namespace [default: in all]
-    #[arg(long, short, value_name = "NAME")]
-    namespace: Option<String>,
+    scope: Scope,
     /// The folder from which relative paths in experiments start
     #[arg(long, value_name = "DIR", default_value = ".")]
     directory: PathBuf,
@@ -43,7 +40,7 @@ pub(crate) async fn controller(arguments: Arguments) -> Result<u8, Failure> {
     }
     let interrupts = Interrupts::listen()?;
     let preparing = async {
-        let connection = arguments.cluster.connect().await?;
+        let connection = arguments.scope.cluster.connect().await?;
         let installed = holdfast_faults::install(&connection.client, &definitions).await;
         installed.map_err(|error| Failure::carrying_out(chain(&error)))?;
         Ok(connection)
@@ -52,7 +49,7 @@ pub(crate) async fn controller(arguments: Arguments) -> Result<u8, Failure> {
     let stop = CancellationToken::new();
     let faults = Controller::new(
         connection.client.clone(),
-        arguments.namespace.clone(),
+        arguments.scope.namespace.clone(),
         AGENT_IMAGE.to_owned(),
         stop.clone(),
     );
@@ -63,7 +60,7 @@ pub(crate) async fn controller(arguments: Arguments) -> Result<u8, Failure> {
     ));
     let shared = Shared {
         connection,
-        namespace: arguments.namespace,
+        namespace: arguments.scope.namespace,
         directory: arguments.directory,
         out: arguments.out,
         interrupts,

@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 use holdfast_faults::Found;
 use kube::Client;
 
-use crate::connection::Choice;
+use crate::connection::Scope;
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::progress::{Step, Verbosity};
@@ -14,10 +14,7 @@ use crate::terminal;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    cluster: Choice,
-    /// Only faults in this namespace [default: in all]
-    #[arg(long, short, value_name = "NAME")]
-    namespace: Option<String>,
+    scope: Scope,
     /// Undo the faults of living runs, too: such a run ends without a verdict
     #[arg(long)]
     all: bool,
@@ -27,7 +24,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn recover(arguments: Arguments) -> Result<u8, Failure> {
     let interrupts = Interrupts::listen()?;
     let recovering = async {
-        let client = arguments.cluster.connect().await?.client;
+        let client = arguments.scope.cluster.connect().await?.client;
         let found = abandoned(&client, &arguments).await?;
         if found.is_empty() {
             terminal::say("there is nothing to undo");
@@ -56,7 +53,7 @@ pub(crate) async fn recover(arguments: Arguments) -> Result<u8, Failure> {
 /// The faults of runs that are no longer alive, or all.
 async fn abandoned(client: &Client, arguments: &Arguments) -> Result<Vec<Found>, Failure> {
     let unknown = |error| Failure::carrying_out(chain(&error));
-    let found = holdfast_faults::found(client, arguments.namespace.as_deref()).await;
+    let found = holdfast_faults::found(client, arguments.scope.namespace.as_deref()).await;
     let found = found.map_err(unknown)?;
     if arguments.all {
         return Ok(found);

@@ -5,7 +5,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 
-use crate::connection::Choice;
+use crate::connection::Scope;
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::terminal;
@@ -14,10 +14,7 @@ use crate::terminal;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    cluster: Choice,
-    /// Only faults in this namespace [default: in all]
-    #[arg(long, short, value_name = "NAME")]
-    namespace: Option<String>,
+    scope: Scope,
     /// Print the machine-readable result alone on standard output
     #[arg(long)]
     json: bool,
@@ -97,10 +94,10 @@ pub(crate) async fn status(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 async fn look(arguments: &Arguments) -> Result<Status, Failure> {
-    let client = arguments.cluster.connect().await?.client;
+    let client = arguments.scope.cluster.connect().await?.client;
     let halted = holdfast_faults::halted(&client).await;
     let halted = halted.map_err(|error| Failure::carrying_out(chain(&error)))?;
-    let api: Api<FaultInjection> = match &arguments.namespace {
+    let api: Api<FaultInjection> = match &arguments.scope.namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
