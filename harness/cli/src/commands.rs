@@ -47,7 +47,7 @@ pub(crate) enum Command {
     /// Do harm inside a cluster, as the program of a pod.
     #[command(name = agent::NAME, hide = true)]
     Agent(holdfast_agent::Arguments),
-    /// Undo what a run has begun when that run is dead. `run --context` starts one itself.
+    /// Undo what a run has begun and not put back. `run --context` starts one itself.
     #[command(hide = true)]
     Janitor(janitor::Arguments),
 }

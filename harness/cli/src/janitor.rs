@@ -2,8 +2,8 @@
 //! this very program as `holdfast janitor`.
 //!
 //! It holds a lifeline: a pipe to this process. Over it comes what there will be to remove, before
-//! it is made, and at a normal end a word of dismissal. A pipe that ends without that word means
-//! that the run is dead.
+//! it is made, and when everything is undone a word of dismissal. A pipe that ends without that word
+//! means that the run is dead, or could not put everything back.
 
 use std::process::Stdio;
 use std::time::Duration;

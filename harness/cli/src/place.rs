@@ -18,7 +18,7 @@ use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::progress::Verbosity;
 use crate::site::{self, Layout, Site};
-use crate::tenancy::{Guard, Tenancy};
+use crate::tenancy::{Faults, Guard, Tenancy};
 use crate::{execution, images, system};
 
 /// The ground that an experiment with a system is to stand on.
@@ -73,14 +73,14 @@ impl Cluster {
     }
 
     /// Returns what could not be put back.
-    async fn end(self) -> Vec<String> {
+    async fn end(self, faults: Faults) -> Vec<String> {
         match self {
             Self::None => Vec::new(),
             Self::Local(site) => {
                 site.cluster.shutdown().await;
                 Vec::new()
             }
-            Self::Foreign(tenancy) => tenancy.end().await,
+            Self::Foreign(tenancy) => tenancy.end(faults).await,
         }
     }
 }
@@ -186,7 +186,7 @@ impl Place {
                 target_url,
             }),
             Err(failure) => {
-                let left = cluster.end().await;
+                let left = cluster.end(Faults::Undone).await;
                 Err(failure.but_left(&left))
             }
         }
@@ -284,8 +284,8 @@ impl Place {
     }
 
     /// Leaves it as it was; returns what could not be put back.
-    pub(crate) async fn end(self) -> Vec<String> {
-        self.cluster.end().await
+    pub(crate) async fn end(self, faults: Faults) -> Vec<String> {
+        self.cluster.end(faults).await
     }
 }
 

@@ -31,6 +31,15 @@ pub(crate) enum Guard {
     Controller,
 }
 
+/// What has become of a run's faults when its place is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// Also: there were none.
+    Undone,
+    /// Somebody has to go on trying.
+    NotUndone,
+}
+
 /// A namespace of a cluster, with the system in it.
 pub(crate) struct Tenancy {
     pub(crate) client: Client,
@@ -92,7 +101,7 @@ impl Tenancy {
         match interrupts.unless(bring_up).await {
             Ok(()) => Ok(tenancy),
             Err(failure) => {
-                let left = tenancy.end().await;
+                let left = tenancy.end(Faults::Undone).await;
                 Err(failure.but_left(&left))
             }
         }
@@ -142,10 +151,10 @@ impl Tenancy {
     }
 
     /// Removes what was made, and nothing else; returns what could not be removed.
-    pub(crate) async fn end(self) -> Vec<String> {
+    pub(crate) async fn end(self, faults: Faults) -> Vec<String> {
         let left = made::remove(&self.client, &self.run, &self.made).await;
         match self.janitor {
-            Some(janitor) if left.is_empty() => janitor.dismiss().await,
+            Some(janitor) if left.is_empty() && faults == Faults::Undone => janitor.dismiss().await,
             // It tries for longer than a person waits.
             Some(_) | None => {}
         }

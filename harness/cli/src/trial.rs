@@ -8,6 +8,8 @@ use holdfast_core::experiment::{Experiment, Profile};
 use holdfast_core::plan::{self, Plan};
 use holdfast_core::record::Record;
 use holdfast_core::spec::{self, SourceFile};
+use holdfast_core::summary;
+use holdfast_core::verdict::{self, Outcome};
 use holdfast_engine::Drivers;
 use holdfast_faults::{HALT_NAME, HALT_NAMESPACE};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -21,6 +23,7 @@ use crate::interrupts::Interrupts;
 use crate::place::{self, Ground, Place, Wanted};
 use crate::progress::{Progress, Verbosity};
 use crate::run_folder::RunFolder;
+use crate::tenancy::Faults;
 
 /// The pause after a cluster that does not say whether everything is halted.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -109,13 +112,14 @@ impl Trial<'_> {
         let carried_out = self
             .run(identity, plan, &place, &mut folder, interrupts)
             .await;
-        let left = place.end().await;
         match carried_out {
             Ok(mut record) => {
+                let left = place.end(faults_of(&record)).await;
                 record.residue.extend(left);
                 Ok((record, folder))
             }
             Err(failure) => {
+                let left = place.end(Faults::Undone).await;
                 folder.discard();
                 Err(failure.but_left(&left))
             }
@@ -168,6 +172,16 @@ impl Trial<'_> {
             watching.abort();
         }
         Ok(record)
+    }
+}
+
+/// Whether the run's faults are undone, by the verdict's own rules.
+fn faults_of(record: &Record) -> Faults {
+    let verdict = verdict::judge(record, &summary::summarize(record));
+    if verdict.outcome == Outcome::NotReverted {
+        Faults::NotUndone
+    } else {
+        Faults::Undone
     }
 }
 

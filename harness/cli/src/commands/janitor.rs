@@ -1,5 +1,5 @@
-//! `holdfast janitor`: undoes what a run has begun when that run is dead. `run --context` starts
-//! one; nobody else needs to.
+//! `holdfast janitor`: undoes what a run has begun when that run is dead, or has given up. `run
+//! --context` starts one; nobody else needs to.
 
 use std::io::BufRead as _;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(crate) async fn janitor(arguments: Arguments) -> Result<u8, Failure> {
     };
     let run = &arguments.run;
     terminal::say(&format!(
-        "run {run} is dead; undoing what it has begun in namespace {}",
+        "run {run} has not put everything back; undoing what is left in namespace {}",
         arguments.namespace
     ));
     let undoing = async {
@@ -62,7 +62,9 @@ pub(crate) async fn janitor(arguments: Arguments) -> Result<u8, Failure> {
         let left = format!("what run {run} has begun in {}", arguments.namespace);
         return Err(Failure::not_put_back(&[left]));
     }
-    terminal::say(&format!("everything of run {run} is undone"));
+    terminal::say(&format!(
+        "no fault of run {run} is left, and nothing that it has applied"
+    ));
     Ok(0)
 }
 

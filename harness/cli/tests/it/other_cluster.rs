@@ -140,6 +140,27 @@ fn sigkill_during_a_fault_puts_back_what_was_there_before() {
 }
 
 #[test]
+fn a_run_that_leaves_something_changed_leaves_its_janitor_at_work() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let run = standing
+        .run("running.yaml", &["--set", "length=12s"])
+        .spawn();
+    standing.until_injected();
+    eventually("the fault is undone", || standing.phases().is_empty());
+    standing.kubectl(&["-n", NAMESPACE, "scale", "deployment/web", "--replicas=3"]);
+    // The janitor writes where the run does, so this waits for both.
+    let finished = wait(run.unwrap());
+    assert_eq!(code(&finished), 5, "{}", finished.err);
+    let at_work = "has not put everything back; undoing what is left in namespace tiny";
+    assert!(finished.err.contains(at_work), "{}", finished.err);
+    let done = "is left, and nothing that it has applied";
+    assert!(finished.err.contains(done), "{}", finished.err);
+}
+
+#[test]
 fn halt_ends_a_run_and_resume_permits_the_next() {
     let Some(standing) = Standing::start() else {
         return;
