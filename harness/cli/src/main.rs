@@ -16,6 +16,7 @@ mod manifests;
 mod permissions;
 mod place;
 mod progress;
+mod repeated;
 mod run_folder;
 mod siege_version;
 mod site;

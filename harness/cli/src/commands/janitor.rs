@@ -11,6 +11,7 @@ use crate::connection::Choice;
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::janitor::{READY, Word};
+use crate::repeated::Repeated;
 use crate::tenancy::{self, Made};
 use crate::terminal;
 
@@ -54,9 +55,10 @@ pub(crate) async fn janitor(arguments: Arguments) -> Result<u8, Failure> {
         arguments.namespace
     ));
     let undoing = async {
-        let mut words = Words::default();
+        let mut words = Repeated::default();
         undo_faults(&client, &arguments.namespace, run, &mut words).await;
         remove(&client, run, &made, &mut words).await;
+        words.end();
     };
     if tokio::time::timeout(PATIENCE, undoing).await.is_err() {
         let left = format!("what run {run} has begun in {}", arguments.namespace);
@@ -66,19 +68,6 @@ pub(crate) async fn janitor(arguments: Arguments) -> Result<u8, Failure> {
         "no fault of run {run} is left, and nothing that it has applied"
     ));
     Ok(0)
-}
-
-/// What is said to people: the same thing once, however often it is tried.
-#[derive(Debug, Default)]
-struct Words(String);
-
-impl Words {
-    fn say(&mut self, text: String) {
-        if self.0 != text {
-            terminal::say(&text);
-            self.0 = text;
-        }
-    }
 }
 
 /// Listens until the lifeline ends: what there is to remove, or nothing after a dismissal.
@@ -96,13 +85,13 @@ fn listen() -> Option<Vec<Made>> {
 }
 
 /// Undoes the faults of the run until none is left.
-async fn undo_faults(client: &Client, namespace: &str, run: &str, words: &mut Words) {
+async fn undo_faults(client: &Client, namespace: &str, run: &str, words: &mut Repeated) {
     loop {
         match undo_once(client, namespace, run).await {
             Ok(evidence) if evidence.is_empty() => return,
-            Ok(evidence) => words.say(evidence.join("\n")),
-            Err(error) => words.say(chain(&error)),
-        }
+            Ok(evidence) => words.say(&evidence.join("\n")),
+            Err(error) => words.say(&chain(&error)),
+        };
         tokio::time::sleep(AGAIN).await;
     }
 }
@@ -122,13 +111,13 @@ async fn undo_once(client: &Client, namespace: &str, run: &str) -> Result<Vec<St
 }
 
 /// Removes what the run has applied until nothing is left.
-async fn remove(client: &Client, run: &str, made: &[Made], words: &mut Words) {
+async fn remove(client: &Client, run: &str, made: &[Made], words: &mut Repeated) {
     loop {
         let left = tenancy::remove(client, run, made).await;
         if left.is_empty() {
             return;
         }
-        words.say(format!("not removed yet: {}", left.join("; ")));
+        words.say(&format!("not removed yet: {}", left.join("; ")));
         tokio::time::sleep(AGAIN).await;
     }
 }
