@@ -1,27 +1,30 @@
 //! Carries out the Experiment objects of a cluster, one at a time, as `holdfast run` would.
 
+mod insistence;
 mod object;
+mod turns;
 mod work;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
-use kube::{Api, CustomResourceExt as _};
-use tokio::sync::Mutex;
+use kube::{Api, CustomResourceExt as _, Resource as _};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
-use crate::terminal;
+use crate::repeated::Repeated;
 use object::Experiment;
+pub(crate) use turns::Turns;
 use work::Work;
 
-/// The pause after a failure.
+/// The pause after a watch that broke off.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the work on all experiments shares.
@@ -34,8 +37,36 @@ pub(crate) struct Shared {
     /// The folder under which the runs' folders are made.
     pub(crate) out: PathBuf,
     pub(crate) interrupts: Interrupts,
-    /// Held by the experiment whose turn it is: figures of two at once say little about either.
-    pub(crate) turn: Mutex<()>,
+    pub(crate) turns: Turns,
+    pub(crate) failures: Failures,
+}
+
+/// What fails again and again, by the object's UID.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Mutex<HashMap<String, Repeated>>);
+
+impl Failures {
+    /// Says what failed; returns when to try again.
+    fn add(&self, object: &Experiment, failure: &Failure) -> Duration {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        let times = self
+            .lock()
+            .entry(uid)
+            .or_default()
+            .say(&failure.to_string());
+        insistence::pause(times)
+    }
+
+    fn end(&self, object: &Experiment) {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        if let Some(mut repeated) = self.lock().remove(uid) {
+            repeated.end();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Repeated>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The definitions of every kind of object that this tool knows, by name.
@@ -64,16 +95,15 @@ pub(crate) async fn carry_out(shared: Shared) {
         .await;
 }
 
-fn again(_: Arc<Experiment>, failure: &Failure, _: Arc<Shared>) -> Action {
-    terminal::say(&failure.to_string());
-    Action::requeue(AGAIN)
+fn again(object: Arc<Experiment>, failure: &Failure, shared: Arc<Shared>) -> Action {
+    Action::requeue(shared.failures.add(&object, failure))
 }
 
 async fn reconcile(seen: Arc<Experiment>, shared: Arc<Shared>) -> Result<Action, Failure> {
     // What was watched may be old: a run that is over must not begin again.
-    let Some(work) = Work::on(&seen, &shared).await? else {
-        return Ok(Action::await_change());
-    };
-    work.step().await?;
+    if let Some(work) = Work::on(&seen, &shared).await? {
+        work.step().await?;
+    }
+    shared.failures.end(&seen);
     Ok(Action::await_change())
 }

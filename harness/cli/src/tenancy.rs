@@ -63,11 +63,7 @@ impl Tenancy {
         verbosity: Verbosity,
         interrupts: &Interrupts,
     ) -> Result<Self, Failure> {
-        let objects = if wanted.manifests.is_empty() {
-            Vec::new()
-        } else {
-            manifests::read(&wanted.manifests, &wanted.patches, &wanted.namespace)?
-        };
+        let objects = objects(wanted)?;
         let starting = async {
             match guard {
                 Guard::Janitor => Janitor::start(connection, &wanted.namespace, run)
@@ -162,18 +158,20 @@ impl Tenancy {
     }
 }
 
-/// Removes what a run has applied whose process is gone; returns what could not be removed.
-pub(crate) async fn remove_what_is_left(
-    client: &Client,
-    wanted: &System,
-    run: &str,
-) -> Result<Vec<String>, Failure> {
+/// What a run makes of this system; nothing is changed.
+pub(crate) async fn to_be_made(client: &Client, wanted: &System) -> Result<Vec<Made>, Failure> {
+    let objects = objects(wanted)?;
+    if objects.is_empty() {
+        return Ok(Vec::new());
+    }
+    made::of(client, &wanted.namespace, &objects).await
+}
+
+fn objects(wanted: &System) -> Result<Vec<serde_json::Value>, Failure> {
     if wanted.manifests.is_empty() {
         return Ok(Vec::new());
     }
-    let objects = manifests::read(&wanted.manifests, &wanted.patches, &wanted.namespace)?;
-    let made = made::of(client, &wanted.namespace, &objects).await?;
-    Ok(remove(client, run, &made).await)
+    manifests::read(&wanted.manifests, &wanted.patches, &wanted.namespace)
 }
 
 async fn services(client: &Client, namespace: &str) -> Result<Vec<String>, Failure> {

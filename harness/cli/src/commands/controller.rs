@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use holdfast_faults::Controller;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::AGENT_IMAGE;
 use crate::connection::Scope;
-use crate::experiments::{self, Shared};
+use crate::experiments::{self, Failures, Shared, Turns};
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::{permissions, terminal};
@@ -64,7 +63,8 @@ pub(crate) async fn controller(arguments: Arguments) -> Result<u8, Failure> {
         directory: arguments.directory,
         out: arguments.out,
         interrupts,
-        turn: Mutex::default(),
+        turns: Turns::default(),
+        failures: Failures::default(),
     };
     experiments::carry_out(shared).await;
     // Faults end after the experiments that want them.

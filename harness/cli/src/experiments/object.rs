@@ -8,6 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::tenancy::Made;
+
 /// An experiment's `spec`, as in its file: only the format's own parser, which explains every
 /// mistake, says what may stand in it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +42,8 @@ pub(crate) struct ExperimentStatus {
     pub(crate) observed_generation: Option<i64>,
     /// The run; the name of its folder.
     pub(crate) run: Option<String>,
+    /// What is to be undone should nobody be left who does it at the run's end.
+    pub(crate) undo: Option<Undo>,
     /// Passed, failed, inconclusive …: as in the reports.
     pub(crate) verdict: Option<String>,
     /// What `holdfast run` would have ended with.
@@ -58,10 +62,25 @@ pub(crate) struct ExperimentStatus {
     pub(crate) finished_at: Option<String>,
 }
 
+/// What a run is about to do to the cluster, written before it does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Undo {
+    /// The namespace of its faults.
+    pub(crate) namespace: String,
+    /// The objects that it applies; removed is what carries the run's label.
+    #[schemars(schema_with = "list_of_anything")]
+    pub(crate) made: Vec<Made>,
+}
+
+fn list_of_anything(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": anything(generator)})
+}
+
 /// How far an experiment is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum Phase {
-    /// It waits for its turn.
+    /// It waits for its turn: the condition says for whom.
     #[default]
     Pending,
     /// Under way, preparation included.
@@ -93,7 +112,7 @@ pub(crate) struct Condition {
     /// Its name.
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// `True` or `False`.
+    /// `True`, `False`, or `Unknown` as long as it is to be judged.
     pub(crate) status: String,
     /// Why, in one word.
     pub(crate) reason: String,

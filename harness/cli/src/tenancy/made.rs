@@ -20,7 +20,7 @@ use crate::{manifests, system};
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Where an object is that a run makes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Made {
     resource: ApiResource,
     /// None for an object of the cluster.
