@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,7 +112,8 @@ pub(crate) struct NodeContext {
     /// What goes on after a pod's end.
     aftermaths: TaskTracker,
     ending: CancellationToken,
-    /// The pods' working directories are below it.
+    /// It has a folder for each namespace, and in that one for each pod: what a pod writes beside its
+    /// own folder the others of its namespace find, as on a volume that they share.
     directory: PathBuf,
 }
 
@@ -122,6 +124,10 @@ impl NodeContext {
 
     pub(crate) fn config_maps_of(&self, namespace: &str) -> Vec<Arc<ConfigMap>> {
         self.typed(Resource::ConfigMaps, namespace)
+    }
+
+    fn folder_of(&self, namespace: &str) -> PathBuf {
+        self.directory.join(namespace)
     }
 
     fn typed<T: DeserializeOwned + Send + Sync + 'static>(
@@ -252,9 +258,10 @@ struct Node {
 impl Node {
     async fn serve(mut self, ending: CancellationToken) {
         let store = self.context.store.clone();
-        let (mut pods, mut nodes) = (
+        let (mut pods, mut nodes, mut namespaces) = (
             follow(&store, Resource::Pods),
             follow(&store, Resource::Nodes),
+            follow(&store, Resource::Namespaces),
         );
         loop {
             tokio::select! {
@@ -270,6 +277,14 @@ impl Node {
                 change = nodes.next() => match change {
                     Ok(_) => schedule::bind_waiting_pods(&self.context),
                     Err(_) => nodes = follow(&store, Resource::Nodes),
+                },
+                change = namespaces.next() => match change {
+                    Ok(event) if event.kind == EventKind::Deleted => {
+                        self.vacate(object::name(&event.object));
+                    }
+                    Ok(_) => {}
+                    // A folder that is missed goes with the cluster.
+                    Err(_) => namespaces = follow(&store, Resource::Namespaces),
                 },
                 Some(ended) = self.workers.join_next() => self.forget(ended),
             }
@@ -327,9 +342,33 @@ impl Node {
     }
 
     fn forget(&mut self, ended: Result<String, tokio::task::JoinError>) {
-        match ended {
-            Ok(uid) => drop(self.pods.remove(&uid)),
-            Err(error) => tracing::error!(%error, "a pod's loop failed"),
+        let tenant = match ended {
+            Ok(uid) => self.pods.remove(&uid),
+            Err(error) => return tracing::error!(%error, "a pod's loop failed"),
+        };
+        // One that was deleted by force may end after its namespace.
+        let namespace = tenant.map(|tenant| tenant.pod.owner.namespace.clone());
+        let store = &self.context.store;
+        let is_gone = |name: &String| store.get(Resource::Namespaces, "", name).is_none();
+        if let Some(namespace) = namespace.filter(is_gone) {
+            self.vacate(&namespace);
+        }
+    }
+
+    /// Removes the folder of a namespace that is gone, unless a pod is still in it.
+    fn vacate(&self, namespace: &str) {
+        let mut pods = self.pods.values().map(|tenant| &tenant.pod.owner);
+        if pods.any(|owner| owner.namespace == namespace) {
+            return;
+        }
+        let folder = self.context.folder_of(namespace);
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => {}
+            // No pod has been in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, folder = %folder.display(), "a namespace's folder is left behind");
+            }
         }
     }
 

@@ -240,7 +240,8 @@ async fn live(
 async fn make_sandbox(pod: &PodContext) -> Sandbox {
     loop {
         let node = &pod.node;
-        match Sandbox::make(&node.addresses, &node.directory, &pod.owner.uid) {
+        let parent = node.folder_of(&pod.owner.namespace);
+        match Sandbox::make(&node.addresses, &parent, &pod.owner.uid) {
             Ok(sandbox) => return sandbox,
             Err(error) => {
                 let message = format!("Failed to create pod sandbox: {error}");

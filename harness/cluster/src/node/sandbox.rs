@@ -25,8 +25,8 @@ pub(crate) enum SandboxError {
 }
 
 impl Sandbox {
-    /// Makes a sandbox whose folder is in `parent` and named by the pod's uid. What fails leaves
-    /// nothing behind.
+    /// Makes a sandbox whose folder is in `parent`, which is made if it is not there, and named by
+    /// the pod's uid. What fails keeps no address.
     pub(super) fn make(
         addresses: &Addresses,
         parent: &Path,
@@ -34,7 +34,7 @@ impl Sandbox {
     ) -> Result<Self, SandboxError> {
         let address = addresses.take().ok_or(SandboxError::NoAddress)?;
         let directory = parent.join(uid);
-        match fs::create_dir(&directory) {
+        match fs::create_dir_all(parent).and_then(|()| fs::create_dir(&directory)) {
             Ok(()) => Ok(Self { address, directory }),
             Err(reason) => {
                 addresses.release(address);
@@ -65,13 +65,14 @@ mod tests {
         let subnet = Subnet::new(81).unwrap();
         let addresses = Addresses::new(subnet);
         let folder = tempfile::tempdir().unwrap();
-        let missing = folder.path().join("missing");
+        let parent = folder.path().join("namespace");
+        fs::write(&parent, "in the way").unwrap();
         for _ in 0..=subnet.pods().count() {
-            let error = Sandbox::make(&addresses, &missing, "uid").unwrap_err();
+            let error = Sandbox::make(&addresses, &parent, "uid").unwrap_err();
             assert!(matches!(error, SandboxError::Folder { .. }), "{error}");
         }
-        fs::create_dir(&missing).unwrap();
-        let sandbox = Sandbox::make(&addresses, &missing, "uid").unwrap();
+        fs::remove_file(&parent).unwrap();
+        let sandbox = Sandbox::make(&addresses, &parent, "uid").unwrap();
         assert!(sandbox.directory.is_dir());
         sandbox.remove_directory();
         assert!(!sandbox.directory.exists());

@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use super::failures::waits_for;
-use super::stage::{Stage, address, ask, container, exit_code, is_ready, is_unready, phase, pod};
+use super::stage::{
+    DEADLINE, Stage, address, ask, container, exit_code, is_ready, is_unready, phase, pod,
+};
 
 /// Has a pod come to the node only when `prepare` has been called with its uid.
 async fn start_after(stage: &Stage, name: &str, prepare: impl FnOnce(&str)) {
@@ -19,7 +25,7 @@ async fn start_after(stage: &Stage, name: &str, prepare: impl FnOnce(&str)) {
     nodes.uncordon("local").await.unwrap();
 }
 
-/// The folder of all pods' folders.
+/// The folder of the pods' folders.
 async fn folder_of_pods(stage: &Stage) -> PathBuf {
     stage
         .create::<Pod>(pod("first", &json!({}), &json!({})))
@@ -98,4 +104,46 @@ async fn a_container_without_a_log_is_tried_again_until_it_has_one() {
     let ready = stage.until("app", is_ready()).await;
     assert_eq!(container(&ready).unwrap().restart_count, 0);
     stage.shutdown().await;
+}
+
+#[tokio::test]
+async fn pods_share_the_folder_of_their_namespace_which_goes_with_it() {
+    let stage = Stage::new().await;
+    let folder = folder_of_pods(&stage).await;
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    let other = json!({"metadata": {"name": "other"}});
+    let other: Namespace = serde_json::from_value(other).unwrap();
+    namespaces
+        .create(&PostParams::default(), &other)
+        .await
+        .unwrap();
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), "other");
+    let script = "echo other > ../bus; exec sleep 600";
+    let container = json!({"image": "shell", "args": ["-c", script]});
+    let spec = json!({"terminationGracePeriodSeconds": 1});
+    let tenant = serde_json::from_value(pod("tenant", &container, &spec)).unwrap();
+    pods.create(&PostParams::default(), &tenant).await.unwrap();
+    let ready = await_condition(pods.clone(), "tenant", is_ready());
+    timeout(DEADLINE, ready).await.unwrap().unwrap();
+
+    let others = folder.parent().unwrap().join("other");
+    until(|| others.join("bus").exists()).await;
+    assert!(!folder.join("bus").exists(), "{}", folder.display());
+    namespaces
+        .delete("other", &DeleteParams::default())
+        .await
+        .unwrap();
+    until(|| !others.exists()).await;
+    assert!(folder.exists());
+    stage.shutdown().await;
+}
+
+/// Waits for what no event tells of.
+async fn until(found: impl Fn() -> bool) {
+    let looking = async {
+        while !found() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, looking).await.unwrap();
 }
