@@ -46,7 +46,10 @@ fn changes(place: Place<'_>, before: Option<&Value>, after: Option<&Value>) -> C
     let shape = place.shape(before, after);
     // Between nothing and nothing there is still the difference of {} and null.
     if matches!(shape, Shape::Atomic) || (is_nothing(before) && is_nothing(after)) {
-        changes.modified.itself = before.is_some() && after.is_some() && before != after;
+        changes.modified.itself = match (before, after) {
+            (Some(before), Some(after)) => !is_same(before, after),
+            _ => false,
+        };
     } else {
         let mut before = parts(&shape, before);
         let mut after = parts(&shape, after);
@@ -67,6 +70,27 @@ fn changes(place: Place<'_>, before: Option<&Value>, after: Option<&Value>) -> C
     changes.added.itself = before.is_none() && after.is_some();
     changes.removed.itself = before.is_some() && after.is_none();
     changes
+}
+
+/// Whether two values are the same, of numbers whether they count the same: `0` and `0.0` do.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() != other.is_f64() => {
+            one.as_f64() == other.as_f64()
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(other)
+                    .all(|(one, other)| is_same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let found = |(name, one)| other.get(name).is_some_and(|other| is_same(one, other));
+            one.len() == other.len() && one.iter().all(found)
+        }
+        (one, other) => one == other,
+    }
 }
 
 fn part_changes(place: Place<'_>, before: &Part<'_>, after: &Part<'_>) -> Changes {
@@ -172,4 +196,23 @@ fn parts<'v>(shape: &Shape, value: Option<&'v Value>) -> BTreeMap<Step, Part<'v>
         Shape::Set => elements().for_each(|element| add(Step::value(element), element)),
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_same_however_they_are_written() {
+        let written = json!({"minimum": 0, "enum": [1, {"a": 2.5}]});
+        let sent = json!({"minimum": 0.0, "enum": [1.0, {"a": 2.5}]});
+        assert_eq!(compare(Place::ROOT, &written, &sent), Changes::default());
+        for other in [json!(1), json!(0.5), json!("0"), json!(null)] {
+            assert!(!is_same(&json!(0), &other), "{other}");
+        }
+        let (large, larger) = (json!(u64::MAX - 1), json!(u64::MAX));
+        assert!(!is_same(&large, &larger));
+    }
 }

@@ -4,6 +4,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
 use kube::{Api, CustomResourceExt as _};
 use serde_json::{Value, json};
 
@@ -35,6 +37,28 @@ async fn a_generated_definition_is_kept_as_it_is() {
         json!(Trouble::crd().spec.versions),
     );
     assert_eq!(stored, sent);
+    test.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_definition_with_bounds_is_applied_again_by_others_without_conflict() {
+    let test = TestCluster::start().await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(test.client.clone());
+    // Sent as 0.0, and kept as 0.
+    let definition = Trouble::crd();
+    let sent = json!(definition).to_string();
+    assert!(sent.contains("\"minimum\":0.0"), "{sent}");
+    let name = "troubles.test.holdfast.dev";
+    let patch = Patch::Apply(&definition);
+    let mut versions = Vec::new();
+    for manager in ["one", "one", "two", "two"] {
+        let parameters = PatchParams::apply(manager);
+        let applied = definitions.patch(name, &parameters, &patch).await.unwrap();
+        let established = await_condition(definitions.clone(), name, is_crd_established());
+        established.await.unwrap();
+        versions.push(applied.metadata.generation);
+    }
+    assert_eq!(versions, [Some(1); 4]);
     test.cluster.shutdown().await;
 }
 
