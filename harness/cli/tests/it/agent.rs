@@ -1,8 +1,5 @@
 //! The agent as a pod of the local cluster, with nothing but the product's binary.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Child;
-
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -12,41 +9,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::holdfast::{eventually, holdfast, processes_of};
+use crate::holdfast::{eventually, processes_of};
+use crate::standing::Up;
 
-/// A running `holdfast cluster up`. Dropped, it is killed.
-struct Up {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Up {
-    fn start(marker: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut child = holdfast(marker)
-            .args(["cluster", "up", "--kubeconfig-out"])
-            .arg(folder.path().join("config"))
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut lines = lines.map_while(Result::ok);
-        assert!(lines.any(|line| line.starts_with("Ctrl-C")));
-        Self { child, folder }
-    }
-
-    async fn pods(&self) -> Api<Pod> {
-        let kubeconfig = Kubeconfig::read_from(self.folder.path().join("config")).unwrap();
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        Api::default_namespaced(Client::try_from(config.unwrap()).unwrap())
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+async fn pods(up: &Up) -> Api<Pod> {
+    let kubeconfig = Kubeconfig::read_from(up.file("config")).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    Api::default_namespaced(Client::try_from(config.unwrap()).unwrap())
 }
 
 async fn run(pods: &Api<Pod>, name: &str, spec: Value) -> Pod {
@@ -74,7 +44,7 @@ fn is_stopped(pid: i32) -> bool {
 async fn a_pod_is_frozen_by_another_one_and_goes_on_when_that_ends_or_is_killed() {
     let marker = format!("agent-{}", std::process::id());
     let up = Up::start(&marker);
-    let pods = up.pods().await;
+    let pods = pods(&up).await;
     let victim = json!({"containers": [{"name": "c", "image": "holdfast/victim:dev"}]});
     let victim = run(&pods, "victim", victim).await;
     let uid = victim.metadata.uid.unwrap();

@@ -66,10 +66,47 @@ spec:
 /// A run that is still under way when the test does something to it.
 pub(crate) const LONG: [&str; 4] = ["--set", "hold=60s", "--set", "length=65s"];
 
-/// The cluster, ended when the test is.
-pub(crate) struct Standing {
+/// A running `holdfast cluster up`, ended when the test is.
+pub(crate) struct Up {
     child: Child,
-    pub(crate) folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+impl Up {
+    /// `marker` is in the environment of its processes.
+    pub(crate) fn start(marker: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config");
+        let mut child = holdfast(marker)
+            .args(["cluster", "up", "--kubeconfig-out"])
+            .arg(&config)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said: Vec<_> = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.starts_with("Ctrl-C"))
+            .collect();
+        assert!(config.exists(), "{said:#?}");
+        Self { child, folder }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // One that has ended already needs no signal.
+        kill(pid(&self.child), Signal::SIGINT).unwrap_or_default();
+        drop(self.child.wait());
+    }
+}
+
+/// A cluster with the files of the system.
+pub(crate) struct Standing {
+    up: Up,
     /// In the environment of every process of the test but the cluster's.
     pub(crate) marker: String,
     _machine: MutexGuard<'static, ()>,
@@ -80,40 +117,28 @@ impl Standing {
     pub(crate) fn start() -> Option<Self> {
         tool("kubectl")?;
         let machine = the_machine();
-        let folder = tempfile::tempdir().unwrap();
-        let marker = format!("marker-{}", folder.path().file_name().unwrap().display());
-        fs::write(folder.path().join("system.yaml"), SYSTEM).unwrap();
-        fs::write(folder.path().join("tiny.yaml"), EXPERIMENT).unwrap();
+        let up = Up::start("a cluster of its own");
+        fs::write(up.file("system.yaml"), SYSTEM).unwrap();
+        fs::write(up.file("tiny.yaml"), EXPERIMENT).unwrap();
         let running = EXPERIMENT.replace("    manifests: [system.yaml]\n", "");
-        fs::write(folder.path().join("running.yaml"), running).unwrap();
-        let mut child = holdfast("a cluster of its own")
-            .args(["cluster", "up", "--kubeconfig-out"])
-            .arg(folder.path().join("config"))
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said: Vec<_> = lines
-            .map_while(Result::ok)
-            .take_while(|line| !line.starts_with("Ctrl-C"))
-            .collect();
-        assert!(folder.path().join("config").exists(), "{said:#?}");
+        fs::write(up.file("running.yaml"), running).unwrap();
+        let name = up.folder.path().file_name().unwrap().display().to_string();
         Some(Self {
-            child,
-            folder,
-            marker,
+            up,
+            marker: format!("marker-{name}"),
             _machine: machine,
         })
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.up.file(name)
     }
 
     /// The binary, with the cluster's kubeconfig.
     pub(crate) fn holdfast(&self, arguments: &[&str]) -> Command {
         let mut command = holdfast(&self.marker);
         command
-            .current_dir(self.folder.path())
+            .current_dir(self.up.folder.path())
             .env("KUBECONFIG", self.file("config"))
             .args(arguments);
         command
@@ -130,7 +155,7 @@ impl Standing {
     pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new("kubectl")
             .env("KUBECONFIG", self.file("config"))
-            .current_dir(self.folder.path())
+            .current_dir(self.up.folder.path())
             .arg("--request-timeout=30s")
             .args(arguments)
             .stdin(Stdio::null())
@@ -191,12 +216,4 @@ impl Standing {
 
 pub(crate) fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
-}
-
-impl Drop for Standing {
-    fn drop(&mut self) {
-        // One that has ended already needs no signal.
-        kill(pid(&self.child), Signal::SIGINT).unwrap_or_default();
-        drop(self.child.wait());
-    }
 }
