@@ -7,6 +7,7 @@ use holdfast_faults::{ClusterLockError, check_cluster};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::cluster::AGENT_IMAGE;
 use crate::failure::{Failure, chain};
 
 /// A cluster that takes longer to accept a connection cannot be worked with.
@@ -48,6 +49,15 @@ pub(crate) struct Scope {
     /// Only what is in this namespace [default: in all]
     #[arg(long, short, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
+}
+
+/// What does harm inside it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Agent {
+    /// The image of the pods that do harm in a cluster that is not local, with the entry point
+    /// `holdfast agent`; its nodes must have it or be able to pull it
+    #[arg(long = "agent-image", value_name = "IMAGE", default_value = AGENT_IMAGE)]
+    pub(crate) image: String,
 }
 
 impl Connection {

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
     /// The folder under which the runs' folders are made.
     pub(crate) out: PathBuf,
+    /// Of pods that do harm.
+    pub(crate) agent_image: String,
     pub(crate) interrupts: Interrupts,
     pub(crate) turns: Turns,
     pub(crate) failures: Failures,

@@ -27,7 +27,16 @@ pub(crate) enum Ground<'a> {
     /// A local cluster, made for it.
     Local,
     /// A cluster that is there already.
-    Cluster(&'a Connection, Guard),
+    Cluster(Foreign<'a>),
+}
+
+/// A cluster that is there already, and how to be in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Foreign<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) guard: Guard,
+    /// Of pods that do harm.
+    pub(crate) agent_image: &'a str,
 }
 
 /// What a place is made of.
@@ -46,6 +55,7 @@ pub(crate) struct Place {
     cluster: Cluster,
     namespace: String,
     target_url: String,
+    agent_image: String,
 }
 
 enum Cluster {
@@ -101,7 +111,7 @@ pub(crate) async fn check_cluster(
         );
     }
     let checked = match (ground, lock) {
-        (Ground::Cluster(connection, _), lock) => {
+        (Ground::Cluster(Foreign { connection, .. }), lock) => {
             holdfast_faults::check_cluster(&connection.client, connection.name(), lock).await
         }
         (Ground::Local, ClusterLock::Context(wanted)) if wanted == site::CONTEXT => Ok(()),
@@ -158,10 +168,10 @@ impl Place {
                 let site = local(wanted, system, interrupts).await?;
                 (Cluster::Local(Box::new(site)), system.namespace.clone())
             }
-            (Some(system), Ground::Cluster(connection, guard)) => {
+            (Some(system), Ground::Cluster(foreign)) => {
                 let tenancy = Tenancy::begin(
-                    connection,
-                    guard,
+                    foreign.connection,
+                    foreign.guard,
                     system,
                     wanted.run_id,
                     wanted.verbosity,
@@ -184,6 +194,10 @@ impl Place {
                 cluster,
                 namespace,
                 target_url,
+                agent_image: match wanted.ground {
+                    Ground::Local => cluster::AGENT_IMAGE.to_owned(),
+                    Ground::Cluster(foreign) => foreign.agent_image.to_owned(),
+                },
             }),
             Err(failure) => {
                 let left = cluster.end(Faults::Undone).await;
@@ -278,7 +292,7 @@ impl Place {
             client.clone(),
             &self.namespace,
             run_id,
-            cluster::AGENT_IMAGE,
+            &self.agent_image,
             &plan.allow,
         )))
     }

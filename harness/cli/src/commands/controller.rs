@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use holdfast_faults::Controller;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::AGENT_IMAGE;
-use crate::connection::Scope;
+use crate::connection::{Agent, Scope};
 use crate::experiments::{self, Failures, Shared, Turns};
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
@@ -19,6 +18,8 @@ use crate::{permissions, terminal};
 pub(crate) struct Arguments {
     #[command(flatten)]
     scope: Scope,
+    #[command(flatten)]
+    agent: Agent,
     /// The folder from which relative paths in experiments start
     #[arg(long, value_name = "DIR", default_value = ".")]
     directory: PathBuf,
@@ -49,7 +50,7 @@ pub(crate) async fn controller(arguments: Arguments) -> Result<u8, Failure> {
     let faults = Controller::new(
         connection.client.clone(),
         arguments.scope.namespace.clone(),
-        AGENT_IMAGE.to_owned(),
+        arguments.agent.image.clone(),
         stop.clone(),
     );
     let faults = tokio::spawn(faults.run());
@@ -62,6 +63,7 @@ pub(crate) async fn controller(arguments: Arguments) -> Result<u8, Failure> {
         namespace: arguments.scope.namespace,
         directory: arguments.directory,
         out: arguments.out,
+        agent_image: arguments.agent.image,
         interrupts,
         turns: Turns::default(),
         failures: Failures::default(),

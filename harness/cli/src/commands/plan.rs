@@ -9,13 +9,14 @@ use kube::Client;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::connection::connect;
+use crate::cluster::AGENT_IMAGE;
+use crate::connection::{Agent, connect};
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::permissions::{self, Permissions};
 use crate::place::{self, Ground, Wanted};
 use crate::progress::Verbosity;
-use crate::{cluster, manifests, system, terminal, trial};
+use crate::{manifests, system, terminal, trial};
 
 /// Options of `holdfast plan`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,8 @@ pub(crate) struct Arguments {
     /// cluster, which is brought up for the look and taken down]
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    #[command(flatten)]
+    agent: Agent,
     /// Set a parameter of the experiment; may be given more than once
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = trial::setting)]
     settings: Vec<(String, String)>,
@@ -84,7 +87,8 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8, Failure> {
         Some(context) => {
             let looking = async {
                 let connection = connect(Some(context)).await?;
-                look(&connection.client, context, &experiment, system).await
+                let image = &arguments.agent.image;
+                look(&connection.client, context, image, &experiment, system).await
             };
             interrupts.unless(looking).await?
         }
@@ -123,7 +127,7 @@ async fn look_at_local(
         verbosity: Verbosity::Normal,
     };
     let site = place::local(wanted, system, interrupts).await?;
-    let looking = look(&site.client, "local", experiment, system);
+    let looking = look(&site.client, "local", AGENT_IMAGE, experiment, system);
     let outlook = interrupts.unless(looking).await;
     site.cluster.shutdown().await;
     outlook
@@ -132,13 +136,14 @@ async fn look_at_local(
 async fn look(
     client: &Client,
     cluster: &str,
+    agent_image: &str,
     experiment: &Experiment,
     system: &System,
 ) -> Result<Outlook, Failure> {
     let planner = Planner {
         client,
         namespace: &system.namespace,
-        agent_image: cluster::AGENT_IMAGE,
+        agent_image,
         allow: &experiment.safety.allow,
     };
     let mut permissions = Permissions::of_a_run(&system.namespace);

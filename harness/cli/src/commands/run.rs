@@ -7,13 +7,14 @@ use holdfast_core::record::Record;
 use holdfast_core::spec::MOST_WORKERS;
 use holdfast_core::spec::threshold::{self, ThresholdError};
 
+use crate::cluster::AGENT_IMAGE;
 use crate::confirmation::{announce, confirm};
-use crate::connection::{self, Connection};
+use crate::connection::{self, Agent, Connection};
 use crate::execution::Identity;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::judgement::{self, Judgement};
-use crate::place::Ground;
+use crate::place::{Foreign, Ground};
 use crate::progress::Verbosity;
 use crate::run_folder::RunFolder;
 use crate::siege_version::SiegeVersion;
@@ -37,6 +38,8 @@ pub(crate) struct Arguments {
     /// --context]
     #[arg(long, value_name = "ID")]
     cluster: Option<String>,
+    #[command(flatten)]
+    agent: Agent,
     /// Do not ask before something is done to a cluster that is not local, but say what it is;
     /// without a terminal nobody is asked
     #[arg(long, short)]
@@ -87,10 +90,15 @@ impl Arguments {
         if let Some(workers) = self.workers {
             words.extend(["--workers".to_owned(), workers.to_string()]);
         }
-        for (option, value) in [("--context", &self.context), ("--cluster", &self.cluster)] {
+        let image = Some(&self.agent.image).filter(|image| *image != AGENT_IMAGE);
+        for (option, value) in [
+            ("--context", self.context.as_ref()),
+            ("--cluster", self.cluster.as_ref()),
+            ("--agent-image", image),
+        ] {
             words.extend(
                 value
-                    .iter()
+                    .into_iter()
                     .flat_map(|value| [option.to_owned(), value.clone()]),
             );
         }
@@ -130,7 +138,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             } else if !arguments.quiet {
                 announce(&experiment, connection);
             }
-            Ground::Cluster(connection, Guard::Janitor)
+            Ground::Cluster(Foreign {
+                connection,
+                guard: Guard::Janitor,
+                agent_image: &arguments.agent.image,
+            })
         }
     };
     let trial = Trial {

@@ -19,7 +19,7 @@ use super::{AGAIN, Shared};
 use crate::execution::Identity;
 use crate::failure::{Failure, chain};
 use crate::judgement::Judgement;
-use crate::place::Ground;
+use crate::place::{Foreign, Ground};
 use crate::progress::Verbosity;
 use crate::run_folder::RunFolder;
 use crate::siege_version::SiegeVersion;
@@ -165,7 +165,11 @@ impl<'a> Work<'a> {
         terminal::say(&format!("{label}: run {} begins", identity.run_id));
         let trial = Trial {
             experiment: parsed,
-            ground: Ground::Cluster(&shared.connection, Guard::Controller),
+            ground: Ground::Cluster(Foreign {
+                connection: &shared.connection,
+                guard: Guard::Controller,
+                agent_image: &shared.agent_image,
+            }),
             source_file: &label,
             command: &[],
             out: &shared.out,
