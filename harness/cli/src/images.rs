@@ -5,9 +5,11 @@
 //!   holdfast/app:dev:    {cargo: app}            # built when a manifest needs it
 //!   holdfast/broker:dev: {crate: ../broker}      # the same, of a folder with a lock file of its own
 //!   example/tool:1:      {command: [/usr/bin/tool, -v]}
+//!   mariadb:10.11:       {installed: {program: mariadbd, package: mariadb-server, start: mariadb.sh}}
 //! ```
 
 mod build;
+mod installed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,6 +20,7 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::{cluster, manifests};
+use installed::Installed;
 
 /// The file's name, next to a manifest folder or in it.
 const FILE_NAME: &str = "images.yaml";
@@ -38,6 +41,8 @@ enum Source {
     Crate(PathBuf),
     /// A program and its leading arguments.
     Command(Vec<String>),
+    /// A program of the machine, which must be there only if a manifest names the image.
+    Installed(Installed),
 }
 
 /// Which images a cluster is to have.
@@ -59,7 +64,9 @@ impl Choice {
 
     fn includes(&self, image: &str, source: &Source, needed: &BTreeSet<String>) -> bool {
         match (self, source) {
-            (Self::Needed, _) | (_, Source::Crate(_)) => needed.contains(image),
+            (Self::Needed, _) | (_, Source::Crate(_) | Source::Installed(_)) => {
+                needed.contains(image)
+            }
             (Self::Everything(_), Source::Cargo(_) | Source::Command(_)) => true,
         }
     }
@@ -101,6 +108,9 @@ pub(crate) async fn resolve(
             }
             Source::Crate(folder) => {
                 images.insert(image, Program::new(build::own_crate(&path, folder).await?));
+            }
+            Source::Installed(installed) => {
+                images.insert(image, installed.program(image, &path)?);
             }
             Source::Command(words) => {
                 let (program, arguments) = words.split_first().ok_or_else(|| {
@@ -183,6 +193,36 @@ fn read(path: &Path) -> Result<ImagesFile, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_installed_is_refused_with_what_to_do_where_it_is_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = |program| {
+            format!("{{installed: {{program: {program}, package: db-server, start: db.sh}}}}")
+        };
+        let text = format!(
+            "images:\n  \"a:1\": {{command: [/bin/true]}}\n  \"db:1\": {}\n  \"sh:1\": {}\n",
+            source("no-such-server"),
+            source("sh")
+        );
+        std::fs::write(folder.path().join(FILE_NAME), text).unwrap();
+        std::fs::write(folder.path().join("db.sh"), "").unwrap();
+        let folders = [folder.path().join("services")];
+        let of = |image: &str| [image.to_owned()].into();
+        for choice in [Choice::Needed, Choice::Everything(None)] {
+            let (needed, missing) = (of("sh:1"), of("db:1"));
+            let images = resolve(&needed, &folders, &choice).await.unwrap();
+            let started = &images.get("sh:1").unwrap().arguments[0];
+            assert!(Path::new(started).ends_with("db.sh"), "{started:?}");
+            let refused = resolve(&missing, &folders, &choice).await.unwrap_err();
+            assert_eq!(refused.code, 2);
+            assert_eq!(
+                refused.to_string(),
+                "error: image db:1 needs no-such-server, which is not installed\n \
+                 hint: Debian: apt-get install db-server"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn commands_are_taken_as_they_are() {

@@ -10,6 +10,7 @@ mod agent;
 mod bad_input;
 mod conformance;
 mod controller;
+mod database;
 mod edges;
 mod experiments;
 mod golden;
