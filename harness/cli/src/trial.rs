@@ -212,7 +212,7 @@ async fn end_when_halted(client: Client, stop: UnboundedSender<StopCause>) {
 
 async fn check_faults(plan: &Plan, drivers: &Drivers) -> Result<(), Failure> {
     for fault in &plan.faults {
-        let checked = drivers.faults.check(fault, &plan.allow).await;
+        let checked = drivers.faults.check(fault).await;
         checked.map_err(|error| {
             Failure::input(format!(
                 "{} ({}): {error}",

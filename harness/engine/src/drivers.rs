@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast_core::event::Event;
-use holdfast_core::experiment::{Address, SafetyNet};
+use holdfast_core::experiment::Address;
 use holdfast_core::plan::{LoadPlan, PlannedFault};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -60,11 +60,7 @@ pub trait LoadDriver: Send + Sync {
 pub trait FaultDriver: Send + Sync {
     /// Before anything runs: the target exists, is available, and the safety nets permit the
     /// fault.
-    async fn check(
-        &self,
-        fault: &PlannedFault,
-        allow: &[SafetyNet],
-    ) -> Result<(), FaultDriverError>;
+    async fn check(&self, fault: &PlannedFault) -> Result<(), FaultDriverError>;
 
     /// Stores how to undo the fault where it outlives this process. Nothing is broken yet.
     /// Returns one line about the undo.
@@ -136,7 +132,7 @@ pub struct NoFaults;
 
 #[async_trait]
 impl FaultDriver for NoFaults {
-    async fn check(&self, fault: &PlannedFault, _: &[SafetyNet]) -> Result<(), FaultDriverError> {
+    async fn check(&self, fault: &PlannedFault) -> Result<(), FaultDriverError> {
         Err(FaultDriverError(format!(
             "{} needs a system in a cluster, and this run has none",
             fault.fault.describe()
@@ -144,11 +140,11 @@ impl FaultDriver for NoFaults {
     }
 
     async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        self.check(fault, &[]).await.map(|()| String::new())
+        self.check(fault).await.map(|()| String::new())
     }
 
     async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        self.check(fault, &[]).await.map(|()| String::new())
+        self.check(fault).await.map(|()| String::new())
     }
 
     async fn recover(&self, _: &PlannedFault) -> Result<String, FaultDriverError> {

@@ -188,11 +188,7 @@ fn refused(status: &FaultInjectionStatus) -> FaultError {
 
 #[async_trait]
 impl FaultDriver for KubeFaults {
-    async fn check(
-        &self,
-        fault: &PlannedFault,
-        _allow: &[SafetyNet],
-    ) -> Result<(), FaultDriverError> {
+    async fn check(&self, fault: &PlannedFault) -> Result<(), FaultDriverError> {
         self.plan(fault).await?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use holdfast_core::event::{
     Environment, Event, LoadFinished, RunStarted, Stamped, StopCause, Tick,
 };
 use holdfast_core::experiment::{
-    Address, Model, Profile, SafetyNet, StopCondition, Target, Transport, Windows,
+    Address, Model, Profile, StopCondition, Target, Transport, Windows,
 };
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::outcome::{Reason, Source};
@@ -119,7 +119,7 @@ async fn behave(behaviour: Behaviour, call: &str) -> Result<String, FaultDriverE
 
 #[async_trait]
 impl FaultDriver for ScriptedFaults {
-    async fn check(&self, _: &PlannedFault, _: &[SafetyNet]) -> Result<(), FaultDriverError> {
+    async fn check(&self, _: &PlannedFault) -> Result<(), FaultDriverError> {
         Ok(())
     }
 

@@ -208,10 +208,7 @@ async fn what_a_cluster_cannot_do_is_refused_by_name_and_reason() {
             "service default/pay does not exist",
         ),
     ] {
-        let refused = faults
-            .check(&fault_of(parse(fault)), &[])
-            .await
-            .unwrap_err();
+        let refused = faults.check(&fault_of(parse(fault))).await.unwrap_err();
         assert_eq!(refused.0, words);
     }
     assert_eq!(test.records().await, Vec::<String>::new());
