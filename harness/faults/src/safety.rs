@@ -44,7 +44,7 @@ pub(crate) async fn permit(
     Ok(())
 }
 
-/// Pods that are deleted or stopped are not asked as an eviction would be: their budgets are.
+/// A deletion does not ask a pod's disruption budgets as an eviction does: this does.
 async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), FaultError> {
     let taken: Vec<&Object> = blueprint.actions.iter().flat_map(Action::takes).collect();
     if taken.is_empty() {
@@ -54,7 +54,11 @@ async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), F
     let budgets = budgets.list(&ListParams::default()).await;
     for budget in budgets.map_err(FaultError::during("list disruption budgets"))? {
         let spec = budget.spec.clone().unwrap_or_default();
-        let selector = pods::selector(&spec.selector.unwrap_or_default())?;
+        // Without a selector it covers no pod, with an empty one every pod of the namespace.
+        let Some(selector) = spec.selector else {
+            continue;
+        };
+        let selector = pods::selector(&selector)?;
         let covered = pods::running(cluster, &selector).await?;
         let hit = covered.iter().filter(|pod| taken.contains(pod)).count();
         let status = budget.status.clone().unwrap_or_default();

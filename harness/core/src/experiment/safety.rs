@@ -98,7 +98,7 @@ impl StopCondition {
 pub enum SafetyNet {
     /// At most half of a workload's ready pods are taken, and at least one is left.
     BlastRadius,
-    /// Pods are taken only as their disruption budgets permit.
+    /// Pods are deleted only as their disruption budgets permit.
     Pdb,
 }
 

@@ -90,3 +90,26 @@ async fn a_disruption_budget_is_respected_unless_it_is_switched_off() {
     permitted.check(&kill(2)).await.unwrap();
     test.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disruption_budget_without_a_selector_covers_no_pod() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    test.create::<PodDisruptionBudget>(json!({
+        "metadata": {"name": "of-nobody"}, "spec": {"maxUnavailable": 0},
+    }))
+    .await;
+    let kill = json!({"podKill": {"deployment": "pay", "count": 1}});
+    let kill = fault_of(serde_json::from_value(kill).unwrap());
+    test.faults().check(&kill).await.unwrap();
+    test.create::<PodDisruptionBudget>(json!({
+        "metadata": {"name": "of-all"}, "spec": {"maxUnavailable": 0, "selector": {}},
+    }))
+    .await;
+    let refused = test.faults().check(&kill).await.unwrap_err();
+    assert!(
+        refused.0.contains("the disruption budget of-all"),
+        "{refused}"
+    );
+    test.shutdown().await;
+}
