@@ -5,8 +5,10 @@
 //! ```
 //!
 //! A frozen pod accepts connections and never answers, as one in a long garbage collection does:
-//! the failure that timeouts are for. Its liveness probe fails meanwhile, if it has one. A pod that
-//! was replaced while the fault was held needs nothing undone.
+//! the failure that timeouts are for. Its liveness probe fails meanwhile, if it has one. What starts
+//! anew runs: a container that the node restarts for that, and the command of an exec probe, so a
+//! pod with such a probe alone may stay ready. A pod that was replaced while the fault was held needs
+//! nothing undone.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

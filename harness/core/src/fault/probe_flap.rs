@@ -4,8 +4,11 @@
 //! fault: {probeFlap: {deployment: app, count: 1, down: 5s, up: 5s}}
 //! ```
 //!
-//! The pods run on, but for `down` the Service does not send to them, then for `up` it does, and so
-//! on for as long as the fault is held: what a probe with too short a timeout makes of a busy pod.
+//! For `down` all processes of the pods are stopped, so that HTTP, TCP and gRPC probes are not
+//! answered; for `up` they run; and so on for as long as the fault is held: what long pauses make of
+//! a pod. It becomes unready only where `down` is long enough for its readiness probe to fail, and
+//! what it is asked until then waits. Where its liveness probe fails as well, the container is
+//! restarted.
 
 use std::time::Duration;
 
