@@ -10,7 +10,8 @@
 //!
 //! What an upgrade of the node does: pods are evicted one by one, as their disruption budgets
 //! permit, and come up elsewhere. `nodeOf` chooses the node with most pods of that Deployment when
-//! the fault begins. Pods do not come back by themselves when the node is open again.
+//! the fault begins. Pods do not come back by themselves when the node is open again. A node that
+//! takes no pods already is refused: undoing would open what somebody else has closed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::EvictParams;
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions, Status};
+use kube::api::PostParams;
 use kube::runtime::{conditions, wait::await_condition};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The server refuses for as long as the budget is used up and tells nobody when it is not: the
 /// pause before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Whoever may go has as long as its own grace, and its node's answer.
+const PATIENCE_LEAVING: Duration = Duration::from_secs(150);
 
 /// Pods of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,31 +35,56 @@ impl Evict {
 
     pub(super) async fn inject(&self, cluster: &Cluster) -> Result<String, FaultError> {
         for pod in &self.pods {
-            let leaving = tokio::time::timeout(PATIENCE, leave(cluster, pod)).await;
-            leaving.map_err(|_elapsed| FaultError::BudgetRefuses(pod.to_string()))??;
+            let asking = tokio::time::timeout(PATIENCE, ask(cluster, pod)).await;
+            asking.map_err(|_elapsed| FaultError::BudgetRefuses(pod.to_string()))??;
+            left(cluster, pod).await?;
         }
         Ok(format!("evicted {}", pods::names(&self.pods)))
     }
 }
 
-/// Evicts one pod and waits until it is gone: the next one's budget counts it.
-async fn leave(cluster: &Cluster, pod: &Object) -> Result<(), FaultError> {
+/// Asks until the pod may go; this very pod, and not another one that has its name since.
+async fn ask(cluster: &Cluster, pod: &Object) -> Result<(), FaultError> {
     let api = cluster.api::<Pod>();
+    let mut eviction = Eviction::default();
+    eviction.metadata.name = Some(pod.name.clone());
+    eviction.delete_options = Some(DeleteOptions {
+        preconditions: Some(Preconditions {
+            uid: Some(pod.uid.clone()),
+            resource_version: None,
+        }),
+        ..DeleteOptions::default()
+    });
+    // The client's own `evict` writes its options under a name that the API does not know.
+    let parameters = PostParams::default();
     loop {
-        match api.evict(&pod.name, &EvictParams::default()).await {
-            Ok(_) => break,
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        let asked = api.create_subresource("eviction", &pod.name, &parameters, &eviction);
+        match asked.await.map(|_: Status| ()) {
+            Ok(()) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                return Ok(());
+            }
             Err(kube::Error::Api(status)) if status.code == 429 => {
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             Err(error) => return Err(FaultError::during(format!("evict {pod}"))(error)),
         }
     }
-    await_condition(api, &pod.name, conditions::is_deleted(&pod.uid))
-        .await
-        .map_err(|error| FaultError::Watch {
+}
+
+/// Waits until it is gone: the next one's budget counts it.
+async fn left(cluster: &Cluster, pod: &Object) -> Result<(), FaultError> {
+    let gone = conditions::is_deleted(&pod.uid);
+    let gone = await_condition(cluster.api::<Pod>(), &pod.name, gone);
+    match tokio::time::timeout(PATIENCE_LEAVING, gone).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(FaultError::Watch {
             what: pod.to_string(),
             source: Box::new(error),
-        })?;
-    Ok(())
+        }),
+        Err(_elapsed) => Err(FaultError::NotSeen {
+            what: format!("{pod} is gone after its eviction"),
+            seconds: PATIENCE_LEAVING.as_secs(),
+        }),
+    }
 }

@@ -24,6 +24,13 @@ pub(super) async fn blueprint(
         NodeDrain::NodeOf(deployment) => node_of(cluster, deployment).await?,
     };
     let found = cluster.get(Resource::Node, &name).await?;
+    // Undoing would open what somebody else has closed.
+    if found.data["spec"]["unschedulable"] == true {
+        return Err(FaultError::Parameter {
+            what: format!("node {name}"),
+            why: "drained, for it takes no pods already".to_owned(),
+        });
+    }
     another_node(cluster, &name).await?;
     let node = Object {
         resource: Resource::Node,
