@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::{Deserialize, Serialize};
 
-use crate::error::FaultError;
+use crate::error::{FaultError, one_line};
 use crate::object::{Cluster, Object, Resource};
 
 mod create;
@@ -48,6 +48,14 @@ pub(crate) enum Action {
 pub(crate) struct Owner {
     pub(crate) reference: OwnerReference,
     pub(crate) run: String,
+}
+
+/// How often an action has been tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    /// Perhaps it was done already by one who could not tell.
+    Again,
 }
 
 /// What an action needs to be permitted: verbs on a resource.
@@ -100,18 +108,19 @@ impl Action {
         &self,
         cluster: &Cluster,
         owner: &Owner,
+        attempt: Attempt,
     ) -> Result<Option<String>, FaultError> {
         match self {
             Self::Set(set) => set.inject(cluster).await,
             Self::Create(create) => create.inject(cluster, owner).await.map(Some),
             Self::Remove(remove) => remove.inject(cluster).await.map(Some),
-            Self::Kill(kill) => kill.inject(cluster).await.map(Some),
+            Self::Kill(kill) => kill.inject(cluster, attempt).await.map(Some),
             Self::Evict(evict) => evict.inject(cluster).await.map(Some),
             Self::Wait(wait) => wait.inject(cluster).await,
         }
     }
 
-    /// Pods that are taken without asking their disruption budgets.
+    /// Pods that are deleted without asking their disruption budgets.
     pub(crate) fn takes(&self) -> &[Object] {
         match self {
             Self::Kill(kill) => &kill.pods,
@@ -119,20 +128,20 @@ impl Action {
         }
     }
 
-    /// The time between repetitions, of what is done again and again.
-    pub(crate) fn pace(&self) -> Option<Duration> {
+    /// What is done again and again while the fault is held.
+    pub(crate) fn repeated(&self) -> Option<(&Kill, Duration)> {
         match self {
-            Self::Kill(kill) => kill.every,
+            Self::Kill(kill) => kill.every.map(|every| (kill, every)),
             _ => None,
         }
     }
 
     /// Undoes it, whether it has happened or not, and says what proves that; what is already clean
     /// is success.
-    pub(crate) async fn revert(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+    async fn revert(&self, cluster: &Cluster, owner: &Owner) -> Result<Option<String>, FaultError> {
         match self {
             Self::Set(set) => set.revert(cluster).await,
-            Self::Create(create) => create.revert(cluster).await.map(Some),
+            Self::Create(create) => create.revert(cluster, owner).await.map(Some),
             Self::Remove(remove) => remove.revert(cluster).await.map(Some),
             Self::Kill(_) | Self::Evict(_) => Ok(None),
             Self::Wait(wait) => wait.revert(cluster).await,
@@ -140,10 +149,14 @@ impl Action {
     }
 
     /// What is not as before, if anything, and how a person puts it back.
-    pub(crate) async fn difference(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+    pub(crate) async fn difference(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<Option<String>, FaultError> {
         match self {
             Self::Set(set) => set.difference(cluster).await,
-            Self::Create(create) => create.difference(cluster).await,
+            Self::Create(create) => create.difference(cluster, owner).await,
             Self::Remove(remove) => remove.difference(cluster).await,
             Self::Kill(_) | Self::Evict(_) | Self::Wait(_) => Ok(None),
         }
@@ -169,4 +182,28 @@ impl Action {
             Self::Wait(wait) => wait.rules(),
         }
     }
+}
+
+/// Undoes actions from their end, and says what proves that; what fails does not keep the rest from
+/// being undone.
+pub(crate) async fn revert_all(
+    actions: &[Action],
+    cluster: &Cluster,
+    owner: &Owner,
+) -> Result<String, FaultError> {
+    let (mut evidence, mut failures) = (Vec::new(), Vec::new());
+    for action in actions.iter().rev() {
+        match action.revert(cluster, owner).await {
+            Ok(seen) => evidence.extend(seen),
+            Err(error) => failures.push(one_line(&error)),
+        }
+    }
+    if !failures.is_empty() {
+        return Err(FaultError::NotReverted(failures.join("; ")));
+    }
+    Ok(if evidence.is_empty() {
+        "there was nothing to put back".to_owned()
+    } else {
+        evidence.join("; ")
+    })
 }

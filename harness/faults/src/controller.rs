@@ -14,12 +14,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::{Action as Next, Controller as Runtime};
 use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::action::{Action, Owner};
+use crate::action::{Action, Attempt, Owner, revert_all};
 use crate::blueprint::{Blueprint, Context};
 use crate::error::{FaultError, one_line};
 use crate::halt;
@@ -225,7 +225,8 @@ impl Work<'_> {
     /// Does again what is done again and again, when it is time.
     async fn repeat(&self) -> Result<Next, FaultError> {
         let mut status = self.injection.progress();
-        let Some(pace) = status.actions.iter().find_map(Action::pace) else {
+        let again = status.actions.iter().find_map(Action::repeated);
+        let Some(pace) = again.map(|(_, pace)| pace) else {
             return Ok(Next::requeue(LOOK));
         };
         let pace = jiff::SignedDuration::try_from(pace).map_err(FaultError::Length)?;
@@ -239,14 +240,9 @@ impl Work<'_> {
         // Counted before it is done: done twice would be worse than not at all.
         status.injected_at = Some(now().to_string());
         self.tell(&status).await?;
-        let owner = self.owner();
         let mut evidence: Vec<String> = status.evidence.take().into_iter().collect();
-        for action in status
-            .actions
-            .iter()
-            .filter(|action| action.pace().is_some())
-        {
-            evidence.extend(action.inject(&self.cluster, &owner).await?);
+        for (kill, _) in status.actions.iter().filter_map(Action::repeated) {
+            evidence.push(kill.inject(&self.cluster, Attempt::First).await?);
         }
         status.evidence = Some(evidence.join("; "));
         self.tell(&status).await?;
@@ -300,14 +296,17 @@ impl Work<'_> {
 
     async fn inject(&self) -> Result<Next, FaultError> {
         let mut status = self.injection.progress();
-        if status.phase == Phase::Prepared {
+        let attempt = if status.phase == Phase::Prepared {
             status.phase = Phase::Injecting;
             self.tell(&status).await?;
-        }
+            Attempt::First
+        } else {
+            Attempt::Again
+        };
         let owner = self.owner();
         let mut evidence = Vec::new();
         for action in &status.actions {
-            match action.inject(&self.cluster, &owner).await {
+            match action.inject(&self.cluster, &owner, attempt).await {
                 Ok(seen) => evidence.extend(seen),
                 Err(error) => {
                     status.error = Some(one_line(&error));
@@ -333,27 +332,19 @@ impl Work<'_> {
             status.reverted_because.clone_from(&because);
             self.tell(&status).await?;
         }
-        let (mut evidence, mut failures) = (Vec::new(), Vec::new());
-        for action in status.actions.iter().rev() {
-            match action.revert(&self.cluster).await {
-                Ok(seen) => evidence.extend(seen),
-                Err(error) => failures.push(one_line(&error)),
+        let owner = self.owner();
+        let proof = match revert_all(&status.actions, &self.cluster, &owner).await {
+            Ok(proof) => proof,
+            Err(error) => {
+                status.error = Some(one_line(&error));
+                self.tell(&status).await?;
+                return Err(error);
             }
-        }
-        if !failures.is_empty() {
-            let error = failures.join("; ");
-            status.error = Some(error.clone());
-            self.tell(&status).await?;
-            return Err(FaultError::NotReverted(error));
-        }
-        lock::release(&self.cluster, &self.owner()).await?;
+        };
+        lock::release(&self.cluster, &owner).await?;
         status.phase = Phase::Reverted;
         status.error = None;
-        status.reverted = Some(if evidence.is_empty() {
-            "there was nothing to put back".to_owned()
-        } else {
-            evidence.join("; ")
-        });
+        status.reverted = Some(proof);
         self.tell(&status).await?;
         Ok(Next::requeue(Duration::ZERO))
     }
@@ -370,11 +361,7 @@ impl Work<'_> {
     }
 
     fn owner(&self) -> Owner {
-        let reference = self.injection.controller_owner_ref(&());
-        Owner {
-            reference: reference.expect("an object that was read has a name and a UID"),
-            run: self.injection.spec.run.clone(),
-        }
+        self.injection.owner()
     }
 
     async fn patch(&self, change: &serde_json::Value) -> Result<(), FaultError> {

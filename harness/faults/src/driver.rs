@@ -1,7 +1,7 @@
 //! The loop's faults: each is a FaultInjection whose controller does the work. Who carries it out,
 //! this process or a controller in the cluster, makes no difference.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::action::{Action, RUN_LABEL};
-use crate::blueprint::Blueprint;
+use crate::action::{Action, Owner, RUN_LABEL, revert_all};
 use crate::controller::Controller;
 use crate::error::{FaultError, one_line};
 use crate::injection::{
@@ -35,9 +34,17 @@ pub struct KubeFaults {
     agent_image: String,
     allow: Vec<SafetyNet>,
     /// What this run has done, for the residue check after the objects are gone.
-    done: Mutex<Vec<(String, Vec<Action>)>>,
+    done: Mutex<Vec<Done>>,
     /// Ends the controller and the heartbeat of this run with the driver.
     _alive: DropGuard,
+}
+
+/// What was done in one step of the run.
+#[derive(Clone)]
+struct Done {
+    step: String,
+    owner: Owner,
+    actions: Vec<Action>,
 }
 
 impl std::fmt::Debug for KubeFaults {
@@ -108,10 +115,14 @@ impl KubeFaults {
         format!("{}-{}", self.run_id, fault.name).to_lowercase()
     }
 
-    fn done(&self) -> std::sync::MutexGuard<'_, Vec<(String, Vec<Action>)>> {
-        self.done
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn done(&self) -> Vec<Done> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.clone()
+    }
+
+    fn note(&self, done: Done) {
+        let mut all = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(done);
     }
 
     /// Waits until the fault's object is in one of these phases, refused, or gone.
@@ -119,7 +130,7 @@ impl KubeFaults {
         &self,
         name: &str,
         wanted: impl Fn(&FaultInjectionStatus) -> bool,
-    ) -> Result<Option<FaultInjectionStatus>, FaultError> {
+    ) -> Result<Option<FaultInjection>, FaultError> {
         let is_wanted = |found: Option<&FaultInjection>| {
             found.is_none_or(|found| {
                 let status = found.progress();
@@ -127,11 +138,10 @@ impl KubeFaults {
             })
         };
         let found = await_condition(self.api(), name, is_wanted).await;
-        let found = found.map_err(|error| FaultError::Watch {
+        found.map_err(|error| FaultError::Watch {
             what: format!("faultinjection {name}"),
             source: Box::new(error),
-        })?;
-        Ok(found.map(|found| found.progress()))
+        })
     }
 
     async fn want(&self, name: &str, desired: Desired) -> Result<(), FaultError> {
@@ -209,20 +219,21 @@ impl FaultDriver for KubeFaults {
         let reached = self
             .reached(&name, |status| status.phase != Phase::Pending)
             .await?;
-        let status = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
+        let object = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
+        let status = object.progress();
         if status.phase == Phase::Refused {
             return Err(refused(&status).into());
         }
-        let blueprint = Blueprint {
+        let undo = undo_of(&status.actions);
+        self.note(Done {
+            step: fault.name.clone(),
+            owner: object.owner(),
             actions: status.actions,
-            targets: Vec::new(),
-        };
-        let undo = blueprint.undo();
-        self.done().push((fault.name.clone(), blueprint.actions));
+        });
         let undo = if undo.is_empty() {
-            "nothing to put back".to_owned()
+            "nothing to put back"
         } else {
-            undo.join("; ")
+            undo.as_str()
         };
         Ok(format!("{undo} (recorded in faultinjection/{name})"))
     }
@@ -244,7 +255,8 @@ impl FaultDriver for KubeFaults {
                 ended(status.phase) || status.error.is_some()
             })
             .await?;
-        let status = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
+        let reached = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
+        let status = reached.progress();
         if let Some(why) = status.reverted_because {
             return Err(FaultError::EndedEarly(why).into());
         }
@@ -260,7 +272,7 @@ impl FaultDriver for KubeFaults {
         let found = self.api().get_opt(&name).await;
         let found = found.map_err(FaultError::during(format!("read faultinjection {name}")))?;
         if found.is_none() {
-            return self.recover_without_object(fault).await;
+            return Ok(self.recover_without_object(fault).await?);
         }
         self.want(&name, Desired::Reverted).await?;
         let reached = self
@@ -269,17 +281,17 @@ impl FaultDriver for KubeFaults {
                 status.phase == Phase::Reverted || failed
             })
             .await?;
-        let evidence = match reached {
+        let evidence = match reached.map(|found| found.progress()) {
             Some(status) if status.phase == Phase::Refused => {
                 "nothing was recorded, so nothing was changed".to_owned()
             }
             Some(FaultInjectionStatus {
                 error: Some(error), ..
             }) => {
-                return Err(FaultError::NotReverted(error).into());
+                return Err(FaultError::Refused(error).into());
             }
             Some(status) => status.reverted.unwrap_or_default(),
-            None => return self.recover_without_object(fault).await,
+            None => return Ok(self.recover_without_object(fault).await?),
         };
         let deleted = self.api().delete(&name, &DeleteParams::default()).await;
         match deleted {
@@ -296,7 +308,7 @@ impl FaultDriver for KubeFaults {
     }
 
     async fn residue(&self) -> Vec<String> {
-        let done = self.done().clone();
+        let done = self.done();
         // A run that changed nothing leaves nothing, whether or not the cluster still answers.
         if done.is_empty() {
             return Vec::new();
@@ -304,16 +316,24 @@ impl FaultDriver for KubeFaults {
         let mut residue = match self.left_over().await {
             Ok(objects) => objects
                 .iter()
-                .map(|object| format!("{}: not undone: {}", object.spec.step, undo_of(object)))
+                .map(|object| {
+                    let undo = undo_of(&object.progress().actions);
+                    format!("{}: not undone: {undo}", object.spec.step)
+                })
                 .collect(),
             Err(error) => vec![one_line(&error)],
         };
-        for (fault, actions) in done {
+        for Done {
+            step,
+            owner,
+            actions,
+        } in done
+        {
             for action in actions {
-                match action.difference(&self.cluster).await {
+                match action.difference(&self.cluster, &owner).await {
                     Ok(None) => {}
-                    Ok(Some(text)) => residue.push(format!("{fault}: {text}")),
-                    Err(error) => residue.push(format!("{fault}: {}", one_line(&error))),
+                    Ok(Some(text)) => residue.push(format!("{step}: {text}")),
+                    Err(error) => residue.push(format!("{step}: {}", one_line(&error))),
                 }
             }
         }
@@ -325,28 +345,16 @@ impl FaultDriver for KubeFaults {
 
 impl KubeFaults {
     /// Whoever deletes the record by force does not undo the fault with it: this run still knows.
-    async fn recover_without_object(
-        &self,
-        fault: &PlannedFault,
-    ) -> Result<String, FaultDriverError> {
-        let done = self.done().clone();
-        let Some((_, actions)) = done.into_iter().find(|(name, _)| *name == fault.name) else {
-            return Ok("nothing was recorded, so nothing was changed".to_owned());
-        };
-        let mut evidence = Vec::new();
-        for action in actions.iter().rev() {
-            evidence.extend(action.revert(&self.cluster).await?);
+    async fn recover_without_object(&self, fault: &PlannedFault) -> Result<String, FaultError> {
+        match self.done().iter().find(|done| done.step == fault.name) {
+            Some(done) => revert_all(&done.actions, &self.cluster, &done.owner).await,
+            None => Ok("nothing was recorded, so nothing was changed".to_owned()),
         }
-        Ok(evidence.join("; "))
     }
 }
 
-fn undo_of(object: &FaultInjection) -> String {
-    let actions = object.progress().actions;
-    let undo: Vec<_> = actions
-        .iter()
-        .rev()
-        .filter_map(Action::describe_undo)
-        .collect();
-    undo.join("; ")
+/// What undoes it, in words.
+fn undo_of(actions: &[Action]) -> String {
+    let undo = actions.iter().rev().filter_map(Action::describe_undo);
+    undo.collect::<Vec<_>>().join("; ")
 }

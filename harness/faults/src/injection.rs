@@ -2,11 +2,11 @@
 
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
-use kube::CustomResource;
+use kube::{CustomResource, Resource as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::action::Action;
+use crate::action::{Action, Owner};
 
 /// Stays on the object until the fault is undone.
 pub(crate) const FINALIZER: &str = "holdfast.dev/revert";
@@ -120,6 +120,15 @@ impl FaultInjection {
             .as_ref()
             .map(|status| status.phase)
             .unwrap_or_default()
+    }
+
+    /// On whose behalf its actions happen.
+    pub(crate) fn owner(&self) -> Owner {
+        let reference = self.controller_owner_ref(&());
+        Owner {
+            reference: reference.expect("an object that was read has a name and a UID"),
+            run: self.spec.run.clone(),
+        }
     }
 }
 

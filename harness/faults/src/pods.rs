@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use kube::core::Selector;
 
 use crate::error::FaultError;
@@ -24,6 +24,23 @@ pub(crate) async fn all(cluster: &Cluster, selector: &str) -> Result<Vec<Pod>, F
     pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
     pods.sort_by_key(ResourceExt::name_any);
     Ok(pods)
+}
+
+/// The pods that a Service selects; none if it selects none.
+pub(crate) async fn behind(
+    cluster: &Cluster,
+    service: &DynamicObject,
+) -> Result<Vec<Pod>, FaultError> {
+    let labels = service.data["spec"]["selector"].as_object();
+    let labels: Vec<_> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+        .collect();
+    if labels.is_empty() {
+        return Ok(Vec::new());
+    }
+    all(cluster, &labels.join(",")).await
 }
 
 pub(crate) fn object(pod: &Pod) -> Object {

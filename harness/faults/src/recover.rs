@@ -114,7 +114,7 @@ async fn undo(client: &Client, found: &Found) -> Result<String, FaultError> {
     };
     let status = reached.progress();
     if let Some(error) = status.error.filter(|_| status.phase == Phase::Reverting) {
-        return Err(FaultError::NotReverted(error));
+        return Err(FaultError::Refused(error));
     }
     match api.delete(name, &DeleteParams::default()).await {
         Ok(_) => {}

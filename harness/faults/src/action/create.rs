@@ -1,7 +1,9 @@
 //! `create`: an object is made, and deleted afterwards.
 //!
 //! It is owned by the fault's own object, so that one whose request arrives after the fault has been
-//! undone is collected with it.
+//! undone is collected with it. What somebody else has made under its name is left alone.
+
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
@@ -14,6 +16,9 @@ use crate::object::{Resource, from_json};
 
 /// The label that says for which run an object was made.
 pub const RUN_LABEL: &str = "holdfast.dev/run";
+
+/// What was deleted is gone soon: an agent has three seconds to undo what it did.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// One object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,9 +71,13 @@ impl Create {
         Ok(format!("{word} {} created", self.name))
     }
 
-    pub(super) async fn revert(&self, cluster: &Cluster) -> Result<String, FaultError> {
+    pub(super) async fn revert(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<String, FaultError> {
         let word = self.resource.word();
-        let Some(found) = self.ours(cluster).await? else {
+        let Some(found) = self.find(cluster, owner).await? else {
             return Ok(format!("{word} {} is not there", self.name));
         };
         let uid = found.uid().unwrap_or_default();
@@ -86,17 +95,26 @@ impl Create {
                 ));
             }
         }
-        await_condition(api, &self.name, conditions::is_deleted(&uid))
-            .await
-            .map_err(|error| FaultError::Watch {
+        let gone = await_condition(api, &self.name, conditions::is_deleted(&uid));
+        match tokio::time::timeout(PATIENCE, gone).await {
+            Ok(Ok(_)) => Ok(format!("{word} {} deleted", self.name)),
+            Ok(Err(error)) => Err(FaultError::Watch {
                 what: format!("{word} {}", self.name),
                 source: Box::new(error),
-            })?;
-        Ok(format!("{word} {} deleted", self.name))
+            }),
+            Err(_elapsed) => Err(FaultError::NotSeen {
+                what: format!("{word} {} is gone after it was deleted", self.name),
+                seconds: PATIENCE.as_secs(),
+            }),
+        }
     }
 
-    pub(super) async fn difference(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
-        let found = self.ours(cluster).await?;
+    pub(super) async fn difference(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<Option<String>, FaultError> {
+        let found = self.find(cluster, owner).await?;
         let word = self.resource.word();
         Ok(found.map(|_| {
             format!(
@@ -106,10 +124,14 @@ impl Create {
         }))
     }
 
-    /// The object of this name, if a run of ours made it.
-    async fn ours(&self, cluster: &Cluster) -> Result<Option<DynamicObject>, FaultError> {
+    /// The object of this name, if this fault made it.
+    async fn find(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<Option<DynamicObject>, FaultError> {
         let found = cluster.find(self.resource, &self.name).await?;
-        Ok(found.filter(|found| found.labels().contains_key(RUN_LABEL)))
+        Ok(found.filter(|found| is_owned_by(found, &owner.reference.uid)))
     }
 }
 

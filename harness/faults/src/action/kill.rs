@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Preconditions};
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, FaultError};
+use super::{Attempt, Cluster, FaultError};
 use crate::object::Object;
 use crate::pods;
 
@@ -16,6 +16,8 @@ use crate::pods;
 pub(crate) struct Kill {
     /// Those that were chosen.
     pub(crate) pods: Vec<Object>,
+    /// So many were ready when they were chosen.
+    pub(crate) ready: u32,
     /// Finds others in place of those that are gone by themselves when it comes to it.
     pub(crate) selector: String,
     /// Seconds; `None` is the pods' own.
@@ -37,23 +39,35 @@ impl Kill {
         }
     }
 
-    pub(super) async fn inject(&self, cluster: &Cluster) -> Result<String, FaultError> {
+    /// Deletes the pods that were chosen and are left, and at the first attempt others in place of
+    /// those that are gone: at a second one these may be the ones that the first has deleted.
+    pub(crate) async fn inject(
+        &self,
+        cluster: &Cluster,
+        attempt: Attempt,
+    ) -> Result<String, FaultError> {
         let running = pods::running(cluster, &self.selector).await?;
         let (mut chosen, others): (Vec<_>, Vec<_>) = running
             .into_iter()
             .partition(|pod| self.pods.iter().any(|planned| planned.uid == pod.uid));
-        let missing = self.pods.len().saturating_sub(chosen.len());
-        chosen.extend(others.into_iter().take(missing));
+        if attempt == Attempt::First {
+            let missing = self.pods.len().saturating_sub(chosen.len());
+            chosen.extend(others.into_iter().take(missing));
+        }
         let mut killed = Vec::new();
         for pod in chosen {
             if self.delete(cluster, &pod).await? {
                 killed.push(pod);
             }
         }
-        if killed.is_empty() {
-            return Err(FaultError::NothingToKill(self.selector.clone()));
+        match (killed.is_empty(), attempt) {
+            (false, _) => Ok(format!("deleted {}", pods::names(&killed))),
+            (true, Attempt::First) => Err(FaultError::NothingToKill(self.selector.clone())),
+            (true, Attempt::Again) => Ok(format!(
+                "of {} none is left: an earlier attempt deleted them, or they went by themselves",
+                self.names()
+            )),
         }
-        Ok(format!("deleted {}", pods::names(&killed)))
     }
 
     /// Whether this very pod was there to be deleted.

@@ -103,10 +103,7 @@ impl Set {
     }
 
     pub(super) async fn revert(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
-        if self.reverting {
-            return self.carry_out(cluster).await.map(Some);
-        }
-        if self.lasting {
+        if self.lasting && !self.reverting {
             return Ok(None);
         }
         for _ in 0..ATTEMPTS {
@@ -116,6 +113,9 @@ impl Set {
                     self.object
                 )));
             };
+            if self.reverting {
+                return self.carry_out(cluster).await.map(Some);
+            }
             let before = to_json(&found);
             let mut object = before.clone();
             for field in self.fields.iter().rev() {

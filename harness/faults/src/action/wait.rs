@@ -1,7 +1,9 @@
 //! `wait`: nothing is done until something can be seen in the cluster. What is seen is evidence.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -13,8 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cluster, FaultError, Rule};
 use crate::object::Resource;
-use futures::TryStreamExt;
-use std::collections::BTreeMap;
+use crate::pods;
 
 /// What a fault brings about shows soon, or not at all.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -41,8 +42,10 @@ pub(crate) enum Condition {
     NoEndpoint(String),
     /// A Service has an endpoint that is ready.
     Endpoint(String),
-    /// None of these pods is left, and so many others with the same labels are ready.
+    /// Of these pods of a Deployment none is on its way out, and as many with the same labels are
+    /// ready as before, or as the Deployment is to have by now. One that was never deleted may stay.
     Replaced {
+        deployment: String,
         selector: String,
         /// By UID.
         pods: Vec<String>,
@@ -110,6 +113,9 @@ impl Wait {
         if !self.reverting {
             return Ok(None);
         }
+        if let Some(words) = self.until.needless(cluster).await? {
+            return Ok(Some(words));
+        }
         self.seen(cluster).await.map(Some)
     }
 
@@ -135,7 +141,7 @@ impl Condition {
             Self::Endpoint(service) => format!("service {service} has a ready endpoint"),
             Self::Replaced {
                 selector, ready, ..
-            } => format!("{ready} other pods with {selector} are ready"),
+            } => whole(*ready, selector),
             Self::NoPods(selector) => format!("no pod with {selector} is left"),
             Self::RolledOut(name) => format!("deployment {name} is rolled out"),
             Self::RollingOut(name) => format!("deployment {name} is being rolled out"),
@@ -145,13 +151,14 @@ impl Condition {
     async fn seen(&self, cluster: &Cluster) -> Result<String, FaultError> {
         match self {
             Self::PodReady(name) => return pod_ready(cluster, name).await,
-            Self::NoEndpoint(service) => endpoints(cluster, service, |ready, _| ready == 0).await?,
-            Self::Endpoint(service) => endpoints(cluster, service, |ready, _| ready > 0).await?,
+            Self::NoEndpoint(service) => endpoints(cluster, service, |ready| ready == 0).await?,
+            Self::Endpoint(service) => endpoints(cluster, service, |ready| ready > 0).await?,
             Self::Replaced {
+                deployment,
                 selector,
                 pods,
                 ready,
-            } => replaced(cluster, selector, pods, *ready).await?,
+            } => return replaced(cluster, deployment, selector, pods, *ready).await,
             Self::NoPods(selector) => no_pods(cluster, selector).await?,
             Self::RolledOut(name) => {
                 watched(cluster.api(), name, self, is_rolled_out).await?;
@@ -162,6 +169,35 @@ impl Condition {
         }
         Ok(self.words())
     }
+
+    /// Why nothing is waited for before the end, if that is so: what would show it is gone.
+    async fn needless(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+        match self {
+            Self::Replaced { deployment, .. } | Self::RolledOut(deployment) => {
+                let found = cluster.find(Resource::Deployment, deployment).await?;
+                Ok(found.is_none().then(|| is_gone(deployment)))
+            }
+            Self::Endpoint(service) => {
+                let Some(found) = cluster.find(Resource::Service, service).await? else {
+                    return Ok(Some(format!("service {service} is gone")));
+                };
+                let behind = pods::behind(cluster, &found).await?;
+                let words = || format!("no pod behind service {service} is ready");
+                Ok((!behind.iter().any(is_ready)).then(words))
+            }
+            Self::PodReady(_) | Self::NoEndpoint(_) | Self::NoPods(_) | Self::RollingOut(_) => {
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn whole(ready: u32, selector: &str) -> String {
+    format!("{ready} pods with {selector} are ready and none is on its way out")
+}
+
+fn is_gone(deployment: &str) -> String {
+    format!("deployment {deployment} is gone")
 }
 
 /// Waits until a pod is ready, and says what it says of itself; one that ends before has a reason.
@@ -225,12 +261,14 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
         && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// How many pods it is to have.
+fn replicas(deployment: &Deployment) -> i32 {
+    let spec = deployment.spec.as_ref();
+    spec.and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
 fn is_rolled_out(deployment: &Deployment) -> bool {
-    let wanted = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.replicas)
-        .unwrap_or(1);
+    let wanted = replicas(deployment);
     deployment.status.as_ref().is_some_and(|status| {
         status.observed_generation >= deployment.metadata.generation
             && status.updated_replicas.unwrap_or(0) >= wanted
@@ -246,40 +284,66 @@ fn is_rolling_out(deployment: &Deployment) -> bool {
     })
 }
 
-/// Waits until the numbers of ready and of listed endpoints of a Service are as wanted.
+/// Waits until the number of ready endpoints of a Service is as wanted.
 async fn endpoints(
     cluster: &Cluster,
     service: &str,
-    wanted: impl Fn(usize, usize) -> bool,
+    wanted: impl Fn(usize) -> bool,
 ) -> Result<(), FaultError> {
     let config =
         watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
     until(cluster.api::<EndpointSlice>(), config, |slices| {
-        let listed = || slices.values().flat_map(|slice| &slice.endpoints);
-        let ready = listed().filter(|endpoint| {
+        let listed = slices.values().flat_map(|slice| &slice.endpoints);
+        let ready = listed.filter(|endpoint| {
             let conditions = endpoint.conditions.as_ref();
             conditions.and_then(|all| all.ready).unwrap_or(true)
         });
-        wanted(ready.count(), listed().count())
+        wanted(ready.count())
     })
     .await
 }
 
+/// Waits until a Deployment whose pods were deleted has them again, as many as it is to have now.
 async fn replaced(
     cluster: &Cluster,
+    deployment: &str,
     selector: &str,
-    gone: &[String],
+    deleted: &[String],
     ready: u32,
-) -> Result<(), FaultError> {
-    let config = watcher::Config::default().labels(selector);
-    until(cluster.api::<Pod>(), config, |pods| {
-        let left = pods
-            .values()
-            .any(|pod| pod.uid().is_some_and(|uid| gone.contains(&uid)));
-        let now = pods.values().filter(|pod| is_ready(pod)).count();
-        !left && u32::try_from(now).is_ok_and(|now| now >= ready)
-    })
-    .await
+) -> Result<String, FaultError> {
+    let deployments = cluster.api::<Deployment>();
+    loop {
+        let found = deployments.get_opt(deployment).await;
+        let action = || format!("read deployment {deployment}");
+        let Some(found) = found.map_err(FaultError::during(action()))? else {
+            return Ok(is_gone(deployment));
+        };
+        let now = replicas(&found);
+        let wanted = u32::try_from(now).unwrap_or(0).min(ready);
+        let config = watcher::Config::default().labels(selector);
+        let pods = until(cluster.api::<Pod>(), config, |pods| {
+            let leaving = pods.values().any(|pod| {
+                pod.metadata.deletion_timestamp.is_some()
+                    && pod.uid().is_some_and(|uid| deleted.contains(&uid))
+            });
+            let ready = pods.values().filter(|pod| is_ready(pod)).count();
+            !leaving && u32::try_from(ready).is_ok_and(|ready| ready >= wanted)
+        });
+        let is_other = |found: Option<&Deployment>| found.map(replicas) != Some(now);
+        let other = await_condition(deployments.clone(), deployment, is_other);
+        tokio::select! {
+            whole_again = pods => {
+                whole_again?;
+                return Ok(whole(wanted, selector));
+            }
+            changed = other => {
+                changed.map_err(|error| FaultError::Watch {
+                    what: format!("deployment {deployment}"),
+                    source: Box::new(error),
+                })?;
+            }
+        }
+    }
 }
 
 async fn no_pods(cluster: &Cluster, selector: &str) -> Result<(), FaultError> {

@@ -20,6 +20,7 @@ pub(super) async fn blueprint(
         .collect();
     let taken = pods.len();
     let whole = Condition::Replaced {
+        deployment: kill.deployment.clone(),
         selector: deployment.selector.clone(),
         pods: pods.iter().map(|pod| pod.uid.clone()).collect(),
         ready: deployment.ready(),
@@ -30,6 +31,7 @@ pub(super) async fn blueprint(
             Action::Wait(Wait::before_the_end(whole)),
             Action::Kill(Kill {
                 pods,
+                ready: deployment.ready(),
                 selector: deployment.selector.clone(),
                 grace: kill
                     .grace

@@ -22,19 +22,14 @@ impl Found {
     /// A Service that selects pods: the endpoints of another one are not ours to move.
     pub(super) async fn service(cluster: &Cluster, name: &str) -> Result<Self, FaultError> {
         let found = cluster.get(Resource::Service, name).await?;
-        let labels = found.data["spec"]["selector"].as_object();
-        let labels: Vec<_> = labels
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-            .collect();
-        if labels.is_empty() {
+        let selector = &found.data["spec"]["selector"];
+        if selector.as_object().is_none_or(serde_json::Map::is_empty) {
             return Err(FaultError::Parameter {
                 what: format!("service {name}"),
                 why: "cut off, for it has no selector".to_owned(),
             });
         }
-        let pods = pods::all(cluster, &labels.join(",")).await?;
+        let pods = pods::behind(cluster, &found).await?;
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
         Ok(Self {
             object: Object {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use holdfast_cluster::{LocalCluster, Options};
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::{Fault, Scale};
@@ -12,12 +13,14 @@ use holdfast_faults::{CHAOS_LABEL, FaultInjection, KubeFaults};
 use http::Request;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Faults are allowed here.
 pub(crate) const NAMESPACE: &str = "default";
@@ -55,18 +58,29 @@ impl TestCluster {
 
     /// A client that reaches nothing while the flag is set.
     pub(crate) fn failing_client(&self) -> (Client, Arc<AtomicBool>) {
-        let (client, down) = (self.client.clone(), Arc::new(AtomicBool::new(false)));
+        let down = Arc::new(AtomicBool::new(false));
         let is_down = Arc::clone(&down);
-        let failing = tower::service_fn(move |request: Request<Body>| {
-            let (client, is_down) = (client.clone(), Arc::clone(&is_down));
+        let client = self.watched_client(move |_| !is_down.load(Ordering::SeqCst));
+        (client, down)
+    }
+
+    /// A client that tells of each request before it is sent, and does not send those that it says
+    /// no to.
+    pub(crate) fn watched_client(
+        &self,
+        permit: impl Fn(&Request<Body>) -> bool + Clone + Send + Sync + 'static,
+    ) -> Client {
+        let client = self.client.clone();
+        let watched = tower::service_fn(move |request: Request<Body>| {
+            let (client, permit) = (client.clone(), permit.clone());
             async move {
-                if is_down.load(Ordering::SeqCst) {
+                if !permit(&request) {
                     return Err(tower::BoxError::from("connection refused"));
                 }
                 Ok(client.send(request).await?)
             }
         });
-        (Client::new(failing, NAMESPACE), down)
+        Client::new(watched, NAMESPACE)
     }
 
     /// Takes one pod of a Deployment away, as a node that fails would.
@@ -148,16 +162,10 @@ impl TestCluster {
         let pods: Api<Pod> = self.api();
         let labelled = ListParams::default().labels(&format!("app={name}"));
         for pod in pods.list(&labelled).await.unwrap() {
-            let ready = json!({"status": {
-                "phase": "Running",
-                "podIP": "127.0.0.9",
-                "podIPs": [{"ip": "127.0.0.9"}],
-                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-            }});
             pods.patch_status(
                 &pod.name_any(),
                 &PatchParams::default(),
-                &Patch::Merge(ready),
+                &Patch::Merge(ready()),
             )
             .await
             .unwrap();
@@ -169,64 +177,41 @@ impl TestCluster {
         .await;
     }
 
-    /// Marks the pods of a Deployment ready, whichever there are, until so many are.
-    pub(crate) async fn keep_ready(&self, name: &str, replicas: usize) {
+    /// Plays the kubelet of all pods until it is dropped: pods are ready as soon as they are there,
+    /// and gone as soon as they are asked to.
+    pub(crate) fn kubelet(&self) -> AbortOnDropHandle<()> {
         let pods: Api<Pod> = self.api();
-        let labelled = format!("app={name}");
-        let config = kube::runtime::watcher::Config::default().labels(&labelled);
-        let mut changes = std::pin::pin!(kube::runtime::watcher(pods.clone(), config));
-        let ready = json!({"status": {
-            "phase": "Running",
-            "podIP": "127.0.0.9",
-            "podIPs": [{"ip": "127.0.0.9"}],
-            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-        }});
-        let is_ready = |pod: &Pod| {
-            let status = serde_json::to_value(&pod.status).unwrap();
-            status["conditions"]
-                .as_array()
-                .is_some_and(|all| !all.is_empty())
-        };
-        loop {
-            let now = pods
-                .list(&ListParams::default().labels(&labelled))
-                .await
-                .unwrap();
-            let alive = || {
-                now.iter()
-                    .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-            };
-            for pod in now
-                .iter()
-                .filter(|pod| pod.metadata.deletion_timestamp.is_some())
-            {
-                // The kubelet's last word: the pod's processes have ended.
-                let done = DeleteParams::default().grace_period(0);
-                drop(pods.delete(&pod.name_any(), &done).await);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let changes = watcher(pods.clone(), watcher::Config::default());
+            let mut changes = std::pin::pin!(changes.default_backoff().applied_objects());
+            while let Some(change) = changes.next().await {
+                let Ok(pod) = change else { continue };
+                let name = pod.name_any();
+                // A pod may be gone by now, or changed: then there is another change to come.
+                if pod.metadata.deletion_timestamp.is_some() {
+                    let done = DeleteParams::default().grace_period(0);
+                    drop(pods.delete(&name, &done).await);
+                } else if !is_ready(&pod) {
+                    let patch = Patch::Merge(ready());
+                    drop(
+                        pods.patch_status(&name, &PatchParams::default(), &patch)
+                            .await,
+                    );
+                }
             }
-            for pod in alive().filter(|pod| !is_ready(pod)) {
-                let patch = Patch::Merge(&ready);
-                drop(
-                    pods.patch_status(&pod.name_any(), &PatchParams::default(), &patch)
-                        .await,
-                );
-            }
-            let whole = self.api::<Deployment>().get(name).await.unwrap();
-            let status = whole.status.unwrap_or_default();
-            let updated = status.updated_replicas.unwrap_or(0);
-            let settled = status.observed_generation == whole.metadata.generation
-                && usize::try_from(updated).unwrap() == replicas;
-            if settled
-                && alive().filter(|pod| is_ready(pod)).count() == replicas
-                && now.items.len() == replicas
-            {
-                return;
-            }
-            in_time(futures::StreamExt::next(&mut changes))
-                .await
-                .unwrap()
-                .unwrap();
-        }
+        }))
+    }
+
+    /// Waits until a Deployment has so many ready pods of its newest template, and no others.
+    pub(crate) async fn settled(&self, name: &str, replicas: i32) {
+        self.wait_until(name, |deployment| {
+            let status = deployment.status.clone().unwrap_or_default();
+            status.observed_generation == deployment.metadata.generation
+                && status.replicas == Some(replicas)
+                && status.updated_replicas == Some(replicas)
+                && status.ready_replicas == Some(replicas)
+        })
+        .await;
     }
 
     /// The UIDs of a Deployment's pods.
@@ -290,6 +275,25 @@ impl TestCluster {
     }
 }
 
+/// What a kubelet says of a pod that runs.
+fn ready() -> Value {
+    json!({"status": {
+        "phase": "Running",
+        "podIP": "127.0.0.9",
+        "podIPs": [{"ip": "127.0.0.9"}],
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    }})
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let mut conditions = status
+        .iter()
+        .filter_map(|status| status.conditions.as_ref())
+        .flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 /// The fault `outage`: scale the Deployment `pay`.
 pub(crate) fn outage(replicas: u32) -> PlannedFault {
     fault_of(Fault::Scale(Scale {
@@ -313,4 +317,30 @@ pub(crate) async fn in_time<T>(result: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, result)
         .await
         .expect("it did not happen in time")
+}
+
+/// An object's desired state and what people write beside it: what must be as before.
+pub(crate) async fn state<K>(test: &TestCluster, name: &str) -> Value
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + serde::Serialize,
+    K::DynamicType: Default,
+{
+    let mut object = test.api::<K>().get(name).await.unwrap();
+    let mut meta = object.meta().clone();
+    // The Deployment's controller counts in it.
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("deployment.kubernetes.io/revision");
+    }
+    *object.meta_mut() = ObjectMeta {
+        labels: meta.labels,
+        annotations: meta.annotations,
+        ..ObjectMeta::default()
+    };
+    let mut value = serde_json::to_value(object).unwrap();
+    value.as_object_mut().unwrap().remove("status");
+    value
 }

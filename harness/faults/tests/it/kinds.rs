@@ -1,42 +1,21 @@
 //! Each kind of fault that needs no running pod: what it changes, its evidence, and that everything
 //! is as before afterwards.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use holdfast_core::fault::Fault;
 use holdfast_engine::FaultDriver;
+use holdfast_faults::RUN_LABEL;
+use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use kube::ResourceExt;
-use kube::api::{ListParams, ObjectMeta};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::cluster::{TestCluster, fault_of, in_time};
-
-/// An object's desired state and what people write beside it: what must be as before.
-async fn state<K>(test: &TestCluster, name: &str) -> Value
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + serde::Serialize,
-    K::DynamicType: Default,
-{
-    let mut object = test.api::<K>().get(name).await.unwrap();
-    let mut meta = object.meta().clone();
-    // The Deployment's controller counts in it.
-    if let Some(annotations) = &mut meta.annotations {
-        annotations.remove("deployment.kubernetes.io/revision");
-    }
-    *object.meta_mut() = ObjectMeta {
-        labels: meta.labels,
-        annotations: meta.annotations,
-        ..ObjectMeta::default()
-    };
-    let mut value = serde_json::to_value(object).unwrap();
-    value.as_object_mut().unwrap().remove("status");
-    value
-}
+use crate::cluster::{RUN, TestCluster, fault_of, in_time, state};
 
 fn parse(fault: Value) -> Fault {
     serde_json::from_value(fault).unwrap()
@@ -135,9 +114,9 @@ async fn variables_and_images_are_set_and_put_back() {
         json!([{"name": "VERSION", "value": "v2"}])
     );
 
-    let recovering = faults.recover(&rollout);
-    let (evidence, ()) = tokio::join!(recovering, test.keep_ready("pay", 2));
-    evidence.unwrap();
+    let kubelet = test.kubelet();
+    in_time(faults.recover(&rollout)).await.unwrap();
+    drop(kubelet);
     assert_eq!(state::<Deployment>(&test, "pay").await, before);
     assert_eq!(faults.residue().await, Vec::<String>::new());
     test.shutdown().await;
@@ -177,9 +156,11 @@ async fn killed_pods_are_gone_and_nothing_is_put_back() {
     assert!(undo.starts_with("nothing to put back"), "{undo}");
     let evidence = in_time(faults.inject(&kill)).await.unwrap();
     assert!(evidence.starts_with("deleted pods pay-"), "{evidence}");
-    let recovering = faults.recover(&kill);
-    let (evidence, ()) = tokio::join!(recovering, test.keep_ready("pay", 4));
-    assert!(evidence.unwrap().starts_with("4 other pods"));
+    let _kubelet = test.kubelet();
+    assert_eq!(
+        in_time(faults.recover(&kill)).await.unwrap(),
+        "4 pods with app=pay are ready and none is on its way out"
+    );
     let after = test.pods("pay").await;
     assert_eq!(after.iter().filter(|pod| before.contains(pod)).count(), 2);
     test.shutdown().await;
@@ -214,5 +195,90 @@ async fn what_a_cluster_cannot_do_is_refused_by_name_and_reason() {
     assert_eq!(test.records().await, Vec::<String>::new());
     let deployments = test.api::<Deployment>().list(&ListParams::default()).await;
     assert_eq!(deployments.unwrap().items[0].name_any(), "pay");
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_attempt_kills_no_pod_in_place_of_another() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 4).await;
+    let before = test.pods("pay").await;
+    let (deleted, lost) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let was_lost = Arc::clone(&lost);
+    // After the deed the word of it is lost, as if the controller had ended in between.
+    let client = test.watched_client(move |request| {
+        let path = request.uri().path();
+        if request.method() == Method::DELETE && path.contains("/pods/") {
+            deleted.store(true, Ordering::SeqCst);
+        }
+        !(path.ends_with("/status")
+            && deleted.load(Ordering::SeqCst)
+            && !lost.swap(true, Ordering::SeqCst))
+    });
+    let faults = test.faults_of(RUN, client);
+    let kill = json!({"deployment": "pay", "count": 1, "grace": "0s"});
+    let kill = fault_of(parse(json!({"podKill": kill})));
+    faults.prepare(&kill).await.unwrap();
+    let evidence = in_time(faults.inject(&kill)).await.unwrap();
+    assert!(was_lost.load(Ordering::SeqCst));
+    assert!(
+        evidence.contains("an earlier attempt deleted them"),
+        "{evidence}"
+    );
+    let after = test.pods("pay").await;
+    assert_eq!(before.iter().filter(|pod| after.contains(pod)).count(), 3);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_made_under_the_name_stays() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let faults = test.faults();
+    let hpa = json!({"deployment": "pay", "minReplicas": 1, "maxReplicas": 10, "cpu": 15});
+    let scaling = fault_of(parse(json!({"hpa": {"create": hpa}})));
+    faults.prepare(&scaling).await.unwrap();
+    test.create::<HorizontalPodAutoscaler>(json!({
+        "metadata": {"name": "pay", "labels": {RUN_LABEL: RUN.to_lowercase()}},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "pay"},
+            "maxReplicas": 5,
+        },
+    }))
+    .await;
+    let refused = in_time(faults.inject(&scaling)).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "horizontalpodautoscaler pay already exists and is not ours"
+    );
+    in_time(faults.recover(&scaling)).await.unwrap();
+    let theirs = test
+        .api::<HorizontalPodAutoscaler>()
+        .get("pay")
+        .await
+        .unwrap();
+    assert_eq!(theirs.spec.unwrap().max_replicas, 5);
+    assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_takes_no_pods_is_not_drained() {
+    let test = TestCluster::start().await;
+    let nodes = Api::<Node>::all(test.client.clone());
+    for (name, unschedulable) in [("open", false), ("closed", true)] {
+        let node = json!({"metadata": {"name": name}, "spec": {"unschedulable": unschedulable}});
+        let node = serde_json::from_value(node).unwrap();
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+    }
+    let drain = fault_of(parse(json!({"nodeDrain": {"node": "closed"}})));
+    let refused = test.faults().check(&drain).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "node closed cannot be: drained, for it takes no pods already"
+    );
     test.shutdown().await;
 }
