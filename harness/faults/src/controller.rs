@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::action::{Action, Attempt, Owner, revert_all};
 use crate::blueprint::{Blueprint, Context};
-use crate::error::{FaultError, one_line};
+use crate::error::{FaultError, gone_is_done, one_line};
 use crate::halt;
 use crate::injection::{Desired, FINALIZER, FaultInjection, FaultInjectionStatus, Phase};
 use crate::lease::{self, Watch};
@@ -394,13 +394,6 @@ impl Work<'_> {
             .await;
         gone_is_done(told.map(drop))
             .map_err(FaultError::during(format!("tell how far {} is", self.name)))
-    }
-}
-
-fn gone_is_done(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => other,
     }
 }
 

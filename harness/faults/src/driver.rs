@@ -2,14 +2,12 @@
 //! this process or a controller in the cluster, makes no difference.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::plan::PlannedFault;
 use holdfast_engine::{FaultDriver, FaultDriverError};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::runtime::wait::await_condition;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,14 +16,12 @@ use crate::action::{Action, Owner, RUN_LABEL, revert_all};
 use crate::controller::Controller;
 use crate::error::{FaultError, one_line};
 use crate::injection::{
-    Desired, FINALIZER, FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase,
+    Desired, FINALIZER, FaultInjection, FaultInjectionSpec, FaultInjectionStatus, MARGIN, Phase,
 };
 use crate::lease;
 use crate::object::Cluster;
 use crate::plan::{Effect, Planner};
-
-/// How long after its planned end a fault is undone by itself.
-const MARGIN: Duration = Duration::from_secs(30);
+use crate::undo::{undo, watch};
 
 /// Injects faults into one namespace, on behalf of one run.
 pub struct KubeFaults {
@@ -137,11 +133,7 @@ impl KubeFaults {
                 status.phase == Phase::Refused || wanted(&status)
             })
         };
-        let found = await_condition(self.api(), name, is_wanted).await;
-        found.map_err(|error| FaultError::Watch {
-            what: format!("faultinjection {name}"),
-            source: Box::new(error),
-        })
+        watch(&self.api(), name, is_wanted).await
     }
 
     async fn want(&self, name: &str, desired: Desired) -> Result<(), FaultError> {
@@ -256,55 +248,28 @@ impl FaultDriver for KubeFaults {
             })
             .await?;
         let reached = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
-        let status = reached.progress();
-        if let Some(why) = status.reverted_because {
-            return Err(FaultError::EndedEarly(why).into());
-        }
-        match (status.error, status.evidence) {
-            (Some(error), _) => Err(FaultError::Refused(error).into()),
-            (None, Some(evidence)) if status.phase == Phase::Injected => Ok(evidence),
-            (None, _) => Err(FaultError::Vanished(name).into()),
+        match reached.progress() {
+            FaultInjectionStatus {
+                reverted_because: Some(why),
+                ..
+            } => Err(FaultError::EndedEarly(why).into()),
+            FaultInjectionStatus {
+                phase: Phase::Injected,
+                evidence: Some(evidence),
+                ..
+            } => Ok(evidence),
+            FaultInjectionStatus {
+                error: Some(error), ..
+            } => Err(FaultError::Refused(error).into()),
+            _ => Err(FaultError::Vanished(name).into()),
         }
     }
 
     async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        let name = self.name(fault);
-        let found = self.api().get_opt(&name).await;
-        let found = found.map_err(FaultError::during(format!("read faultinjection {name}")))?;
-        if found.is_none() {
-            return Ok(self.recover_without_object(fault).await?);
+        match undo(&self.api(), &self.name(fault)).await? {
+            Some(object) => Ok(proof(object.progress())),
+            None => Ok(self.recover_without_object(fault).await?),
         }
-        self.want(&name, Desired::Reverted).await?;
-        let reached = self
-            .reached(&name, |status| {
-                let failed = status.phase == Phase::Reverting && status.error.is_some();
-                status.phase == Phase::Reverted || failed
-            })
-            .await?;
-        let evidence = match reached.map(|found| found.progress()) {
-            Some(status) if status.phase == Phase::Refused => {
-                "nothing was recorded, so nothing was changed".to_owned()
-            }
-            Some(FaultInjectionStatus {
-                error: Some(error), ..
-            }) => {
-                return Err(FaultError::Refused(error).into());
-            }
-            Some(status) => status.reverted.unwrap_or_default(),
-            None => return Ok(self.recover_without_object(fault).await?),
-        };
-        let deleted = self.api().delete(&name, &DeleteParams::default()).await;
-        match deleted {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(error) => {
-                return Err(
-                    FaultError::during(format!("delete faultinjection {name}"))(error).into(),
-                );
-            }
-        }
-        self.reached(&name, |_| false).await?;
-        Ok(evidence)
     }
 
     async fn residue(&self) -> Vec<String> {
@@ -351,6 +316,17 @@ impl KubeFaults {
             None => Ok("nothing was recorded, so nothing was changed".to_owned()),
         }
     }
+}
+
+/// What proves that it is undone, and what was done again and again until then.
+fn proof(status: FaultInjectionStatus) -> String {
+    if status.phase == Phase::Refused {
+        return "nothing was recorded, so nothing was changed".to_owned();
+    }
+    let is_repeated = status.actions.iter().any(|one| one.repeated().is_some());
+    let rounds = status.evidence.filter(|_| is_repeated);
+    let words: Vec<_> = rounds.into_iter().chain(status.reverted).collect();
+    words.join("; ")
 }
 
 /// What undoes it, in words.

@@ -106,6 +106,17 @@ impl From<FaultError> for FaultDriverError {
     }
 }
 
+/// Of what is to be changed or deleted: an object that is gone needs no more.
+///
+/// # Errors
+/// Any other.
+pub fn gone_is_done(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other,
+    }
+}
+
 /// What the API server said by itself: the client's error around it says it once more.
 pub(crate) fn said(error: kube::Error) -> Box<dyn Error + Send + Sync> {
     match error {

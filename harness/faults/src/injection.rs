@@ -132,7 +132,8 @@ impl FaultInjection {
     }
 }
 
-fn anything(_: &mut SchemaGenerator) -> Schema {
+/// The schema of what only its own parser knows.
+pub fn anything(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 

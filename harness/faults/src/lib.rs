@@ -34,15 +34,16 @@ mod plan;
 mod pods;
 mod recover;
 mod safety;
+mod undo;
 
 pub use action::{RUN_LABEL, Rule};
 pub use cluster_lock::{ClusterLockError, check_cluster};
 pub use controller::Controller;
 pub use driver::KubeFaults;
-pub use error::FaultError;
+pub use error::{FaultError, gone_is_done};
 pub use halt::{HALT_NAME, HALT_NAMESPACE, halt, halted, resume};
 pub use http::{Addresses, Http};
-pub use injection::{FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase};
+pub use injection::{FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase, anything};
 pub use install::{definitions, install};
 pub use observer::KubeObserver;
 pub use plan::{Affected, Effect, Planner};

@@ -1,15 +1,14 @@
 //! Undoing what an earlier run has left: the same controller, told to undo.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::runtime::wait::await_condition;
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::Controller;
-use crate::error::FaultError;
-use crate::injection::{Desired, FaultInjection, Phase};
+use crate::error::{FaultError, gone_is_done};
+use crate::injection::{FaultInjection, Phase};
+use crate::undo::undo;
 
 /// A fault that was found in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +23,12 @@ pub struct Found {
     pub step: String,
     /// What is done, in the words of the catalogue.
     pub fault: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// RFC 3339, UTC: it is undone by then.
+    pub not_after: String,
+    /// What went wrong last.
+    pub error: Option<String>,
     /// The Lease that says whether the run is alive.
     lease: Option<String>,
 }
@@ -42,13 +47,19 @@ pub async fn found(client: &Client, namespace: Option<&str>) -> Result<Vec<Found
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
         Err(error) => return Err(FaultError::during("list faultinjections")(error)),
     };
-    let found = objects.into_iter().map(|object| Found {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        fault: object.spec.fault.describe(),
-        run: object.spec.run,
-        step: object.spec.step,
-        lease: object.spec.lease,
+    let found = objects.into_iter().map(|object| {
+        let status = object.progress();
+        Found {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            fault: object.spec.fault.describe(),
+            phase: status.phase,
+            error: status.error,
+            run: object.spec.run,
+            step: object.spec.step,
+            not_after: object.spec.not_after,
+            lease: object.spec.lease,
+        }
     });
     Ok(found.collect())
 }
@@ -76,64 +87,20 @@ pub async fn recover(client: &Client, found: &Found) -> Result<String, FaultErro
     // Undoing makes no agent.
     let controller = Controller::new(client.clone(), namespace, String::new(), stop.clone());
     let acting = tokio::spawn(controller.run());
-    let undone = undo(client, found).await;
+    let api = Api::namespaced(client.clone(), &found.namespace);
+    let undone = undo(&api, &found.name).await;
     stop.cancel();
     if acting.await.is_err() {
         tracing::warn!("the controller panicked");
     }
-    undone
-}
-
-/// Tells whoever acts to undo it, and waits.
-async fn undo(client: &Client, found: &Found) -> Result<String, FaultError> {
-    let api: Api<FaultInjection> = Api::namespaced(client.clone(), &found.namespace);
-    let name = &found.name;
-    let action = || format!("undo faultinjection {name}");
-    let wanted = Patch::Merge(json!({"spec": {"desired": Desired::Reverted}}));
-    match api.patch(name, &PatchParams::default(), &wanted).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
-            return Ok("it is gone".to_owned());
-        }
-        Err(error) => return Err(FaultError::during(action())(error)),
-    }
-    let ended = |found: Option<&FaultInjection>| {
-        found.is_none_or(|found| {
-            let status = found.progress();
-            let failed = status.phase == Phase::Reverting && status.error.is_some();
-            failed || matches!(status.phase, Phase::Reverted | Phase::Refused)
-        })
-    };
-    let reached = await_condition(api.clone(), name, ended).await;
-    let reached = reached.map_err(|error| FaultError::Watch {
-        what: format!("faultinjection {name}"),
-        source: Box::new(error),
-    })?;
-    let Some(reached) = reached else {
+    let Some(object) = undone? else {
         return Ok("it is gone".to_owned());
     };
-    let status = reached.progress();
-    if let Some(error) = status.error.filter(|_| status.phase == Phase::Reverting) {
-        return Err(FaultError::Refused(error));
+    if let Some(lease) = &object.spec.lease {
+        forget(client, &found.namespace, lease).await?;
     }
-    match api.delete(name, &DeleteParams::default()).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.is_not_found() => {}
-        Err(error) => return Err(FaultError::during(action())(error)),
-    }
-    let uid = reached.uid().unwrap_or_default();
-    let lease = reached.spec.lease.clone();
-    let gone = await_condition(api, name, kube::runtime::conditions::is_deleted(&uid)).await;
-    gone.map_err(|error| FaultError::Watch {
-        what: format!("faultinjection {name}"),
-        source: Box::new(error),
-    })?;
-    if let Some(lease) = lease {
-        forget(client, &found.namespace, &lease).await?;
-    }
-    Ok(status
-        .reverted
-        .unwrap_or_else(|| "nothing was changed".to_owned()))
+    let reverted = object.progress().reverted;
+    Ok(reverted.unwrap_or_else(|| "nothing was changed".to_owned()))
 }
 
 /// Deletes the lease of a run without faults. A run that lives makes it again.
@@ -148,11 +115,6 @@ async fn forget(client: &Client, namespace: &str, name: &str) -> Result<(), Faul
         return Ok(());
     }
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    match leases.delete(name, &DeleteParams::default()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(FaultError::during(format!("delete the lease {name}"))(
-            error,
-        )),
-    }
+    let deleted = leases.delete(name, &DeleteParams::default()).await;
+    gone_is_done(deleted.map(drop)).map_err(FaultError::during(format!("delete the lease {name}")))
 }

@@ -1,8 +1,6 @@
 //! `holdfast status`: the faults that a cluster knows of.
 
-use holdfast_faults::FaultInjection;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use holdfast_faults::Found;
 use serde::Serialize;
 
 use crate::connection::Scope;
@@ -42,17 +40,16 @@ struct Row {
 }
 
 impl Row {
-    fn of(object: &FaultInjection) -> Self {
-        let status = object.status.clone().unwrap_or_default();
+    fn of(found: Found) -> Self {
         Self {
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            run: object.spec.run.clone(),
-            step: object.spec.step.clone(),
-            fault: object.spec.fault.describe(),
-            phase: format!("{:?}", status.phase),
-            not_after: object.spec.not_after.clone(),
-            error: status.error,
+            namespace: found.namespace,
+            name: found.name,
+            run: found.run,
+            step: found.step,
+            fault: found.fault,
+            phase: format!("{:?}", found.phase),
+            not_after: found.not_after,
+            error: found.error,
         }
     }
 
@@ -97,20 +94,10 @@ async fn look(arguments: &Arguments) -> Result<Status, Failure> {
     let client = arguments.scope.cluster.connect().await?.client;
     let halted = holdfast_faults::halted(&client).await;
     let halted = halted.map_err(|error| Failure::carrying_out(chain(&error)))?;
-    let api: Api<FaultInjection> = match &arguments.scope.namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    };
-    let faults = match api.list(&ListParams::default()).await {
-        Ok(objects) => objects.iter().map(Row::of).collect(),
-        // A cluster that does not know the kind has none.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
-        Err(error) => {
-            let words = chain(&error);
-            return Err(Failure::carrying_out(format!(
-                "cannot list faultinjections: {words}"
-            )));
-        }
-    };
-    Ok(Status { halted, faults })
+    let found = holdfast_faults::found(&client, arguments.scope.namespace.as_deref()).await;
+    let found = found.map_err(|error| Failure::carrying_out(chain(&error)))?;
+    Ok(Status {
+        halted,
+        faults: found.into_iter().map(Row::of).collect(),
+    })
 }

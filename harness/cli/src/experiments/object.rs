@@ -4,7 +4,7 @@
 use holdfast_core::verdict::Outcome;
 use holdfast_report::Report;
 use kube::CustomResource;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,11 +25,9 @@ use crate::tenancy::Made;
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(transparent)]
-pub(crate) struct ExperimentSpec(#[schemars(schema_with = "anything")] pub(crate) Value);
-
-fn anything(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-}
+pub(crate) struct ExperimentSpec(
+    #[schemars(schema_with = "holdfast_faults::anything")] pub(crate) Value,
+);
 
 /// What has become of an experiment. A field without a value is written as null, so that it does not
 /// keep what an earlier run has left in it.
@@ -121,6 +119,7 @@ pub(crate) struct Condition {
     /// RFC 3339, UTC.
     pub(crate) last_transition_time: String,
     /// The generation of the spec that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) observed_generation: Option<i64>,
 }
 

@@ -7,6 +7,7 @@ use holdfast_core::experiment::{Experiment as Parsed, Profile};
 use holdfast_core::record::Record;
 use holdfast_core::spec::SourceFile;
 use holdfast_core::verdict::Outcome;
+use holdfast_faults::gone_is_done;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
@@ -372,13 +373,6 @@ fn is_deleted(found: Option<&Experiment>) -> bool {
 fn cannot(action: &str, label: &str) -> impl FnOnce(kube::Error) -> Failure {
     let text = format!("cannot {action} {label}");
     move |error| Failure::carrying_out(format!("{text}: {}", chain(&error)))
-}
-
-fn gone_is_done(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => other,
-    }
 }
 
 fn now() -> String {

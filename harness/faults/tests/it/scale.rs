@@ -256,3 +256,27 @@ async fn an_injection_is_tried_again_when_the_deployment_changes_meanwhile() {
     assert_eq!(test.replicas("pay").await, 1);
     test.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_one_attempt_to_undo_failed_is_no_answer_to_the_next() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = Arc::clone(&broken);
+    let client = test.watched_client(move |request| {
+        !(is_injection(request) && is_broken.load(Ordering::SeqCst))
+    });
+    let faults = test.faults_of(RUN, client);
+    faults.prepare(&outage(0)).await.unwrap();
+    faults.inject(&outage(0)).await.unwrap();
+    broken.store(true, Ordering::SeqCst);
+    let failed = in_time(faults.recover(&outage(0))).await.unwrap_err();
+    assert!(
+        failed.0.starts_with("not everything is undone: "),
+        "{failed}"
+    );
+    broken.store(false, Ordering::SeqCst);
+    in_time(faults.recover(&outage(0))).await.unwrap();
+    assert_eq!(test.replicas("pay").await, 3);
+    test.shutdown().await;
+}
