@@ -76,6 +76,9 @@ pub trait FaultDriver: Send + Sync {
 
     /// What this run changed and is not as before; empty when all is well.
     async fn residue(&self) -> Vec<String>;
+
+    /// Ends what the driver does in the background; the last call of a run.
+    async fn end(&self) {}
 }
 
 /// Watches the system under test.

@@ -120,6 +120,14 @@ impl Action {
         }
     }
 
+    /// Whether it may be broken off half-way: it only looks, or nothing of it is put back.
+    pub(crate) fn may_be_broken_off(&self) -> bool {
+        match self {
+            Self::Wait(_) | Self::Evict(_) => true,
+            Self::Set(_) | Self::Create(_) | Self::Remove(_) | Self::Kill(_) => false,
+        }
+    }
+
     /// Pods that are deleted without asking their disruption budgets.
     pub(crate) fn takes(&self) -> &[Object] {
         match self {

@@ -10,6 +10,7 @@ use holdfast_engine::{FaultDriver, FaultDriverError};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::action::{Action, Owner, RUN_LABEL, revert_all};
@@ -18,7 +19,7 @@ use crate::error::{FaultError, one_line};
 use crate::injection::{
     Desired, FINALIZER, FaultInjection, FaultInjectionSpec, FaultInjectionStatus, MARGIN, Phase,
 };
-use crate::lease;
+use crate::lease::{self, Kept};
 use crate::object::Cluster;
 use crate::plan::{Effect, Planner};
 use crate::undo::{undo, watch};
@@ -31,7 +32,12 @@ pub struct KubeFaults {
     allow: Vec<SafetyNet>,
     /// What this run has done, for the residue check after the objects are gone.
     done: Mutex<Vec<Done>>,
-    /// Ends the controller and the heartbeat of this run with the driver.
+    /// The lease that says that this run is alive.
+    alive: Kept,
+    /// The controller of this run, and what renews its lease.
+    background: Mutex<Option<JoinHandle<()>>>,
+    stop: CancellationToken,
+    /// Ends them with the driver.
     _alive: DropGuard,
 }
 
@@ -68,14 +74,18 @@ impl KubeFaults {
         let stop = CancellationToken::new();
         let own = Some(namespace.to_owned());
         let controller = Controller::new(client.clone(), own, agent_image.to_owned(), stop.clone());
-        tokio::spawn(controller.run());
-        tokio::spawn(lease::keep(
-            client.clone(),
-            namespace.to_owned(),
-            run_lease(run_id),
-            run_id.to_owned(),
-            stop.clone(),
-        ));
+        let gone = CancellationToken::new();
+        let holder = run_id.to_owned();
+        let lease = run_lease(run_id);
+        let (alive, renewing) = lease::keep(client.clone(), namespace, lease, holder, gone.clone());
+        let background = tokio::spawn(async move {
+            let acting = async move {
+                // The run is alive until its controller has ended.
+                let _gone = gone.drop_guard();
+                controller.run().await;
+            };
+            tokio::join!(acting, renewing);
+        });
         Self {
             cluster: Cluster {
                 client,
@@ -85,7 +95,10 @@ impl KubeFaults {
             agent_image: agent_image.to_owned(),
             allow: allow.to_vec(),
             done: Mutex::default(),
-            _alive: stop.drop_guard(),
+            alive,
+            background: Mutex::new(Some(background)),
+            _alive: stop.clone().drop_guard(),
+            stop,
         }
     }
 
@@ -198,6 +211,10 @@ impl FaultDriver for KubeFaults {
     async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
         let object = self.object(fault);
         let name = object.name_any();
+        // The fault of a run without a lease would be undone at once.
+        if !self.alive.is_held().await {
+            return Err(FaultError::NotAlive.into());
+        }
         match self.api().create(&PostParams::default(), &object).await {
             Ok(_) => {}
             // An earlier attempt whose answer was lost: it holds the values from before it.
@@ -305,6 +322,22 @@ impl FaultDriver for KubeFaults {
         residue.sort();
         residue.dedup();
         residue
+    }
+
+    async fn end(&self) {
+        self.stop.cancel();
+        let background = {
+            let mut background = self
+                .background
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            background.take()
+        };
+        if let Some(background) = background
+            && background.await.is_err()
+        {
+            tracing::warn!("the controller of the faults panicked");
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub enum FaultError {
         taken: usize,
         allowed: i32,
     },
+    #[error("the lease of the run cannot be renewed, so its faults would be undone at once")]
+    NotAlive,
     #[error("{what} is under the fault {holder}; one at a time")]
     Locked { what: String, holder: String },
     #[error("this cluster cannot do that: {0}")]

@@ -1,5 +1,7 @@
 //! The object that stands for one fault in a cluster: what is wanted, how it is undone, how far it is.
 
+use std::time::Duration;
+
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
 use kube::{CustomResource, Resource as _};
@@ -7,9 +9,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Owner};
+use crate::error::FaultError;
 
 /// Stays on the object until the fault is undone.
 pub(crate) const FINALIZER: &str = "holdfast.dev/revert";
+
+/// How long after its planned end a fault is undone by itself.
+pub(crate) const MARGIN: Duration = Duration::from_secs(30);
+/// A fault is held for 30 minutes at most, whoever wants it.
+const LONGEST: jiff::SignedDuration = jiff::SignedDuration::from_secs(30 * 60 + 30);
 
 /// What is wanted.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +42,8 @@ pub struct FaultInjectionSpec {
     /// What is done, as an experiment's `fault`.
     #[schemars(schema_with = "anything")]
     pub fault: Fault,
-    /// RFC 3339, UTC: it is undone by then, whatever happens to whoever wanted it.
+    /// RFC 3339, UTC: it is undone by then, whatever happens to whoever wanted it; half an hour and
+    /// 30 s after the object was made at the latest.
     #[schemars(extend("format" = "date-time"))]
     pub not_after: String,
     /// The Lease in this namespace without whose renewals it is undone; none: `notAfter` alone.
@@ -122,6 +131,18 @@ impl FaultInjection {
             .unwrap_or_default()
     }
 
+    /// When it is undone by itself.
+    pub(crate) fn not_after(&self) -> Result<jiff::Timestamp, FaultError> {
+        let text = &self.spec.not_after;
+        let wanted: jiff::Timestamp = text.parse().map_err(|source| FaultError::NotATime {
+            text: text.clone(),
+            source,
+        })?;
+        let made = self.metadata.creation_timestamp.as_ref();
+        let latest = made.and_then(|made| made.0.checked_add(LONGEST).ok());
+        Ok(latest.map_or(wanted, |latest| wanted.min(latest)))
+    }
+
     /// On whose behalf its actions happen.
     pub(crate) fn owner(&self) -> Owner {
         let reference = self.controller_owner_ref(&());
@@ -144,4 +165,31 @@ fn anything_many(generator: &mut SchemaGenerator) -> Schema {
 
 fn names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": {"type": "string"}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_by_hand_lasts_no_longer_than_one_of_an_experiment() {
+        let object = |not_after: &str| -> FaultInjection {
+            let object = serde_json::json!({
+                "apiVersion": "holdfast.dev/v1alpha1",
+                "kind": "FaultInjection",
+                "metadata": {"name": "outage", "creationTimestamp": "2026-01-01T10:00:00Z"},
+                "spec": {
+                    "run": "by-hand",
+                    "step": "outage",
+                    "fault": {"scale": {"deployment": "pay", "replicas": 1}},
+                    "notAfter": not_after,
+                },
+            });
+            serde_json::from_value(object).unwrap()
+        };
+        let ends = |not_after: &str| object(not_after).not_after().unwrap().to_string();
+        assert_eq!(ends("2026-01-01T10:20:00Z"), "2026-01-01T10:20:00Z");
+        assert_eq!(ends("2026-01-01T16:00:00Z"), "2026-01-01T10:30:30Z");
+        assert!(object("tomorrow").not_after().is_err());
+    }
 }

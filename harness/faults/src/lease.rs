@@ -10,42 +10,99 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::FaultError;
 
 /// How often a lease is renewed.
-pub(crate) const RENEWAL: Duration = Duration::from_secs(2);
+const RENEWAL: Duration = Duration::from_secs(2);
 /// Three renewals missed.
-pub(crate) const EXPIRY: Duration = Duration::from_secs(6);
+const EXPIRY: Duration = Duration::from_secs(6);
 
-/// Renews the lease `name` on behalf of `holder` until `stop`, then gives it up.
-pub(crate) async fn keep(
-    client: Client,
-    namespace: String,
-    name: String,
-    holder: String,
-    stop: CancellationToken,
-) {
-    let api = Api::<Lease>::namespaced(client, &namespace);
-    let watch = Watch::default();
-    loop {
-        if let Err(error) = take(&api, &name, &holder, &watch).await {
-            tracing::debug!("the lease {name} was not renewed: {error}");
+/// How soon one that another holder has is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A lease that is renewed in the background.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept(watch::Receiver<Standing>);
+
+/// Whose a kept lease is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Standing {
+    /// Nobody has answered yet.
+    Unknown,
+    NotOurs,
+    /// Ours, by a renewal that was begun then.
+    Renewed(Instant),
+}
+
+impl Kept {
+    /// Whether it is held; waits for the first answer. Nobody else takes it before its duration is
+    /// over since the last renewal, so this asks nobody.
+    pub(crate) async fn is_held(&self) -> bool {
+        let mut standing = self.0.clone();
+        let known = standing.wait_for(|standing| *standing != Standing::Unknown);
+        match known.await.as_deref() {
+            Ok(Standing::Renewed(at)) => at.elapsed() < EXPIRY,
+            Ok(Standing::Unknown | Standing::NotOurs) | Err(_) => false,
         }
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(RENEWAL) => {}
-        }
-    }
-    if let Err(error) = give_up(&api, &name, &holder).await {
-        tracing::debug!("the lease {name} stays until it expires: {error}");
     }
 }
 
+/// Renews the lease `name` on behalf of `holder` until `stop`, then gives it up: the work, and what
+/// comes of it.
+pub(crate) fn keep(
+    client: Client,
+    namespace: &str,
+    name: String,
+    holder: String,
+    stop: CancellationToken,
+) -> (Kept, impl Future<Output = ()> + Send + use<>) {
+    let (tell, told) = watch::channel(Standing::Unknown);
+    let api = Api::<Lease>::namespaced(client, namespace);
+    let renewing = async move {
+        let watch = Watch::default();
+        loop {
+            let began = Instant::now();
+            let pause = match take(&api, &name, &holder, &watch).await {
+                Ok(true) => {
+                    tell.send_replace(Standing::Renewed(began));
+                    RENEWAL
+                }
+                Ok(false) => {
+                    tell.send_replace(Standing::NotOurs);
+                    ASK_AGAIN
+                }
+                Err(error) => {
+                    tracing::debug!("the lease {name} was not renewed: {error}");
+                    // One that was ours is ours until its duration is over.
+                    tell.send_if_modified(|standing| {
+                        let first = *standing == Standing::Unknown;
+                        if first {
+                            *standing = Standing::NotOurs;
+                        }
+                        first
+                    });
+                    ASK_AGAIN
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        tell.send_replace(Standing::NotOurs);
+        if let Err(error) = give_up(&api, &name, &holder).await {
+            tracing::debug!("the lease {name} stays until it expires: {error}");
+        }
+    };
+    (Kept(told), renewing)
+}
+
 /// Takes or renews a lease; whether it is held now.
-pub(crate) async fn take(
+async fn take(
     api: &Api<Lease>,
     name: &str,
     holder: &str,

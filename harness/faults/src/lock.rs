@@ -4,7 +4,7 @@
 use holdfast_core::fault::{Fault, Held};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 
 use crate::action::Owner;
 use crate::error::FaultError;
@@ -14,7 +14,8 @@ use crate::object::Cluster;
 /// Marks the locks of one fault, with its object's UID.
 const LOCK_LABEL: &str = "holdfast.dev/lock";
 
-/// Locks everything that the fault holds, or nothing.
+/// Locks everything that the fault holds. One that fails half-way leaves what it has got: the fault is
+/// refused then, and its locks are released.
 pub(crate) async fn take(
     cluster: &Cluster,
     fault: &Fault,
@@ -37,13 +38,15 @@ pub(crate) async fn take(
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let found = api.get_opt(&name).await;
                 let found = found.map_err(FaultError::during(format!("read the lease {name}")))?;
-                let holder = found.as_ref().and_then(holder_of).unwrap_or_default();
-                if holder != owner.reference.name {
-                    let holder = holder.to_owned();
-                    release(cluster, owner).await?;
+                // A fault of the same name may be another one.
+                let label = found
+                    .as_ref()
+                    .and_then(|lease| lease.labels().get(LOCK_LABEL));
+                if label != Some(&owner.reference.uid) {
+                    let holder = found.as_ref().and_then(holder_of).unwrap_or_default();
                     return Err(FaultError::Locked {
                         what: held.to_string(),
-                        holder,
+                        holder: holder.to_owned(),
                     });
                 }
             }
@@ -62,12 +65,14 @@ pub(crate) async fn release(cluster: &Cluster, owner: &Owner) -> Result<(), Faul
         .await
         .map_err(FaultError::during("list locks"))?;
     for lease in found {
-        match api
-            .delete(&lease.name_any(), &DeleteParams::default())
-            .await
-        {
+        // Another fault may have it by now.
+        let parameters = DeleteParams::default().preconditions(Preconditions {
+            uid: lease.uid(),
+            resource_version: None,
+        });
+        match api.delete(&lease.name_any(), &parameters).await {
             Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(error) => return Err(FaultError::during("give up a lock")(error)),
         }
     }

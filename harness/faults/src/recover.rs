@@ -83,9 +83,7 @@ pub async fn is_wanted(client: &Client, found: &Found) -> Result<bool, FaultErro
 pub async fn recover(client: &Client, found: &Found) -> Result<String, FaultError> {
     let stop = CancellationToken::new();
     let _end = stop.clone().drop_guard();
-    let namespace = Some(found.namespace.clone());
-    // Undoing makes no agent.
-    let controller = Controller::new(client.clone(), namespace, String::new(), stop.clone());
+    let controller = Controller::undoing(client.clone(), &found.namespace, stop.clone());
     let acting = tokio::spawn(controller.run());
     let api = Api::namespaced(client.clone(), &found.namespace);
     let undone = undo(&api, &found.name).await;

@@ -12,7 +12,8 @@
 //! as many pods are ready as before. `grace` is the time between the request to stop and the kill,
 //! the pod's own where it is left out; `0s` kills at once, as a crashed node does. `every` takes
 //! `count` pods again at that pace for as long as the fault is held, and needs a `duration`.
-//! Without it, `duration` may be left out.
+//! Without it, `duration` may be left out. The safety nets are asked before each round: one that they
+//! refuse, because the pods of the last are not back yet, is left out, and the record says so.
 
 use std::time::Duration;
 

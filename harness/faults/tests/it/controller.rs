@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use holdfast_core::experiment::SafetyNet;
 use holdfast_engine::FaultDriver;
-use holdfast_faults::{Controller, FaultInjection, found, halt, is_wanted, recover, resume};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Patch, PatchParams, PostParams};
+use holdfast_faults::{Controller, FaultInjection, Phase, found, halt, is_wanted, recover, resume};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
-use proptest::prelude::{Just, ProptestConfig, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, prop_oneof, proptest};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{NAMESPACE, RUN, TestCluster, in_time, outage};
+use crate::cluster::{NAMESPACE, RUN, TestCluster, fault_of, in_time, outage, state};
 
 /// A fault as a person would apply it.
 fn by_hand(name: &str, not_after: &str, lease: Option<&str>) -> FaultInjection {
@@ -167,6 +168,55 @@ async fn two_runs_cannot_hold_the_same_thing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_is_refused_holds_nothing() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    test.create::<ConfigMap>(json!({"metadata": {"name": "prices"}, "data": {}}))
+        .await;
+    let rollout = json!({"rollout": {"deployment": "pay", "setEnv": {"A": "1"}}});
+    let one = test.faults();
+    let rollout = fault_of(serde_json::from_value(rollout).unwrap());
+    one.prepare(&rollout).await.unwrap();
+    // It gets the first of its two locks.
+    let change = json!({"configMap": "prices", "set": {"A": "1"}, "restart": ["pay"]});
+    let change = fault_of(serde_json::from_value(json!({"configChange": change})).unwrap());
+    let other = test.faults_of("Run-2", test.client.clone());
+    other.prepare(&change).await.unwrap_err();
+    let locks = ListParams::default().labels("holdfast.dev/lock");
+    let locks = test.api::<Lease>().list(&locks).await.unwrap();
+    let locks: Vec<_> = locks.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(locks, ["holdfast-template-pay"]);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_recovers_one_fault_brings_no_other_about() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let stop = test.control();
+    test.apply(&by_hand("outage", &in_seconds(600), None)).await;
+    test.phase("outage", "Injected").await;
+    stop.cancel();
+    // Until it is gone its controller might take up the next fault.
+    let leader = test.api::<Lease>();
+    let given_up = |found: Option<&Lease>| found.is_none();
+    in_time(await_condition(leader, "holdfast-controller", given_up))
+        .await
+        .unwrap();
+    test.apply(&by_hand("waiting", &in_seconds(600), None))
+        .await;
+
+    let left = found(&test.client, None).await.unwrap();
+    assert_eq!(left.len(), 2);
+    in_time(recover(&test.client, &left[0])).await.unwrap();
+    let waiting = found(&test.client, None).await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0].phase, Phase::Pending);
+    assert_eq!(test.replicas("pay").await, 2);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_run_left_is_recovered_by_another_process() {
     let test = TestCluster::start().await;
     test.create_ready("pay", 2).await;
@@ -274,14 +324,33 @@ enum Happening {
     PodsRescheduled,
 }
 
+/// Faults that are undone in different ways: put back, waited for, put back with a restart.
+fn a_fault() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        (0..6_u32)
+            .prop_map(|replicas| json!({"scale": {"deployment": "pay", "replicas": replicas}})),
+        (1..4_u32).prop_map(|count| json!({"podKill": {"deployment": "pay", "count": count}})),
+        Just(json!({"configChange": {
+            "configMap": "prices", "set": {"chicken": "0", "beer": "1"}, "restart": ["pay"],
+        }})),
+    ]
+}
+
 /// Whatever happens in whatever order, in the end everything is as before.
 #[test]
 fn random_timelines_end_reverted() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let test = runtime.block_on(async {
+    let (test, kubelet, prices) = runtime.block_on(async {
         let test = TestCluster::start().await;
-        test.create_ready("pay", 3).await;
-        test
+        let kubelet = test.kubelet();
+        test.create_deployment("pay", 3).await;
+        test.settled("pay", 3).await;
+        test.create::<ConfigMap>(json!({
+            "metadata": {"name": "prices"}, "data": {"chicken": "10000"},
+        }))
+        .await;
+        let prices = state::<ConfigMap>(&test, "prices").await;
+        (test, kubelet, prices)
     });
     let happening = prop_oneof![
         Just(Happening::Prepare),
@@ -291,33 +360,39 @@ fn random_timelines_end_reverted() {
         Just(Happening::PodsRescheduled),
     ];
     let config = ProptestConfig {
-        cases: 8,
+        cases: 24,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
     let run = std::cell::Cell::new(0);
-    proptest!(config, |(timeline in proptest::collection::vec(happening, 1..8), replicas in 0..6_u32)| {
+    proptest!(config, |(timeline in proptest::collection::vec(happening, 1..8), fault in a_fault())| {
         run.set(run.get() + 1);
         let name = format!("Run-{}", run.get());
-        let (after, residue, records) = runtime.block_on(async {
+        let fault = fault_of(serde_json::from_value(fault).unwrap());
+        let (after, data, residue, records) = runtime.block_on(async {
             let mut faults = test.faults_of(&name, test.client.clone());
             for happening in timeline {
                 // Out of order, most of it is refused.
                 match happening {
-                    Happening::Prepare => drop(in_time(faults.prepare(&outage(replicas))).await),
-                    Happening::Inject => drop(in_time(faults.inject(&outage(replicas))).await),
-                    Happening::Recover => drop(in_time(faults.recover(&outage(replicas))).await),
+                    Happening::Prepare => drop(in_time(faults.prepare(&fault)).await),
+                    Happening::Inject => drop(in_time(faults.inject(&fault)).await),
+                    Happening::Recover => drop(in_time(faults.recover(&fault)).await),
                     Happening::ControllerEnds => faults = test.faults_of(&name, test.client.clone()),
                     Happening::PodsRescheduled => test.delete_a_pod("pay").await,
                 }
             }
-            in_time(faults.recover(&outage(replicas))).await.unwrap();
-            test.make_ready("pay", 3).await;
-            (test.replicas("pay").await, faults.residue().await, test.records().await)
+            in_time(faults.recover(&fault)).await.unwrap();
+            let residue = faults.residue().await;
+            in_time(faults.end()).await;
+            test.settled("pay", 3).await;
+            let data = state::<ConfigMap>(&test, "prices").await;
+            (test.replicas("pay").await, data, residue, test.records().await)
         });
         prop_assert_eq!(after, 3);
+        prop_assert_eq!(&data, &prices);
         prop_assert_eq!(residue, Vec::<String>::new());
         prop_assert_eq!(records, Vec::<String>::new());
     });
+    drop(kubelet);
     runtime.block_on(test.shutdown());
 }

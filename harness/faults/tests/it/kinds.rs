@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_core::fault::Fault;
 use holdfast_engine::FaultDriver;
-use holdfast_faults::RUN_LABEL;
+use holdfast_faults::{FaultInjection, KubeFaults, RUN_LABEL};
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use kube::api::{ListParams, PostParams};
+use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::cluster::{RUN, TestCluster, fault_of, in_time, state};
+use crate::cluster::{NAMESPACE, RUN, TestCluster, fault_of, in_time, state};
 
 fn parse(fault: Value) -> Fault {
     serde_json::from_value(fault).unwrap()
@@ -199,6 +200,28 @@ async fn what_a_cluster_cannot_do_is_refused_by_name_and_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_and_never_brought_about_changed_nothing() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    test.create::<ConfigMap>(json!({"metadata": {"name": "prices"}, "data": {"chicken": "10000"}}))
+        .await;
+    let before = test.api::<Deployment>().get("pay").await.unwrap();
+    let faults = test.faults();
+    for fault in [
+        json!({"podKill": {"deployment": "pay", "count": 1}}),
+        json!({"configChange": {"configMap": "prices", "set": {"chicken": "0"}, "restart": ["pay"]}}),
+    ] {
+        let fault = fault_of(parse(fault));
+        faults.prepare(&fault).await.unwrap();
+        let evidence = in_time(faults.recover(&fault)).await.unwrap();
+        assert_eq!(evidence, "nothing was changed");
+    }
+    let after = test.api::<Deployment>().get("pay").await.unwrap();
+    assert_eq!(after.metadata.generation, before.metadata.generation);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_attempt_kills_no_pod_in_place_of_another() {
     let test = TestCluster::start().await;
     test.create_ready("pay", 4).await;
@@ -230,6 +253,38 @@ async fn a_second_attempt_kills_no_pod_in_place_of_another() {
     );
     let after = test.pods("pay").await;
     assert_eq!(before.iter().filter(|pod| after.contains(pod)).count(), 3);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_that_the_nets_refuse_are_left_out_and_told() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 4).await;
+    let before = test.pods("pay").await;
+    let faults = KubeFaults::start(test.client.clone(), NAMESPACE, RUN, "", &[]);
+    let kill = json!({"deployment": "pay", "count": 2, "grace": "0s", "every": "1s"});
+    let kill = fault_of(parse(json!({"podKill": kill})));
+    faults.prepare(&kill).await.unwrap();
+    in_time(faults.inject(&kill)).await.unwrap();
+    let refused = |found: Option<&FaultInjection>| {
+        let status = found.and_then(|found| found.status.as_ref());
+        status.is_some_and(|status| status.error.is_some())
+    };
+    let objects = test.api::<FaultInjection>();
+    let told = in_time(await_condition(objects, "run-1-outage", refused)).await;
+    let error = told.unwrap().unwrap().status.unwrap().error.unwrap();
+    let words = "the fault leaves 0 of 4 ready pods of deployment pay";
+    assert!(error.starts_with(words), "{error}");
+    let after = test.pods("pay").await;
+    assert_eq!(before.iter().filter(|pod| after.contains(pod)).count(), 2);
+
+    let _kubelet = test.kubelet();
+    let evidence = in_time(faults.recover(&kill)).await.unwrap();
+    assert!(evidence.starts_with("deleted pods pay-"), "{evidence}");
+    assert!(
+        evidence.contains(&format!("a round was left out: {words}")),
+        "{evidence}"
+    );
     test.shutdown().await;
 }
 

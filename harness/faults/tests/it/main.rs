@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod catalogue;
 mod cluster;
 mod cluster_lock;
 mod controller;
 mod http;
 mod kinds;
 mod observer;
+mod residue;
 mod safety;
 mod scale;

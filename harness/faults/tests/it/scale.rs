@@ -7,7 +7,8 @@ use holdfast_engine::FaultDriver;
 use holdfast_faults::FaultInjection;
 use http::{Method, Request};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::client::Body;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -278,5 +279,31 @@ async fn why_one_attempt_to_undo_failed_is_no_answer_to_the_next() {
     broken.store(false, Ordering::SeqCst);
     in_time(faults.recover(&outage(0))).await.unwrap();
     assert_eq!(test.replicas("pay").await, 3);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_has_ended_asks_for_nothing_and_holds_nothing() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 3).await;
+    let asked = Arc::new(AtomicBool::new(false));
+    let was_asked = Arc::clone(&asked);
+    let client = test.watched_client(move |_| {
+        was_asked.store(true, Ordering::SeqCst);
+        true
+    });
+    let faults = test.faults_of(RUN, client);
+    faults.prepare(&outage(0)).await.unwrap();
+    faults.recover(&outage(0)).await.unwrap();
+    in_time(faults.end()).await;
+    assert!(asked.swap(false, Ordering::SeqCst));
+    let leases = test
+        .api::<Lease>()
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    let leases: Vec<_> = leases.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(leases, [""; 0]);
+    assert!(!asked.load(Ordering::SeqCst));
     test.shutdown().await;
 }
