@@ -252,11 +252,13 @@ impl Place {
             Cluster::Local(site) => self.observer(&site.client, &site.services),
             Cluster::Foreign(tenancy) => self.observer(&tenancy.client, &tenancy.services),
         };
+        let http = Arc::new(self.http(plan).await?);
         Ok(Drivers {
             load,
+            // Last: it works in the background from now on, until its end.
             faults: self.faults(run_id, plan).await?,
             observer,
-            http: Arc::new(self.http(plan).await?),
+            http,
         })
     }
 

@@ -152,11 +152,14 @@ impl Trial<'_> {
                 refuse_if_halted(client).await?;
             }
             let run_id = &started.run_id;
-            let drivers = place.drivers(run_id, &started.plan, self.verbosity).await?;
-            check_faults(&started.plan, &drivers).await?;
-            Ok(drivers)
+            place.drivers(run_id, &started.plan, self.verbosity).await
         };
         let drivers = interrupts.unless(preparing).await?;
+        let checking = interrupts.unless(check_faults(&started.plan, &drivers));
+        if let Err(failure) = checking.await {
+            drivers.faults.end().await;
+            return Err(failure);
+        }
         let stop = Stop::new();
         let watching = switch.map(|client| {
             let told = stop.sender.clone();
@@ -171,6 +174,7 @@ impl Trial<'_> {
         if let Some(watching) = watching {
             watching.abort();
         }
+        drivers.faults.end().await;
         Ok(record)
     }
 }
