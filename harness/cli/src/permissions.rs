@@ -12,8 +12,8 @@ const LOOK: &[&str] = &["get", "list", "watch"];
 const MAKE: &[&str] = &["get", "watch", "list", "create", "delete"];
 
 /// What every run with faults needs in its namespace: the faults' objects, the leases that say who
-/// is alive, and a look at what is broken and watched.
-const OF_EVERY_RUN: [(&str, &str, &[&str]); 9] = [
+/// is alive, and a look at the Services. What its faults take comes on top.
+const OF_EVERY_RUN: [(&str, &str, &[&str]); 5] = [
     (
         "holdfast.dev",
         "faultinjections",
@@ -25,12 +25,8 @@ const OF_EVERY_RUN: [(&str, &str, &[&str]); 9] = [
         "leases",
         &["get", "list", "watch", "create", "update", "delete"],
     ),
-    ("apps", "deployments", LOOK),
-    ("apps", "statefulsets", LOOK),
-    ("", "pods", LOOK),
-    ("", "pods/log", &["get"]),
-    ("", "services", LOOK),
-    ("discovery.k8s.io", "endpointslices", LOOK),
+    ("", "services", &["get", "list"]),
+    ("discovery.k8s.io", "endpointslices", &["list", "watch"]),
 ];
 
 /// Kinds of objects that belong to no namespace.
@@ -82,10 +78,12 @@ impl Permissions {
         add(&mut self.namespaced, group, resource, MAKE);
     }
 
-    /// Those to make the namespace, and to remove it.
-    pub(crate) fn add_namespace(&mut self) {
+    /// Those to make the namespace, and to remove it, and to say why its pods are not ready.
+    pub(crate) fn add_manifests(&mut self) {
         let verbs = &["create", "delete", "watch", "list"];
         add(&mut self.of_the_cluster, "", "namespaces", verbs);
+        add(&mut self.namespaced, "", "pods", &["list"]);
+        add(&mut self.namespaced, "", "pods/log", &["get"]);
     }
 
     /// The roles, without the bindings: who is to have them is not known here.
@@ -162,10 +160,7 @@ mod tests {
         };
         assert_eq!(roles[0]["metadata"]["namespace"], "shop");
         assert_eq!(verbs(&roles[0], "nodes"), None);
-        assert_eq!(
-            verbs(&roles[0], "pods"),
-            Some(json!(["delete", "get", "list", "watch"]))
-        );
+        assert_eq!(verbs(&roles[0], "pods"), Some(json!(["delete"])));
         assert_eq!(roles[2]["metadata"].get("namespace"), None);
         assert_eq!(verbs(&roles[2], "nodes"), Some(json!(["delete"])));
         assert!(roles.iter().all(|role| verbs(role, "secrets").is_none()));

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{FaultError, one_line};
-use crate::object::{Cluster, Object, Resource};
+use crate::object::{Cluster, Object};
 
 mod create;
 mod evict;
@@ -56,28 +56,6 @@ pub(crate) enum Attempt {
     First,
     /// Perhaps it was done already by one who could not tell.
     Again,
-}
-
-/// What an action needs to be permitted: verbs on a resource.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rule {
-    /// Empty for the core group.
-    pub group: String,
-    /// The plural, with its subresource if it is one.
-    pub resource: String,
-    /// In the API's words.
-    pub verbs: Vec<&'static str>,
-}
-
-impl Rule {
-    fn on(resource: Resource, subresource: &str, verbs: &[&'static str]) -> Self {
-        let kind = resource.api_resource();
-        Self {
-            group: kind.group,
-            resource: format!("{}{subresource}", kind.plural),
-            verbs: verbs.to_vec(),
-        }
-    }
 }
 
 impl Action {
@@ -167,27 +145,6 @@ impl Action {
             Self::Create(create) => create.difference(cluster, owner).await,
             Self::Remove(remove) => remove.difference(cluster).await,
             Self::Kill(_) | Self::Evict(_) | Self::Wait(_) => Ok(None),
-        }
-    }
-
-    /// The permissions it takes to do and to undo it.
-    pub(crate) fn rules(&self) -> Vec<Rule> {
-        match self {
-            Self::Set(set) => vec![Rule::on(set.object.resource, "", &["get", "update"])],
-            Self::Create(create) => {
-                let verbs = ["get", "watch", "list", "create", "delete"];
-                vec![Rule::on(create.resource, "", &verbs)]
-            }
-            Self::Remove(remove) => {
-                let verbs = ["get", "watch", "list", "create", "delete"];
-                vec![Rule::on(remove.object.resource, "", &verbs)]
-            }
-            Self::Kill(_) => vec![Rule::on(Resource::Pod, "", &["list", "delete"])],
-            Self::Evict(_) => vec![
-                Rule::on(Resource::Pod, "", &["get", "list", "watch"]),
-                Rule::on(Resource::Pod, "/eviction", &["create"]),
-            ],
-            Self::Wait(wait) => wait.rules(),
         }
     }
 }

@@ -1,11 +1,9 @@
 //! What a fault will do to which objects: what is shown by `holdfast plan`, checked by the safety
 //! nets, and recorded before anything is changed.
 
-use std::collections::BTreeMap;
-
 use holdfast_core::fault::Fault;
 
-use crate::action::{Action, Rule};
+use crate::action::Action;
 use crate::error::FaultError;
 use crate::kinds;
 use crate::object::{Cluster, Object};
@@ -59,21 +57,5 @@ impl Blueprint {
     pub(crate) fn undo(&self) -> Vec<String> {
         let undo = self.actions.iter().rev();
         undo.filter_map(Action::describe_undo).collect()
-    }
-
-    /// The permissions it takes, one rule for each resource.
-    pub(crate) fn rules(&self) -> Vec<Rule> {
-        let mut rules: BTreeMap<(String, String), Rule> = BTreeMap::new();
-        for rule in self.actions.iter().flat_map(Action::rules) {
-            let key = (rule.group.clone(), rule.resource.clone());
-            let known = rules.entry(key).or_insert_with(|| Rule {
-                verbs: Vec::new(),
-                ..rule.clone()
-            });
-            known.verbs.extend(rule.verbs);
-            known.verbs.sort_unstable();
-            known.verbs.dedup();
-        }
-        rules.into_values().collect()
     }
 }

@@ -33,10 +33,11 @@ mod observer;
 mod plan;
 mod pods;
 mod recover;
+mod rules;
 mod safety;
 mod undo;
 
-pub use action::{RUN_LABEL, Rule};
+pub use action::RUN_LABEL;
 pub use cluster_lock::{ClusterLockError, check_cluster};
 pub use controller::Controller;
 pub use driver::KubeFaults;
@@ -48,4 +49,5 @@ pub use install::{definitions, install};
 pub use observer::KubeObserver;
 pub use plan::{Affected, Effect, Planner};
 pub use recover::{Found, found, is_wanted, recover};
+pub use rules::{Rule, rules};
 pub use safety::CHAOS_LABEL;

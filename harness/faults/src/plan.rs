@@ -3,9 +3,8 @@
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
 use kube::{Client, ResourceExt};
-use serde_json::json;
 
-use crate::action::{Action, Rule, is_ready};
+use crate::action::{Action, is_ready};
 use crate::blueprint::{Blueprint, Context, Target};
 use crate::error::FaultError;
 use crate::object::{Cluster, Resource};
@@ -42,8 +41,6 @@ pub struct Effect {
     pub undo: Vec<String>,
     /// What loses pods, endpoints or time by it.
     pub targets: Vec<Affected>,
-    /// The permissions it takes besides those on FaultInjections and Leases.
-    pub rules: Vec<Rule>,
 }
 
 /// A workload or a Service that a fault affects.
@@ -89,7 +86,6 @@ impl Planner<'_> {
             actions: blueprint.actions.iter().map(Action::describe).collect(),
             undo: blueprint.undo(),
             targets,
-            rules: blueprint.rules(),
         })
     }
 }
@@ -99,18 +95,19 @@ async fn ready_pods(cluster: &Cluster, target: &Target) -> Result<Vec<String>, F
     let found = cluster
         .get(target.object.resource, &target.object.name)
         .await?;
-    let selector = found.data["spec"]["selector"].clone();
-    let selector = match target.object.resource {
-        Resource::Deployment | Resource::StatefulSet => selector,
-        Resource::Service => json!({"matchLabels": selector}),
+    let pods = match target.object.resource {
+        Resource::Deployment | Resource::StatefulSet => {
+            let selector = found.data["spec"]["selector"].clone();
+            let selector = serde_json::from_value(selector).map_err(FaultError::Malformed)?;
+            pods::all(cluster, &pods::selector(&selector)?).await?
+        }
+        Resource::Service => pods::behind(cluster, &found).await?,
         Resource::ConfigMap
         | Resource::HorizontalPodAutoscaler
         | Resource::Lease
         | Resource::Pod
         | Resource::Node => return Ok(Vec::new()),
     };
-    let selector = serde_json::from_value(selector).map_err(FaultError::Malformed)?;
-    let pods = pods::all(cluster, &pods::selector(&selector)?).await?;
     let ready = pods.iter().filter(|pod| is_ready(pod));
     Ok(ready.map(ResourceExt::name_any).collect())
 }

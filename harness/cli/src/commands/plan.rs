@@ -140,22 +140,26 @@ async fn look(
     experiment: &Experiment,
     system: &System,
 ) -> Result<Outlook, Failure> {
+    let allow = &experiment.safety.allow;
     let planner = Planner {
         client,
         namespace: &system.namespace,
         agent_image,
-        allow: &experiment.safety.allow,
+        allow,
     };
     let mut permissions = Permissions::of_a_run(&system.namespace);
     // Nothing of a fault is left to chance but the pods it chooses, at the time it does.
     let plan = plan::plan(experiment, 0);
     let mut faults = Vec::new();
     for fault in &plan.faults {
-        faults.push(work_out(&planner, fault, &mut permissions).await);
+        // Whether or not the cluster is ready for it yet.
+        let rules = holdfast_faults::rules(&fault.fault, allow);
+        rules.iter().for_each(|rule| permissions.add(rule));
+        faults.push(work_out(&planner, fault).await);
     }
     if !system.manifests.is_empty() {
         let objects = manifests::read(&system.manifests, &system.patches, &system.namespace)?;
-        permissions.add_namespace();
+        permissions.add_manifests();
         for object in &objects {
             let kind = system::resource(client, object).await?;
             permissions.add_made(&kind.group, &kind.plural);
@@ -170,11 +174,7 @@ async fn look(
     })
 }
 
-async fn work_out(
-    planner: &Planner<'_>,
-    fault: &PlannedFault,
-    permissions: &mut Permissions,
-) -> Planned {
+async fn work_out(planner: &Planner<'_>, fault: &PlannedFault) -> Planned {
     let mut planned = Planned {
         step: fault.name.clone(),
         fault: fault.fault.describe(),
@@ -187,7 +187,6 @@ async fn work_out(
     };
     match planner.effect(&fault.name, &fault.fault).await {
         Ok(effect) => {
-            effect.rules.iter().for_each(|rule| permissions.add(rule));
             planned.targets = effect.targets.into_iter().map(target).collect();
             planned.actions = effect.actions;
             planned.undo = effect.undo;

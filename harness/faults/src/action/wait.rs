@@ -13,7 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, FaultError, Rule};
+use super::{Cluster, FaultError};
 use crate::object::Resource;
 use crate::pods;
 
@@ -76,27 +76,6 @@ impl Wait {
 
     pub(super) fn describe(&self) -> String {
         format!("wait until {}", self.until.words())
-    }
-
-    pub(super) fn rules(&self) -> Vec<Rule> {
-        let verbs = ["get", "list", "watch"];
-        match self.until {
-            Condition::PodReady(_) => vec![
-                Rule::on(Resource::Pod, "", &verbs),
-                Rule::on(Resource::Pod, "/log", &["get"]),
-            ],
-            Condition::NoPods(_) | Condition::Replaced { .. } => {
-                vec![Rule::on(Resource::Pod, "", &verbs)]
-            }
-            Condition::NoEndpoint(_) | Condition::Endpoint(_) => vec![Rule {
-                group: "discovery.k8s.io".to_owned(),
-                resource: "endpointslices".to_owned(),
-                verbs: verbs.to_vec(),
-            }],
-            Condition::RolledOut(_) | Condition::RollingOut(_) => {
-                vec![Rule::on(Resource::Deployment, "", &verbs)]
-            }
-        }
     }
 
     pub(super) async fn inject(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {

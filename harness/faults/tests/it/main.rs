@@ -10,5 +10,6 @@ mod http;
 mod kinds;
 mod observer;
 mod residue;
+mod rules;
 mod safety;
 mod scale;

@@ -1,0 +1,102 @@
+//! The permissions of a fault are what is asked of the API for it: no less, and no more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use holdfast_engine::FaultDriver;
+use holdfast_faults::rules;
+use http::{Method, Request};
+use kube::client::Body;
+
+use crate::catalogue::{catalogue, step};
+use crate::cluster::{NAMESPACE, TestCluster, in_time};
+
+/// Verbs by `group/resource`.
+type Asked = BTreeMap<String, BTreeSet<String>>;
+
+/// What a request asks of one namespace or of the nodes, besides what every fault takes.
+fn asked(request: &Request<Body>) -> Option<(String, String)> {
+    let path: Vec<_> = request.uri().path().trim_matches('/').split('/').collect();
+    let (group, rest) = match path.as_slice() {
+        ["api", "v1", rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return None,
+    };
+    let rest = match rest {
+        ["namespaces", NAMESPACE, rest @ ..] => rest,
+        ["nodes", ..] => rest,
+        _ => return None,
+    };
+    let (resource, is_named) = match rest {
+        [resource] => ((*resource).to_owned(), false),
+        [resource, _] => ((*resource).to_owned(), true),
+        [resource, _, part] => (format!("{resource}/{part}"), true),
+        _ => return None,
+    };
+    if group == "holdfast.dev" || resource == "leases" {
+        return None;
+    }
+    let is_watch = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.contains("watch=true"));
+    let verb = match *request.method() {
+        Method::GET if is_named => "get",
+        Method::GET if is_watch => "watch",
+        Method::GET => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => return None,
+    };
+    Some((format!("{group}/{resource}"), verb.to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn are_what_a_fault_asks_for() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    for row in catalogue() {
+        let step = step(&row);
+        test.create_targets(&step.name).await;
+        let seen = Arc::new(Mutex::new(Asked::new()));
+        let noted = Arc::clone(&seen);
+        let client = test.watched_client(move |request| {
+            if let Some((resource, verb)) = asked(request) {
+                noted
+                    .lock()
+                    .unwrap()
+                    .entry(resource)
+                    .or_default()
+                    .insert(verb);
+            }
+            true
+        });
+        let faults = test.faults_of(&format!("Run-{}", step.name), client);
+        faults.check(&step).await.unwrap();
+        faults.prepare(&step).await.unwrap();
+        in_time(faults.inject(&step)).await.unwrap();
+        in_time(faults.recover(&step)).await.unwrap();
+        assert_eq!(faults.residue().await, Vec::<String>::new());
+        faults.end().await;
+
+        let mut permitted = Asked::new();
+        for rule in rules(&step.fault, &[]) {
+            let verbs = rule.verbs.iter().map(|verb| (*verb).to_owned()).collect();
+            permitted.insert(format!("{}/{}", rule.group, rule.resource), verbs);
+        }
+        let mut seen = seen.lock().unwrap().clone();
+        for (resource, verbs) in &mut seen {
+            // What the first look shows need not be watched.
+            let may_watch = permitted
+                .get(resource)
+                .is_some_and(|verbs| verbs.contains("watch"));
+            if may_watch && verbs.contains("list") {
+                verbs.insert("watch".to_owned());
+            }
+        }
+        assert_eq!(seen, permitted, "{}", step.name);
+    }
+    test.shutdown().await;
+}
