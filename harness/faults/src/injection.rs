@@ -158,7 +158,8 @@ pub fn anything(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
-fn anything_many(generator: &mut SchemaGenerator) -> Schema {
+/// The schema of a list of it.
+pub fn anything_many(generator: &mut SchemaGenerator) -> Schema {
     let items = anything(generator);
     json_schema!({"type": "array", "items": items})
 }

@@ -44,7 +44,9 @@ pub use driver::KubeFaults;
 pub use error::{FaultError, gone_is_done};
 pub use halt::{HALT_NAME, HALT_NAMESPACE, halt, halted, resume};
 pub use http::{Addresses, Http};
-pub use injection::{FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase, anything};
+pub use injection::{
+    FaultInjection, FaultInjectionSpec, FaultInjectionStatus, Phase, anything, anything_many,
+};
 pub use install::{definitions, install};
 pub use observer::KubeObserver;
 pub use plan::{Affected, Effect, Planner};

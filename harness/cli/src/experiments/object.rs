@@ -67,12 +67,8 @@ pub(crate) struct Undo {
     /// The namespace of its faults.
     pub(crate) namespace: String,
     /// The objects that it applies; removed is what carries the run's label.
-    #[schemars(schema_with = "list_of_anything")]
+    #[schemars(schema_with = "holdfast_faults::anything_many")]
     pub(crate) made: Vec<Made>,
-}
-
-fn list_of_anything(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "array", "items": anything(generator)})
 }
 
 /// How far an experiment is.
