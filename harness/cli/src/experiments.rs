@@ -86,6 +86,9 @@ pub(crate) async fn carry_out(shared: Shared) {
         None => Api::all(client),
     };
     let interrupts = shared.interrupts.clone();
+    let again = |object: Arc<Experiment>, failure: &Failure, shared: Arc<Shared>| {
+        Action::requeue(shared.failures.add(&object, failure))
+    };
     Controller::new(api, watcher::Config::default())
         .graceful_shutdown_on(async move { drop(interrupts.wait().await) })
         .run(reconcile, again, Arc::new(shared))
@@ -95,10 +98,6 @@ pub(crate) async fn carry_out(shared: Shared) {
             }
         })
         .await;
-}
-
-fn again(object: Arc<Experiment>, failure: &Failure, shared: Arc<Shared>) -> Action {
-    Action::requeue(shared.failures.add(&object, failure))
 }
 
 async fn reconcile(seen: Arc<Experiment>, shared: Arc<Shared>) -> Result<Action, Failure> {
