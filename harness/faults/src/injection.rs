@@ -42,8 +42,7 @@ pub struct FaultInjectionSpec {
     /// What is done, as an experiment's `fault`.
     #[schemars(schema_with = "anything")]
     pub fault: Fault,
-    /// RFC 3339, UTC: it is undone by then, whatever happens to whoever wanted it; half an hour and
-    /// 30 s after the object was made at the latest.
+    /// RFC 3339, UTC: undone by then, whatever happens; half an hour after the object was made at most.
     #[schemars(extend("format" = "date-time"))]
     pub not_after: String,
     /// The Lease in this namespace without whose renewals it is undone; none: `notAfter` alone.

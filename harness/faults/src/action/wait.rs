@@ -311,15 +311,17 @@ async fn replaced(
         let is_other = |found: Option<&Deployment>| found.map(replicas) != Some(now);
         let other = await_condition(deployments.clone(), deployment, is_other);
         tokio::select! {
-            whole_again = pods => {
-                whole_again?;
-                return Ok(whole(wanted, selector));
-            }
+            // In this order, so that what is asked of the API is not left to chance.
+            biased;
             changed = other => {
                 changed.map_err(|error| FaultError::Watch {
                     what: format!("deployment {deployment}"),
                     source: Box::new(error),
                 })?;
+            }
+            whole_again = pods => {
+                whole_again?;
+                return Ok(whole(wanted, selector));
             }
         }
     }
