@@ -94,9 +94,9 @@ pub(crate) fn key_figures(report: &Report<'_>) -> Vec<KeyFigure> {
             name: "recovery time".into(),
             value: words::seconds_or_none(report.summary.recovery_time),
             note: if recovered {
-                "from the end of the last fault to steady service".to_owned()
+                "from the last fault's end to three steady seconds in a row".to_owned()
             } else {
-                "service did not become steady again".to_owned()
+                "no three steady seconds in a row after the last fault".to_owned()
             },
             reference: None,
         });
