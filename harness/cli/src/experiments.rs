@@ -86,12 +86,13 @@ pub(crate) async fn carry_out(shared: Shared) {
         None => Api::all(client),
     };
     let interrupts = shared.interrupts.clone();
-    let again = |object: Arc<Experiment>, failure: &Failure, shared: Arc<Shared>| {
-        Action::requeue(shared.failures.add(&object, failure))
-    };
     Controller::new(api, watcher::Config::default())
         .graceful_shutdown_on(async move { drop(interrupts.wait().await) })
-        .run(reconcile, again, Arc::new(shared))
+        .run(
+            reconcile,
+            |object, failure, shared| Action::requeue(shared.failures.add(&object, failure)),
+            Arc::new(shared),
+        )
         .for_each(|done| async {
             if let Err(error) = done {
                 tracing::debug!("{error}");
