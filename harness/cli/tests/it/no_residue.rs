@@ -75,6 +75,8 @@ fn write_experiment(standing: &Standing, fault: &str) {
         "{text}"
     );
     let text = text.replace(own, fault).replace(", replicas: 1}", "}");
+    // Some of them take both pods.
+    let text = format!("{text}  safety: {{allow: [blastRadius]}}\n");
     std::fs::write(standing.file("broken.yaml"), text).unwrap();
 }
 
