@@ -1,12 +1,16 @@
 //! Debian's siege beside our report, against the same service.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::holdfast::{finish, holdfast, tool, workspace};
 use crate::kubectl::Up;
 
-/// siege with the given options against `orders`; its whole summary.
+/// siege with the given options, for some seconds, against `orders`; its whole summary.
+///
+/// Now and then siege's own threads wait for each other for ever when its time is over (its main
+/// thread for one it has cancelled, and that one for a lock): then it is killed and tried again.
 fn siege(options: &[&str], orders: &str) -> String {
     let home = tempfile::tempdir().unwrap();
     let settings = home.path().join("siegerc");
@@ -15,17 +19,22 @@ fn siege(options: &[&str], orders: &str) -> String {
         "connection = close\nlogging = false\nfailures = 1000000\n",
     )
     .unwrap();
-    let output = Command::new("siege")
-        .arg("-R")
-        .arg(&settings)
-        .args(options)
-        .args(["--content-type", "application/json"])
-        .arg(format!("{orders} POST {{\"item\": \"chicken\"}}"))
-        .env("HOME", home.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    for _ in 0..3 {
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", "60", "siege", "-R"])
+            .arg(&settings)
+            .args(options)
+            .args(["--content-type", "application/json"])
+            .arg(format!("{orders} POST {{\"item\": \"chicken\"}}"))
+            .env("HOME", home.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        if output.status.signal().is_none() {
+            return String::from_utf8_lossy(&output.stderr).into_owned();
+        }
+    }
+    panic!("siege never ended, three times");
 }
 
 /// The summary block, from `Transactions:` to the last line.
