@@ -86,10 +86,12 @@ impl Session {
 
     /// Says that the harm is done, and what is known of it; from now on `/healthz` does so, too.
     pub(crate) fn began(&self) {
+        // From before it is said: what changes from then on is told.
+        let told = (self.report.evidence)();
         // First the log: whoever sees the pod ready finds it there.
         say("began", &self.report.as_json());
         self.report.has_begun.store(true, Ordering::Relaxed);
-        tokio::spawn(keep_telling(self.report.clone()));
+        tokio::spawn(keep_telling(self.report.clone(), told));
     }
 
     /// Says that the harm is undone, and what is known of it.
@@ -100,8 +102,7 @@ impl Session {
 
 /// Says again what is known whenever that has changed: whoever may read the log need not be able to
 /// reach the agent.
-async fn keep_telling(report: Report) {
-    let mut told = (report.evidence)();
+async fn keep_telling(report: Report, mut told: Value) {
     let mut pause = SOON;
     loop {
         tokio::select! {
