@@ -79,24 +79,10 @@ impl Held {
 }
 
 impl Drop for Held {
-    /// The pool asks a connection that comes back whether it lives. That also ends what its holder has
-    /// left under way: a statement that nobody waits for any more, a transaction without a commit. It
-    /// would wait for the answer for ever, and the connection be missing all the while.
+    /// The pool would ask a lost connection whether it lives, and wait for an answer.
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
-        match self.patience.0 {
-            _ if self.is_lost => drop(connection.detach()),
-            None => drop(connection),
-            Some(limit) => {
-                let returned = connection.return_to_pool();
-                tokio::spawn(async move {
-                    if tokio::time::timeout(limit + GRACE, returned).await.is_err() {
-                        tracing::debug!("a connection that fell silent is closed");
-                    }
-                });
-            }
+        if self.is_lost {
+            drop(self.connection.take().map(PoolConnection::detach));
         }
     }
 }
