@@ -87,7 +87,7 @@ fn host_and_port(url: &Url) -> String {
 }
 
 fn pay_url(env: &mut Env) -> Url {
-    let home = || Url::parse("http://localhost:8082").expect("this is a URL");
+    let home = || Url::parse("http://localhost:8082").expect("the default is a URL");
     let of_service = || {
         let host = env.text("PAY_SERVICE_HOST")?;
         let port = env.text("PAY_SERVICE_PORT")?;
