@@ -102,6 +102,13 @@ impl Siege {
         );
     }
 
+    /// Asserts that nothing is left and everything as before.
+    async fn left_nothing_behind(self) {
+        self.nothing_is_left().await;
+        self.everything_is_as_before().await;
+        self.test.shutdown().await;
+    }
+
     async fn everything_is_as_before(&self) {
         for (step, before) in self.steps.iter().zip(&self.before) {
             assert_eq!(
@@ -139,9 +146,7 @@ async fn of_a_run_that_is_told_to_end() {
     siege.inject(&faults).await;
     siege.recover(&faults).await;
     faults.end().await;
-    siege.nothing_is_left().await;
-    siege.everything_is_as_before().await;
-    siege.test.shutdown().await;
+    siege.left_nothing_behind().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,9 +162,7 @@ async fn of_a_run_that_is_told_to_end_while_it_injects() {
     drop(tokio::time::timeout(Duration::from_millis(200), injecting).await);
     siege.recover(&faults).await;
     faults.end().await;
-    siege.nothing_is_left().await;
-    siege.everything_is_as_before().await;
-    siege.test.shutdown().await;
+    siege.left_nothing_behind().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,9 +174,7 @@ async fn of_a_controller_that_is_started_again() {
     let again = siege.test.faults();
     siege.recover(&again).await;
     again.end().await;
-    siege.nothing_is_left().await;
-    siege.everything_is_as_before().await;
-    siege.test.shutdown().await;
+    siege.left_nothing_behind().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,9 +186,7 @@ async fn of_a_run_that_is_killed() {
     // A dead process asks nothing any more, and gives no lease up either.
     dead.store(true, Ordering::SeqCst);
     siege.recover_by_another().await;
-    siege.nothing_is_left().await;
-    siege.everything_is_as_before().await;
-    siege.test.shutdown().await;
+    siege.left_nothing_behind().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,9 +202,7 @@ async fn of_a_time_without_the_api_server() {
     down.store(false, Ordering::SeqCst);
     siege.recover(&faults).await;
     faults.end().await;
-    siege.nothing_is_left().await;
-    siege.everything_is_as_before().await;
-    siege.test.shutdown().await;
+    siege.left_nothing_behind().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,9 +244,7 @@ async fn of_targets_that_are_rescheduled() {
     pods.delete_collection(&at_once, &all).await.unwrap();
     siege.recover(&faults).await;
     faults.end().await;
-    siege.nothing_is_left().await;
-    siege.everything_is_as_before().await;
-    siege.test.shutdown().await;
+    siege.left_nothing_behind().await;
 }
 
 /// Nothing can be injected where the namespace does not say that it is allowed.
@@ -272,7 +267,5 @@ async fn of_faults_where_none_is_allowed() {
     }
     siege.everything_is_as_before().await;
     siege.recover(&faults).await;
-    siege.nothing_is_left().await;
-    siege.everything_is_as_before().await;
-    siege.test.shutdown().await;
+    siege.left_nothing_behind().await;
 }
