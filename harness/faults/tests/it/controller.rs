@@ -91,6 +91,10 @@ async fn a_fault_whose_run_is_gone_is_undone() {
     let stop = test.control();
     let run = test.faults();
     let lease = format!("holdfast-run-{}", RUN.to_lowercase());
+    let taken = await_condition(test.api::<Lease>(), &lease, |found: Option<&Lease>| {
+        found.is_some()
+    });
+    in_time(taken).await.unwrap();
     test.apply(&by_hand("outage", &in_seconds(600), Some(&lease)))
         .await;
     test.phase("outage", "Injected").await;
