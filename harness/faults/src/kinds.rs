@@ -6,6 +6,7 @@ use crate::blueprint::{Blueprint, Context};
 use crate::error::FaultError;
 
 mod agent;
+mod caller;
 mod config_change;
 mod dependency_outage;
 mod hpa;

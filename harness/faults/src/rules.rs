@@ -59,8 +59,14 @@ pub fn rules(fault: &Fault, allow: &[SafetyNet]) -> Vec<Rule> {
             needs.on(Resource::HorizontalPodAutoscaler, &verbs);
         }
         Fault::ServiceDown(_) => needs.redirect(),
-        Fault::Throttle(_) => {
-            needs.redirect();
+        Fault::Throttle(throttle) => {
+            match &throttle.from {
+                None => needs.redirect(),
+                Some(_) => {
+                    needs.endpoints();
+                    needs.restart();
+                }
+            }
             needs.made(Resource::Service);
             needs.agent();
         }
@@ -140,7 +146,13 @@ impl Needs {
 
     /// A Service gets another selector, and is watched until its endpoints have followed.
     fn redirect(&mut self) {
-        self.on(Resource::Service, &["get", "update"]);
+        self.on(Resource::Service, &["update"]);
+        self.endpoints();
+    }
+
+    /// A Service and what is behind it are looked at, and its endpoints are watched.
+    fn endpoints(&mut self) {
+        self.on(Resource::Service, &["get"]);
         self.on(Resource::Pod, &["list"]);
         self.add("discovery.k8s.io", "endpointslices", &WATCH);
     }

@@ -66,7 +66,7 @@ fn values(rollout: &Rollout, deployment: &Value) -> Result<Vec<(Path, Option<Val
     }
     for (container, image) in &rollout.set_image {
         known(container, &names)?;
-        values.push((of(container).key("image"), Some(json!(image))));
+        values.push((of_container(container).key("image"), Some(json!(image))));
     }
     Ok(values)
 }
@@ -77,14 +77,15 @@ pub(super) fn set_env(
     variables: &BTreeMap<String, String>,
 ) -> Vec<(Path, Option<Value>)> {
     let variable = |(name, value): (&String, &String)| {
-        let path = of(container).key("env").named(name);
+        let path = of_container(container).key("env").named(name);
         (path, Some(json!({"name": name, "value": value})))
     };
     variables.iter().map(variable).collect()
 }
 
-fn of(container: &str) -> Path {
-    Path::keys(["spec", "template", "spec", "containers"]).named(container)
+/// The way to a container of the pods.
+pub(super) fn of_container(name: &str) -> Path {
+    Path::keys(["spec", "template", "spec", "containers"]).named(name)
 }
 
 fn container<'a>(rollout: &'a Rollout, names: &[&'a str]) -> Result<&'a str, FaultError> {

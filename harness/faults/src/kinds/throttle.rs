@@ -8,7 +8,9 @@ use holdfast_core::fault::{Caller, Throttle};
 use serde_json::{Value, json};
 
 use super::agent::Agent;
+use super::caller;
 use super::service::Found;
+use super::workload::Workload;
 use crate::action::{Action, Condition, Create, Set, Wait};
 use crate::blueprint::{Blueprint, Context};
 use crate::error::FaultError;
@@ -25,71 +27,128 @@ pub(super) async fn blueprint(
     throttle: &Throttle,
     context: Context<'_>,
 ) -> Result<Blueprint, FaultError> {
-    if let Some(Caller { deployment, .. }) = &throttle.from {
-        // The caller would have to be started anew with another address, which is an outage itself.
-        return Err(FaultError::Impossible(format!(
-            "throttling deployment {deployment} alone is not offered yet; leave out `from` to throttle every caller"
-        )));
-    }
     let service = Found::service(context.cluster, &throttle.service).await?;
-    let spec = &service.found.data["spec"];
-    let ports = ports(&throttle.service, spec)?;
-    let behind = format!("holdfast-{}-pods", context.short_name());
+    let ports = ports(&throttle.service, &service.found.data["spec"])?;
+    let Some(caller) = &throttle.from else {
+        return Ok(for_everybody(throttle, &service, &ports, context));
+    };
+    let deployment = Workload::deployment(context.cluster, &caller.deployment).await?;
+    for_one(caller, deployment, throttle, &service, &ports, context)
+}
 
-    let upstream = Create {
-        resource: Resource::Service,
-        name: behind.clone(),
-        manifest: json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "spec": {"selector": spec["selector"], "ports": spec["ports"]},
-        }),
-    };
-    let proxy = Agent {
-        suffix: "-proxy".to_owned(),
-        arguments: words(throttle, &behind, &ports),
-        ports: ports
-            .iter()
-            .map(|port| (port.listen_name(), port.listen))
-            .collect(),
-        labels: vec![(PROXY_LABEL.to_owned(), context.short_name().to_owned())],
-        node: None,
-    };
-    let redirected: Vec<Value> = ports
-        .iter()
-        .map(|port| {
-            let mut entry = port.entry.clone();
-            entry["targetPort"] = json!(port.listen);
-            entry
-        })
-        .collect();
+/// The Service leads to the proxy, and the pods are behind another one.
+fn for_everybody(
+    throttle: &Throttle,
+    service: &Found,
+    ports: &[Port],
+    context: Context<'_>,
+) -> Blueprint {
+    let spec = &service.found.data["spec"];
+    let behind = format!("holdfast-{}-pods", context.short_name());
+    let upstream = service_of(&behind, &spec["selector"], &spec["ports"]);
     let redirect = Set::plan(
         service.object.clone(),
         &service.found,
         [
-            (
-                Path::keys(["spec", "selector"]),
-                Some(json!({PROXY_LABEL: context.short_name()})),
-            ),
-            (Path::keys(["spec", "ports"]), Some(json!(redirected))),
+            (Path::keys(["spec", "selector"]), Some(to_proxy(context))),
+            (Path::keys(["spec", "ports"]), Some(redirected(ports))),
         ],
     );
     let name = throttle.service.clone();
     let mut actions = vec![
         Action::Create(upstream),
-        Action::Wait(Wait::for_evidence(Condition::Endpoint(behind))),
+        Action::Wait(Wait::for_evidence(Condition::Endpoint(behind.clone()))),
     ];
-    actions.extend(proxy.actions(context));
+    actions.extend(proxy(throttle, &behind, ports, context).actions(context));
     // Undone before the proxy is deleted: the pods are behind the Service again by then.
     actions.push(Action::Wait(Wait::before_the_end(Condition::Endpoint(
         name.clone(),
     ))));
     actions.push(Action::Set(redirect));
     actions.push(Action::Wait(Wait::for_evidence(Condition::Endpoint(name))));
-    Ok(Blueprint {
+    Blueprint {
         actions,
         targets: vec![service.whole()],
+    }
+}
+
+/// The proxy has a Service, and the caller is told to go there.
+fn for_one(
+    caller: &Caller,
+    deployment: Workload,
+    throttle: &Throttle,
+    service: &Found,
+    ports: &[Port],
+    context: Context<'_>,
+) -> Result<Blueprint, FaultError> {
+    let front = format!("holdfast-{}-proxy", context.short_name());
+    let numbers: Vec<_> = ports.iter().map(|port| port.number).collect();
+    let values = caller::point_at(&front, &numbers, caller, &deployment)?;
+    let redirect = Set::plan(deployment.object.clone(), &deployment.found, values);
+    let rolled_out = Condition::RolledOut(caller.deployment.clone());
+
+    let before = service_of(&front, &to_proxy(context), &redirected(ports));
+    let mut actions = vec![Action::Create(before)];
+    actions.extend(proxy(throttle, &throttle.service, ports, context).actions(context));
+    actions.extend([
+        Action::Wait(Wait::for_evidence(Condition::Endpoint(front))),
+        // Undone before the proxy is deleted: no pod that was told of it is left by then.
+        Action::Wait(Wait::before_the_end(rolled_out.clone())),
+        Action::Set(redirect),
+        Action::Wait(Wait::for_evidence(rolled_out)),
+    ]);
+    Ok(Blueprint {
+        actions,
+        // How many pods may be missing at once is the Deployment's own strategy.
+        targets: vec![service.whole(), deployment.target(0)],
     })
+}
+
+/// A Service that is made for the fault.
+fn service_of(name: &str, selector: &Value, ports: &Value) -> Create {
+    let mut ports = ports.clone();
+    for port in ports.as_array_mut().into_iter().flatten() {
+        // The port of every node is the other Service's.
+        port.as_object_mut().map(|port| port.remove("nodePort"));
+    }
+    Create {
+        resource: Resource::Service,
+        name: name.to_owned(),
+        manifest: json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "spec": {"selector": selector, "ports": ports},
+        }),
+    }
+}
+
+/// The selector of a Service that leads to the proxy.
+fn to_proxy(context: Context<'_>) -> Value {
+    json!({PROXY_LABEL: context.short_name()})
+}
+
+/// The ports of a Service that leads to the proxy.
+fn redirected(ports: &[Port]) -> Value {
+    let redirected = ports.iter().map(|port| {
+        let mut entry = port.entry.clone();
+        entry["targetPort"] = json!(port.listen);
+        entry
+    });
+    Value::Array(redirected.collect())
+}
+
+/// The proxy in front of the Service `upstream`.
+fn proxy(throttle: &Throttle, upstream: &str, ports: &[Port], context: Context<'_>) -> Agent {
+    Agent {
+        suffix: "-proxy".to_owned(),
+        arguments: words(throttle, upstream, ports),
+        ports: ports
+            .iter()
+            .map(|port| (port.listen_name(), port.listen))
+            .collect(),
+        labels: vec![(PROXY_LABEL.to_owned(), context.short_name().to_owned())],
+        node: None,
+    }
 }
 
 /// A port of the Service, and the proxy's port for it.
@@ -125,18 +184,14 @@ fn ports(service: &str, spec: &Value) -> Result<Vec<Port>, FaultError> {
         .collect()
 }
 
-/// The proxy's words. Kubernetes puts the address of the Service behind it into them, by the variable
-/// that every pod has for each Service that is older.
-fn words(throttle: &Throttle, behind: &str, ports: &[Port]) -> Vec<String> {
-    let host = behind.to_uppercase().replace('-', "_");
+/// The proxy's words. Kubernetes puts the address of the Service behind it into them.
+fn words(throttle: &Throttle, upstream: &str, ports: &[Port]) -> Vec<String> {
+    let host = caller::address(upstream);
     let mut words = vec!["proxy".to_owned()];
     let mut word = |name: &str, value: String| words.extend([format!("--{name}"), value]);
     for port in ports {
         word("listen", port.listen.to_string());
-        word(
-            "upstream",
-            format!("$({host}_SERVICE_HOST):{}", port.number),
-        );
+        word("upstream", format!("{host}:{}", port.number));
     }
     let needs_http = throttle.errors.is_some();
     word(

@@ -53,6 +53,14 @@ pub(crate) fn catalogue() -> Vec<(&'static str, Value)> {
             json!({"throttle": {"service": "throttle", "delay": "100ms"}}),
         ),
         (
+            "one-caller",
+            json!({"throttle": {
+                "service": "one-caller",
+                "from": {"deployment": "one-caller", "env": "PAY_URL"},
+                "blackhole": true,
+            }}),
+        ),
+        (
             "outage",
             json!({"dependencyOutage": {"deployment": "outage"}}),
         ),

@@ -13,3 +13,4 @@ mod residue;
 mod rules;
 mod safety;
 mod scale;
+mod throttle;

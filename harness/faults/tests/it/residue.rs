@@ -22,6 +22,9 @@ use crate::cluster::{NAMESPACE, RUN, TestCluster};
 /// A fault's notAfter (planned end + 30 s) + 10 s, counted from the event.
 const WITHIN: Duration = Duration::from_secs(40);
 
+/// How long the API server is away where it is.
+const OUTAGE: Duration = Duration::from_secs(30);
+
 /// All faults of the catalogue in effect, and what was there before.
 struct Siege {
     test: TestCluster,
@@ -196,9 +199,16 @@ async fn of_a_time_without_the_api_server() {
     let faults = siege.test.faults_of(RUN, client);
     siege.inject(&faults).await;
     down.store(true, Ordering::SeqCst);
-    for step in &siege.steps {
-        faults.recover(step).await.unwrap_err();
-    }
+    let trying = async {
+        loop {
+            for step in &siege.steps {
+                faults.recover(step).await.unwrap_err();
+            }
+            // As the loop waits between two tries.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(OUTAGE, trying).await.unwrap_err();
     down.store(false, Ordering::SeqCst);
     siege.recover(&faults).await;
     faults.end().await;
