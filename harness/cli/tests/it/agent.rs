@@ -28,14 +28,14 @@ async fn run(pods: &Api<Pod>, name: &str, spec: Value) -> Pod {
 }
 
 /// The processes whose command line contains `words` of the pod with this uid.
-fn processes(uid: &str, words: &str) -> Vec<i32> {
+pub(crate) fn processes(uid: &str, words: &str) -> Vec<i32> {
     let found = processes_of(&format!("HOLDFAST_POD_UID={uid}")).into_iter();
     let found = found.filter(|process| process.contains(words) && !process.contains("pod-shim"));
     let pid = |process: String| process.split(' ').next().unwrap().parse().unwrap();
     found.map(pid).collect()
 }
 
-fn is_stopped(pid: i32) -> bool {
+pub(crate) fn is_stopped(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.contains(") T ")
 }

@@ -17,6 +17,7 @@ mod golden;
 mod holdfast;
 mod images;
 mod kubectl;
+mod no_residue;
 mod nothing_left;
 mod other_cluster;
 mod scenario;

@@ -1,0 +1,155 @@
+//! Whatever is broken and however the run ends: soon after, everything is as it was before.
+
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+
+use crate::agent::{is_stopped, processes};
+use crate::holdfast::{eventually, processes_of, wait};
+use crate::standing::{LONG, NAMESPACE, Standing, pid};
+
+const FAULTS: [&str; 9] = [
+    "podKill: {deployment: web, count: 1, every: 2s}",
+    "podFreeze: {deployment: web, count: 1}",
+    "scale: {deployment: web, replicas: 1}",
+    "serviceDown: {service: web}",
+    "throttle: {service: web, delay: 50ms}",
+    "throttle: {service: web, from: {deployment: web, env: PEER_URL}, blackhole: true}",
+    "configChange: {configMap: limits, set: {MAX: \"0\"}}",
+    "hpa: {create: {deployment: web, minReplicas: 1, maxReplicas: 3, cpu: 50}}",
+    "rollout: {deployment: web, setEnv: {VERSION: v2}}",
+];
+
+/// How long after a fault's `notAfter` something of it may still be there.
+const LATEST: SignedDuration = SignedDuration::from_secs(10);
+
+#[test]
+fn ctrl_c_leaves_no_residue_of_any_fault() {
+    each_fault_is_undone_after(Signal::SIGINT, Some(130));
+}
+
+#[test]
+fn sigterm_leaves_no_residue_of_any_fault() {
+    each_fault_is_undone_after(Signal::SIGTERM, Some(143));
+}
+
+#[test]
+fn sigkill_leaves_no_residue_of_any_fault() {
+    each_fault_is_undone_after(Signal::SIGKILL, None);
+}
+
+fn each_fault_is_undone_after(signal: Signal, code: Option<i32>) {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let limits = ["create", "configmap", "limits", "--from-literal=MAX=10"];
+    standing.kubectl(&[&["-n", NAMESPACE], limits.as_slice()].concat());
+    let before = Picture::of(&standing);
+    assert!(before.is_whole(), "{before:?}");
+    for fault in FAULTS {
+        write_experiment(&standing, fault);
+        let mut child = standing.run("broken.yaml", &LONG).spawn().unwrap();
+        let mut over = false;
+        eventually(&format!("{fault} is injected"), || {
+            over = child.try_wait().unwrap().is_some();
+            over || standing.phases() == ["Injected"]
+        });
+        assert!(!over, "{fault}: {}", wait(child).err);
+        let latest = not_after(&standing) + LATEST;
+        kill(pid(&child), signal).unwrap();
+        // Where the run is killed, this waits for its janitor, which writes where the run did.
+        let ended = wait(child);
+        assert_eq!(ended.status.code(), code, "{fault}: {}", ended.err);
+        loop {
+            let now = Picture::of(&standing);
+            if now == before && processes_of(&standing.marker).is_empty() {
+                break;
+            }
+            let residue = format!("{fault}: {now:#?}\n{}", ended.err);
+            assert!(Timestamp::now() < latest, "{residue}");
+        }
+    }
+}
+
+/// The experiment on what runs already, with this fault in place of its own.
+fn write_experiment(standing: &Standing, fault: &str) {
+    let text = std::fs::read_to_string(standing.file("running.yaml")).unwrap();
+    let own = "scale: {deployment: web, replicas: \"${replicas}\"}";
+    assert!(
+        text.contains(own) && text.contains(", replicas: 1}"),
+        "{text}"
+    );
+    // The parameter first: the fault may have a field of that name.
+    let text = text.replace(", replicas: 1}", "}").replace(own, fault);
+    // Some of them take both pods.
+    let text = format!("{text}  safety: {{allow: [blastRadius]}}\n");
+    std::fs::write(standing.file("broken.yaml"), text).unwrap();
+}
+
+fn not_after(standing: &Standing) -> Timestamp {
+    let path = "jsonpath={.items[0].spec.notAfter}";
+    let told = standing.kubectl(&["-n", NAMESPACE, "get", "faultinjections", "-o", path]);
+    told.parse().unwrap()
+}
+
+/// What a fault could change.
+#[derive(Debug, PartialEq)]
+struct Picture {
+    /// What is wanted, object by object.
+    wanted: Vec<Value>,
+    ready_pods: usize,
+    pods: usize,
+    stopped: Vec<i32>,
+}
+
+impl Picture {
+    fn of(standing: &Standing) -> Self {
+        let list = |kinds: &str| {
+            let found = standing.kubectl(&["-n", NAMESPACE, "get", kinds, "-o", "json"]);
+            let mut found: Value = serde_json::from_str(&found).unwrap();
+            let Value::Array(items) = found["items"].take() else {
+                panic!("{found}");
+            };
+            items
+        };
+        let kinds = "deployments,services,configmaps,horizontalpodautoscalers,\
+                     poddisruptionbudgets,leases";
+        let mut wanted: Vec<Value> = list(kinds).iter().map(wanted).collect();
+        if standing
+            .try_kubectl(&["get", "crd", "faultinjections.holdfast.dev"])
+            .is_ok()
+        {
+            wanted.extend(list("faultinjections").iter().map(self::wanted));
+        }
+        let pods = list("pods");
+        let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap().to_owned();
+        let running = pods.iter().flat_map(|pod| processes(&uid(pod), "victim"));
+        Self {
+            wanted,
+            ready_pods: pods.iter().filter(|pod| is_ready(pod)).count(),
+            pods: pods.len(),
+            stopped: running.filter(|pid| is_stopped(*pid)).collect(),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ready_pods == 2 && self.pods == 2 && self.stopped.is_empty()
+    }
+}
+
+fn wanted(object: &Value) -> Value {
+    json!({
+        "kind": object["kind"],
+        "name": object["metadata"]["name"],
+        "labels": object["metadata"]["labels"],
+        "spec": object["spec"],
+        "data": object["data"],
+    })
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
