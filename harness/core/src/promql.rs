@@ -1,7 +1,6 @@
 //! What Prometheus computes: an instant query at its HTTP API, and the answer to it.
 
-use std::fmt::Write as _;
-
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 use serde_json::Value;
@@ -30,15 +29,9 @@ pub enum AnswerError {
 /// Where `query` is asked of the server whose base URL is `server`.
 #[must_use]
 pub fn address(server: &str, query: &str) -> Address {
-    let mut url = format!("{}/api/v1/query?query=", server.trim_end_matches('/'));
-    for byte in query.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            write!(url, "%{byte:02X}").expect("a string takes everything");
-        }
-    }
-    Address::Url(url)
+    let server = server.trim_end_matches('/');
+    let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
+    Address::Url(format!("{server}/api/v1/query?query={query}"))
 }
 
 #[derive(Deserialize)]
