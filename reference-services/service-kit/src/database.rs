@@ -110,7 +110,7 @@ impl Database {
             Dialect::Postgres | Dialect::MySql => Patience(Some(config.statement_timeout)),
         };
         let database = Self {
-            pool: pool(config, &place).map_err(open_failed)?,
+            pool: pool(config, &place, patience).map_err(open_failed)?,
             place,
             schemas: schemas.to_vec(),
             schemas_made: OnceCell::new(),
@@ -260,7 +260,11 @@ impl Transaction<'_> {
     }
 }
 
-fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> {
+fn pool(
+    config: &DatabaseConfig,
+    place: &Place,
+    patience: Patience,
+) -> Result<AnyPool, sqlx::Error> {
     sqlx::any::install_default_drivers();
     let dialect = place.dialect;
     let limit = config.statement_timeout;
@@ -272,7 +276,9 @@ fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> 
         .acquire_timeout(config.connect_timeout)
         .idle_timeout(None)
         .max_lifetime(None)
-        .test_before_acquire(dialect != Dialect::Sqlite)
+        // As the pool does by itself, but without an end.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, _| Box::pin(patience.find_alive(connection)))
         .after_connect(move |connection, _| {
             let settings = dialect.connection_settings(limit);
             Box::pin(async move {

@@ -1,5 +1,7 @@
 //! How long a request can be kept waiting.
 
+use std::time::Duration;
+
 use super::line::Line;
 use super::*;
 
@@ -56,6 +58,36 @@ async fn a_service_starts_while_another_takes_long_to_make_the_tables() {
     assert!(matches!(refused, ConnectError::Unreachable(_)), "{refused}");
     making.commit().await.unwrap();
     write(&mut second.connect().await.unwrap(), 1, None).await;
+}
+
+#[tokio::test]
+async fn a_silent_server_keeps_no_connection_from_the_pool() {
+    for server in SERVERS.into_iter().filter_map(Server::shared) {
+        let line = Line::to(&server.new_database());
+        let place = Place::at(line.url());
+        let settings = [
+            ("DB_POOL", "3"),
+            ("DB_STATEMENT_TIMEOUT", "100ms"),
+            // Longer than a statement and its grace: the connections come back within it.
+            ("DB_CONNECT_TIMEOUT", "10s"),
+        ];
+        let database = open(&place.config(settings)).await;
+        // As often as uses all connections of the pool up, those in the background too.
+        for _ in 0..3 {
+            let mut leases = Vec::new();
+            for _ in 0..3 {
+                leases.push(database.connect().await.unwrap());
+            }
+            line.go_dead();
+            // The first has nothing under way when it comes back.
+            for lease in &mut leases[1..] {
+                let given_up = tokio::time::timeout(Duration::from_millis(20), change(lease));
+                given_up.await.expect_err("the line is dead");
+            }
+            drop(leases);
+            line.come_back();
+        }
+    }
 }
 
 #[tokio::test]
