@@ -26,11 +26,12 @@ const LONGEST: jiff::SignedDuration = jiff::SignedDuration::from_secs(30 * 60 + 
     version = "v1alpha1",
     kind = "FaultInjection",
     namespaced,
+    doc = "One fault: what is done to the cluster and until when, how it is undone, how far it is.",
     status = "FaultInjectionStatus",
     shortname = "fi",
     printcolumn = r#"{"name": "Run", "type": "string", "jsonPath": ".spec.run"}"#,
     printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
-    printcolumn = r#"{"name": "Not after", "type": "date", "jsonPath": ".spec.notAfter"}"#,
+    printcolumn = r#"{"name": "Not after", "type": "string", "jsonPath": ".spec.notAfter"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

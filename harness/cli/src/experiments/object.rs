@@ -18,6 +18,7 @@ use crate::tenancy::Made;
     version = "v1alpha1",
     kind = "Experiment",
     namespaced,
+    doc = "A run of an experiment: the spec is that of an experiment file, the status its verdict.",
     status = "ExperimentStatus",
     printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
     printcolumn = r#"{"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"}"#,
