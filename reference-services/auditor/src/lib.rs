@@ -21,7 +21,7 @@ use crate::config::Config;
 pub fn build(config: &Config) -> Result<Router, ClientError> {
     let services = HttpServices::new(config.addresses.clone())?;
     Ok(metrics::measured(
-        http::router(Arc::new(services)),
+        http::router(Arc::new(services), config.events),
         Registry::default(),
     ))
 }

@@ -11,7 +11,7 @@ use service_kit::problem::Problem;
 use service_kit::trace::TRACEPARENT;
 
 use crate::books::Books;
-use crate::domain::{Audit, Findings, audit};
+use crate::domain::{Audit, Events, Findings, audit};
 use crate::ports::{ReadError, Services};
 
 #[derive(Debug, Serialize)]
@@ -47,20 +47,20 @@ struct Finding {
 }
 
 /// `GET /invariants`: 200 whatever is found, 502 when a book cannot be read.
-pub fn router(services: Arc<dyn Services>) -> Router {
+pub fn router(services: Arc<dyn Services>, events: Events) -> Router {
     Router::new()
         .route("/invariants", get(invariants))
-        .with_state(services)
+        .with_state((services, events))
 }
 
 async fn invariants(
-    State(services): State<Arc<dyn Services>>,
+    State((services, events)): State<(Arc<dyn Services>, Events)>,
     headers: HeaderMap,
 ) -> Result<Json<Report>, Problem> {
     let traceparent = headers.get(TRACEPARENT).and_then(|it| it.to_str().ok());
     let books = services.read(traceparent).await;
     let books = books.map_err(|error| unreadable(&error))?;
-    let report = report(&books, audit(&books));
+    let report = report(&books, audit(&books, events));
     if !report.holds {
         tracing::error!(violations = ?report.violations, "invariants are violated");
     }

@@ -1,6 +1,10 @@
 use super::*;
 use crate::books::{Coupon, Notification, Payment};
 
+fn audit(books: &Books) -> Audit {
+    super::audit(books, Events::Heard)
+}
+
 fn order(id: &str, stage: Stage) -> Order {
     Order {
         id: id.to_owned(),
@@ -243,4 +247,19 @@ fn what_happens_while_the_books_are_read_is_no_violation() {
             assert_eq!(audit(&books).violations, Findings::new(), "{books:?}");
         }
     }
+}
+
+#[test]
+fn without_events_nothing_is_due_and_what_is_wrong_still_is() {
+    let mut books = Books {
+        orders_before: vec![order("open", Stage::UnderWay)],
+        orders_after: vec![order("open", Stage::UnderWay)],
+        payments: vec![payment("open"), payment("orphan")],
+        ..Books::default()
+    };
+    assert_eq!(audit(&books).due.len(), 2);
+    let alone = |books: &Books| super::audit(books, Events::Unheard);
+    assert_eq!(alone(&books), Audit::default());
+    books.payments.push(payment("open"));
+    assert_eq!(alone(&books).violations, found(Invariant::PaidOnce, "open"));
 }
