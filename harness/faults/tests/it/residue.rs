@@ -11,7 +11,7 @@ use holdfast_faults::{FaultInjection, KubeFaults, RUN_LABEL, found, recover};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -255,6 +255,25 @@ async fn of_targets_that_are_rescheduled() {
     siege.recover(&faults).await;
     faults.end().await;
     siege.left_nothing_behind().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_nodes_that_are_gone() {
+    let siege = Siege::lay().await;
+    let faults = siege.test.faults();
+    siege.inject(&faults).await;
+    let (at_once, all) = (
+        DeleteParams::default().grace_period(0),
+        ListParams::default(),
+    );
+    let nodes = Api::<Node>::all(siege.test.client.clone());
+    nodes.delete_collection(&at_once, &all).await.unwrap();
+    let pods = siege.test.api::<Pod>();
+    pods.delete_collection(&at_once, &all).await.unwrap();
+    siege.recover(&faults).await;
+    faults.end().await;
+    siege.nothing_is_left().await;
+    siege.test.shutdown().await;
 }
 
 /// Nothing can be injected where the namespace does not say that it is allowed.
