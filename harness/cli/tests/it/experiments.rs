@@ -2,12 +2,13 @@
 //! margin that a busy machine cannot make. Only a load generator that could not keep up excuses a run.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use test_servers::broker_program;
 
-use crate::holdfast::{finish, holdfast, images_are_built, the_machine, workspace};
+use crate::holdfast::{finish, holdfast, the_machine, tool, workspace};
+use crate::system::system;
 
 /// What one quick run says of itself.
 struct Run {
@@ -99,7 +100,7 @@ fn list(value: &Value) -> &[Value] {
 /// One quick run of an experiment with these settings, the same for every test of this process.
 fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
     static RUNS: Mutex<Option<HashMap<String, Arc<Run>>>> = Mutex::new(None);
-    images_are_built();
+    let system = system();
     let _machine = the_machine();
     let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
     let runs = runs.get_or_insert_default();
@@ -110,6 +111,7 @@ fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
     let reports = tempfile::tempdir().unwrap();
     let mut command = holdfast(&key);
     command
+        .current_dir(system)
         .args(["run", "--quick", "--json"])
         .arg(format!("experiments/{name}.yaml"))
         .arg("--out")
@@ -159,26 +161,6 @@ fn better(one: &Run, other: &Run, points: f64) {
     }
 }
 
-/// The broker takes minutes to compile: only where it was, or where everything is required.
-fn has_broker() -> bool {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(Into::into);
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let built = cache
-        .or_else(home)
-        .is_some_and(|cache: std::path::PathBuf| {
-            cache
-                .join("holdfast/broker-target/release/broker")
-                .is_file()
-        });
-    let required = std::env::var_os("HOLDFAST_REQUIRE_TOOLS").is_some_and(|value| value == "1");
-    if !built && !required {
-        eprintln!(
-            "SKIPPED: the broker is not built; `holdfast run experiments/store-down.yaml` does"
-        );
-    }
-    built || required
-}
-
 #[test]
 fn every_experiment_has_a_quick_profile() {
     for file in std::fs::read_dir(workspace().join("experiments")).unwrap() {
@@ -216,6 +198,25 @@ fn one_more_try_helps_in_front_of_a_busy_circuit_breaker() {
     better(&with, &without, 3.0);
 }
 
+/// throttle-pay, with app as the only one that meets the proxy.
+fn throttle_app() -> &'static str {
+    const NAME: &str = "throttle-app";
+    let folder = system().join("experiments");
+    let mut text = std::fs::read_to_string(folder.join("throttle-pay.yaml")).unwrap();
+    for (from, to) in [
+        ("name: throttle-pay", "name: throttle-app"),
+        (
+            "service: pay,",
+            "service: pay, from: {deployment: app, env: PAY_URL},",
+        ),
+    ] {
+        assert!(text.contains(from), "{text}");
+        text = text.replace(from, to);
+    }
+    std::fs::write(folder.join(NAME).with_extension("yaml"), text).unwrap();
+    NAME
+}
+
 #[test]
 fn orders_are_refused_while_pay_is_gone_and_served_while_it_is_slow() {
     let down = serves("pay-down", 40.0);
@@ -226,6 +227,8 @@ fn orders_are_refused_while_pay_is_gone_and_served_while_it_is_slow() {
     let slow = serves("throttle-pay", 90.0);
     let too_slow = quick("throttle-pay", &["delay=900ms"]);
     better(&slow, &too_slow, 8.0);
+    let too_slow_for_app = quick(throttle_app(), &["delay=900ms"]);
+    better(&slow, &too_slow_for_app, 8.0);
 }
 
 #[test]
@@ -254,10 +257,17 @@ fn orders_come_and_are_read_back() {
 
 #[test]
 fn nothing_is_lost_or_done_twice_when_what_hears_of_orders_is_gone() {
-    if has_broker() {
+    if broker_program().is_some() {
         serves("store-down", 98.0);
         serves("supporting-services-down", 98.0);
         serves("consumer-scale-out", 98.0);
         serves("broker-outage", 98.0);
+    }
+}
+
+#[test]
+fn orders_are_refused_while_the_database_of_pay_is_away_and_served_soon_after() {
+    if tool("mariadbd").is_some() && broker_program().is_some() {
+        serves("database-outage", 60.0);
     }
 }

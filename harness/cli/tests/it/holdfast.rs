@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The workspace's folder.
@@ -13,23 +13,6 @@ pub(crate) fn workspace() -> PathBuf {
         .nth(2)
         .unwrap()
         .to_owned()
-}
-
-/// Builds what the experiments' images need, once and without a deadline: the runs of the tests
-/// have one, and find everything built.
-pub(crate) fn images_are_built() {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .current_dir(workspace())
-            .args(["build", "--workspace", "--bin", "app", "--bin", "pay"])
-            .status();
-        assert!(
-            built.is_ok_and(|status| status.success()),
-            "app and pay can be built"
-        );
-    });
 }
 
 /// Held by each test that runs a cluster under load: figures of two runs at once on a small

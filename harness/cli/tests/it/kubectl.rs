@@ -7,9 +7,8 @@ use std::sync::MutexGuard;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::holdfast::{
-    eventually, holdfast, images_are_built, processes_of, the_machine, tool, workspace,
-};
+use crate::holdfast::{eventually, holdfast, processes_of, the_machine, tool};
+use crate::system::system;
 
 /// A running `holdfast up`, ended and checked when the test is done.
 pub(crate) struct Up {
@@ -21,7 +20,6 @@ pub(crate) struct Up {
 impl Up {
     /// Starts it with the given manifests and waits until it says that all is ready.
     pub(crate) fn start(marker: &str, manifests: &std::path::Path) -> Self {
-        images_are_built();
         let machine = the_machine();
         let kubeconfig = tempfile::tempdir().unwrap();
         let mut child = holdfast(marker)
@@ -93,7 +91,7 @@ fn kubectl_sees_changes_and_the_seeds_siege_command_works() {
         return;
     }
     let marker = format!("up-{}", std::process::id());
-    let up = Up::start(&marker, &workspace().join("k8s/services"));
+    let up = Up::start(&marker, &system().join("k8s/services"));
 
     let all = up.kubectl(&["get", "deploy,po,svc,endpointslices"]);
     for column in [

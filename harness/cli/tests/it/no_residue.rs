@@ -24,31 +24,31 @@ const FAULTS: [&str; 9] = [
 const LATEST: SignedDuration = SignedDuration::from_secs(10);
 
 #[test]
-fn ctrl_c_leaves_no_residue_of_any_fault() {
-    each_fault_is_undone_after(Signal::SIGINT, Some(130));
-}
-
-#[test]
-fn sigterm_leaves_no_residue_of_any_fault() {
-    each_fault_is_undone_after(Signal::SIGTERM, Some(143));
-}
-
-#[test]
-fn sigkill_leaves_no_residue_of_any_fault() {
-    each_fault_is_undone_after(Signal::SIGKILL, None);
-}
-
-fn each_fault_is_undone_after(signal: Signal, code: Option<i32>) {
+fn no_ending_leaves_anything_of_any_fault() {
     let Some(standing) = Standing::start() else {
         return;
     };
+    let (second, third) = (standing.beside(), standing.beside());
+    let endings = [
+        (&standing, Signal::SIGINT, Some(130)),
+        (&second, Signal::SIGTERM, Some(143)),
+        (&third, Signal::SIGKILL, None),
+    ];
+    std::thread::scope(|scope| {
+        for (standing, signal, code) in endings {
+            scope.spawn(move || each_fault_is_undone_after(standing, signal, code));
+        }
+    });
+}
+
+fn each_fault_is_undone_after(standing: &Standing, signal: Signal, code: Option<i32>) {
     standing.bring_up();
     let limits = ["create", "configmap", "limits", "--from-literal=MAX=10"];
     standing.kubectl(&[&["-n", NAMESPACE], limits.as_slice()].concat());
-    let before = Picture::of(&standing);
+    let before = Picture::of(standing);
     assert!(before.is_whole(), "{before:?}");
     for fault in FAULTS {
-        write_experiment(&standing, fault);
+        write_experiment(standing, fault);
         let mut child = standing.run("broken.yaml", &LONG).spawn().unwrap();
         let mut over = false;
         eventually(&format!("{fault} is injected"), || {
@@ -56,13 +56,13 @@ fn each_fault_is_undone_after(signal: Signal, code: Option<i32>) {
             over || standing.phases() == ["Injected"]
         });
         assert!(!over, "{fault}: {}", wait(child).err);
-        let latest = not_after(&standing) + LATEST;
+        let latest = not_after(standing) + LATEST;
         kill(pid(&child), signal).unwrap();
         // Where the run is killed, this waits for its janitor, which writes where the run did.
         let ended = wait(child);
         assert_eq!(ended.status.code(), code, "{fault}: {}", ended.err);
         loop {
-            let now = Picture::of(&standing);
+            let now = Picture::of(standing);
             if now == before && processes_of(&standing.marker).is_empty() {
                 break;
             }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::MutexGuard;
 
-use crate::holdfast::{holdfast, images_are_built, the_machine, workspace};
+use crate::holdfast::{holdfast, the_machine};
+use crate::system::system;
 
 /// An experiment file of one test, with its report folder.
 pub(crate) struct Scenario {
@@ -33,7 +34,6 @@ impl Default for Parts {
 
 impl Scenario {
     pub(crate) fn new(parts: &Parts) -> Self {
-        images_are_built();
         let folder = tempfile::tempdir().unwrap();
         let marker = format!("marker-{}", folder.path().file_name().unwrap().display());
         let environment = format!(
@@ -73,7 +73,7 @@ spec:
     requests: [{{post: /orders, json: {{item: chicken}}, expect: [201]}}]
 {rest}",
             users = parts.users,
-            manifests = workspace().join("k8s/services").display(),
+            manifests = system().join("k8s/services").display(),
             duration = parts.duration,
             rest = parts.rest,
         );

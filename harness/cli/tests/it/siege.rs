@@ -4,8 +4,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::holdfast::{finish, holdfast, tool, workspace};
+use crate::holdfast::{finish, holdfast, tool};
 use crate::kubectl::Up;
+use crate::system::system;
 
 /// siege with the given options, for some seconds, against `orders`; its whole summary.
 ///
@@ -87,7 +88,7 @@ fn half_too_late(folder: &Path) -> PathBuf {
     std::fs::create_dir(&services).unwrap();
     for name in ["app", "pay"] {
         let file = format!("{name}.yaml");
-        let text = std::fs::read_to_string(workspace().join("k8s/services").join(&file)).unwrap();
+        let text = std::fs::read_to_string(system().join("k8s/services").join(&file)).unwrap();
         let text = text
             .replace("port: 8081", "port: 18081")
             .replace("port: 8082", "port: 18082")
@@ -110,7 +111,7 @@ fn half_too_late(folder: &Path) -> PathBuf {
             );
         std::fs::write(services.join(file), text).unwrap();
     }
-    let images = std::fs::read_to_string(workspace().join("k8s/images.yaml")).unwrap();
+    let images = std::fs::read_to_string(system().join("k8s/images.yaml")).unwrap();
     std::fs::write(folder.join("images.yaml"), images).unwrap();
     services
 }
@@ -120,8 +121,7 @@ fn siege_and_our_report_agree_about_the_same_service() {
     if tool("siege").is_none() {
         return;
     }
-    // Inside the workspace, so that cargo finds the packages that images.yaml names.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let up = Up::start("siege", &half_too_late(folder.path()));
 
     let theirs = siege(&["-c8", "-t8S", "-b"], "http://localhost:18081/orders");

@@ -109,25 +109,33 @@ pub(crate) struct Standing {
     up: Up,
     /// In the environment of every process of the test but the cluster's.
     pub(crate) marker: String,
-    _machine: MutexGuard<'static, ()>,
+    _machine: Option<MutexGuard<'static, ()>>,
 }
 
 impl Standing {
     /// Nothing where kubectl, which looks for the test, is missing.
     pub(crate) fn start() -> Option<Self> {
         tool("kubectl")?;
-        let machine = the_machine();
+        Some(Self::with(Some(the_machine())))
+    }
+
+    /// Another one, for a test that has the machine already.
+    pub(crate) fn beside(&self) -> Self {
+        Self::with(None)
+    }
+
+    fn with(machine: Option<MutexGuard<'static, ()>>) -> Self {
         let up = Up::start("a cluster of its own");
         fs::write(up.file("system.yaml"), SYSTEM).unwrap();
         fs::write(up.file("tiny.yaml"), EXPERIMENT).unwrap();
         let running = EXPERIMENT.replace("    manifests: [system.yaml]\n", "");
         fs::write(up.file("running.yaml"), running).unwrap();
         let name = up.folder.path().file_name().unwrap().display().to_string();
-        Some(Self {
+        Self {
             up,
             marker: format!("marker-{name}"),
             _machine: machine,
-        })
+        }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
