@@ -8,6 +8,7 @@
 //! a [`record::Record`].
 
 pub mod bytes;
+pub mod condition;
 pub mod duration;
 pub mod event;
 pub mod evidence;
