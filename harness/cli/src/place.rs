@@ -8,8 +8,10 @@ use std::sync::Arc;
 use holdfast_core::event::Environment;
 use holdfast_core::experiment::{Address, ClusterLock, Experiment, System, Target};
 use holdfast_core::plan::Plan;
-use holdfast_engine::{Drivers, FaultDriver, NoFaults, NoObserver, Observer};
-use holdfast_faults::{ClusterLockError, Http, KubeFaults, KubeObserver};
+use holdfast_engine::{
+    ConditionReader, Drivers, FaultDriver, NoConditions, NoFaults, NoObserver, Observer,
+};
+use holdfast_faults::{ClusterLockError, Http, KubeConditions, KubeFaults, KubeObserver};
 use kube::Client;
 
 use crate::cluster::{self, Choices};
@@ -259,7 +261,15 @@ impl Place {
             faults: self.faults(run_id, plan).await?,
             observer,
             http,
+            conditions: self.conditions(),
         })
+    }
+
+    fn conditions(&self) -> Arc<dyn ConditionReader> {
+        match self.client() {
+            Some(client) => Arc::new(KubeConditions::new(client.clone(), &self.namespace)),
+            None => Arc::new(NoConditions),
+        }
     }
 
     /// Who asks the services that the plan names, at their addresses.

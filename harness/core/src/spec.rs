@@ -144,12 +144,14 @@ fn read(
     checks::no_overlap(&method, problems);
     checks::unique_names(&method, problems);
     let stop_conditions = safety.iter().flat_map(|(_, conditions)| conditions);
+    let read = stop_conditions.clone();
+    let read = read.filter_map(|condition| Some((condition.value.reads()?, &condition.at)));
     let asked = invariants.iter().flatten();
     let asked = asked.map(|invariant| (&invariant.value.get, &invariant.at));
     let asked = asked.chain(
         stop_conditions.filter_map(|condition| Some((condition.value.asks()?, &condition.at))),
     );
-    checks::namespace_known(&spec, &method, asked, problems);
+    checks::namespace_known(&spec, &method, asked, read, problems);
     checks::objectives_have_data(&objectives, &spec, load.as_ref(), problems);
 
     let name = name?;

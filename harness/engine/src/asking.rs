@@ -1,16 +1,17 @@
 //! Asks services over HTTP: for invariants until the system has settled, and for stop conditions
-//! as long as it is well.
+//! as long as it is well. For stop conditions the cluster is asked as well.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_core::condition::RequiredCondition;
 use holdfast_core::experiment::{Address, Invariant, StopCondition};
 use holdfast_core::invariant::{self, Answer, Checked};
 use holdfast_core::promql;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::drivers::{HttpAnswer, HttpClient};
+use crate::drivers::{ConditionReader, Drivers, HttpAnswer, HttpClient};
 use crate::guard::guarded;
 
 /// A single answer takes no longer than this.
@@ -77,13 +78,10 @@ async fn question(client: &Arc<dyn HttpClient>, address: &Address) -> Result<Ans
 
 /// Watches the stop conditions that ask somebody. A task ends when its condition trips, with the
 /// words.
-pub(crate) fn watch_all(
-    conditions: &[StopCondition],
-    client: &Arc<dyn HttpClient>,
-) -> JoinSet<String> {
+pub(crate) fn watch_all(conditions: &[StopCondition], drivers: &Drivers) -> JoinSet<String> {
     let mut watching = JoinSet::new();
     for condition in conditions {
-        let client = Arc::clone(client);
+        let client = Arc::clone(&drivers.http);
         match condition.clone() {
             StopCondition::Http { get, every } => {
                 let trips = |answer: &HttpAnswer| {
@@ -106,6 +104,10 @@ pub(crate) fn watch_all(
                     }
                 };
                 watching.spawn(watch(client, format!("`{query}`"), get, every, trips));
+            }
+            StopCondition::K8sCondition { required, every } => {
+                let reader = Arc::clone(&drivers.conditions);
+                watching.spawn(watch_condition(reader, required, every));
             }
             StopCondition::Availability { .. }
             | StopCondition::P99 { .. }
@@ -132,6 +134,27 @@ async fn watch(
                 }
             }
             Err(words) => return format!("{what} does not answer: {words}"),
+        }
+    }
+}
+
+/// Reads until the condition is not what it must be, or cannot be read; returns the words.
+async fn watch_condition(
+    reader: Arc<dyn ConditionReader>,
+    required: RequiredCondition,
+    every: Duration,
+) -> String {
+    loop {
+        sleep(every).await;
+        let (reader, kind, name) = (Arc::clone(&reader), required.kind, required.name.clone());
+        let reading = async move { reader.conditions(kind, &name).await };
+        match guarded("condition reader", ANSWER_TIMEOUT, reading).await {
+            Ok(shown) => {
+                if let Some(words) = required.unmet(shown.as_deref()) {
+                    return words;
+                }
+            }
+            Err(words) => return format!("{} cannot be read: {words}", required.object()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use holdfast_core::condition::{Condition, ObjectKind};
 use holdfast_core::event::Event;
 use holdfast_core::experiment::Address;
 use holdfast_core::plan::{LoadPlan, PlannedFault};
@@ -110,6 +111,22 @@ pub trait HttpClient: Send + Sync {
     async fn get(&self, address: &Address) -> Result<HttpAnswer, HttpClientError>;
 }
 
+/// Why an object's conditions could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConditionReaderError(pub String);
+
+/// Reads what the system's objects show of themselves, for stop conditions.
+#[async_trait]
+pub trait ConditionReader: Send + Sync {
+    /// Every condition of the object as it is now; `None` when there is no such object.
+    async fn conditions(
+        &self,
+        kind: ObjectKind,
+        name: &str,
+    ) -> Result<Option<Vec<Condition>>, ConditionReaderError>;
+}
+
 /// Everything a run needs from outside.
 #[derive(Clone)]
 pub struct Drivers {
@@ -121,6 +138,8 @@ pub struct Drivers {
     pub observer: Arc<dyn Observer>,
     /// Asks.
     pub http: Arc<dyn HttpClient>,
+    /// Looks at single objects.
+    pub conditions: Arc<dyn ConditionReader>,
 }
 
 impl std::fmt::Debug for Drivers {
@@ -178,5 +197,20 @@ pub struct NoHttp;
 impl HttpClient for NoHttp {
     async fn get(&self, address: &Address) -> Result<HttpAnswer, HttpClientError> {
         Err(HttpClientError(format!("this run does not ask {address}")))
+    }
+}
+
+/// For runs without a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct NoConditions;
+
+#[async_trait]
+impl ConditionReader for NoConditions {
+    async fn conditions(
+        &self,
+        _: ObjectKind,
+        _: &str,
+    ) -> Result<Option<Vec<Condition>>, ConditionReaderError> {
+        Err(ConditionReaderError("this run has no cluster".to_owned()))
     }
 }

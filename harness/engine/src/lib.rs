@@ -13,7 +13,8 @@ mod run;
 mod stop_condition;
 
 pub use drivers::{
-    Drivers, Events, FaultDriver, FaultDriverError, HttpAnswer, HttpClient, HttpClientError,
-    LoadDriver, LoadDriverError, NoFaults, NoHttp, NoObserver, Observer,
+    ConditionReader, ConditionReaderError, Drivers, Events, FaultDriver, FaultDriverError,
+    HttpAnswer, HttpClient, HttpClientError, LoadDriver, LoadDriverError, NoConditions, NoFaults,
+    NoHttp, NoObserver, Observer,
 };
 pub use run::run;

@@ -171,8 +171,7 @@ impl<'a> Run<'a> {
         match stamped.event {
             Event::LoadStarted => {
                 self.load_began = Some(Instant::now());
-                let (conditions, client) = (&self.plan.stop_conditions, &self.drivers.http);
-                self.watching = asking::watch_all(conditions, client);
+                self.watching = asking::watch_all(&self.plan.stop_conditions, self.drivers);
                 self.enter(Phase::Baseline);
             }
             Event::FaultInjected { .. } => self.enter(Phase::Fault),

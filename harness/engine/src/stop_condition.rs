@@ -53,7 +53,9 @@ impl Watch {
             StopCondition::FailedSeconds { consecutive } => {
                 (Bound::AllFailed, u64::from(*consecutive))
             }
-            StopCondition::Http { .. } | StopCondition::Promql { .. } => return None,
+            StopCondition::Http { .. }
+            | StopCondition::Promql { .. }
+            | StopCondition::K8sCondition { .. } => return None,
         };
         Some(Self {
             bound,

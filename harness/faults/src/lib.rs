@@ -11,12 +11,14 @@
 //! * [`Planner`] says what a fault would do, and changes nothing;
 //! * [`Controller`] brings FaultInjections about and undoes them;
 //! * [`KubeObserver`] reports endpoints and circuit breakers of the target Service;
+//! * [`KubeConditions`] reads the conditions of single objects for stop conditions;
 //! * [`Http`] asks services and other addresses for invariants and stop conditions;
 //! * [`check_cluster`] holds an experiment to the cluster it names.
 
 mod action;
 mod blueprint;
 mod cluster_lock;
+mod conditions;
 mod controller;
 mod driver;
 mod error;
@@ -39,6 +41,7 @@ mod undo;
 
 pub use action::RUN_LABEL;
 pub use cluster_lock::{ClusterLockError, check_cluster};
+pub use conditions::KubeConditions;
 pub use controller::Controller;
 pub use driver::KubeFaults;
 pub use error::{FaultError, gone_is_done};

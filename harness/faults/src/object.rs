@@ -1,5 +1,6 @@
-//! The kinds of object that faults touch, and the way to one of them.
+//! The kinds of object that faults touch and stop conditions read, and the way to one of them.
 
+use holdfast_core::condition::ObjectKind;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::FaultError;
 
-/// A kind of object that a fault may touch.
+/// A kind of object that a fault may touch or a stop condition read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Resource {
@@ -42,6 +43,17 @@ impl Resource {
     /// The word for people, which kubectl understands too.
     pub(crate) fn word(self) -> String {
         self.api_resource().kind.to_lowercase()
+    }
+}
+
+impl From<ObjectKind> for Resource {
+    fn from(kind: ObjectKind) -> Self {
+        match kind {
+            ObjectKind::Deployment => Self::Deployment,
+            ObjectKind::Pod => Self::Pod,
+            ObjectKind::Node => Self::Node,
+            ObjectKind::HorizontalPodAutoscaler => Self::HorizontalPodAutoscaler,
+        }
     }
 }
 

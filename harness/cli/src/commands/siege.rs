@@ -10,7 +10,7 @@ use holdfast_core::experiment::Profile;
 use holdfast_core::outcome::Source;
 use holdfast_core::record::Record;
 use holdfast_core::siege::Tally;
-use holdfast_engine::{Drivers, NoFaults, NoHttp, NoObserver};
+use holdfast_engine::{Drivers, NoConditions, NoFaults, NoHttp, NoObserver};
 use holdfast_load::{Ended, Listener};
 use holdfast_report::Colours;
 
@@ -148,6 +148,7 @@ async fn carry_out(
         faults: Arc::new(NoFaults),
         observer: Arc::new(NoObserver),
         http: Arc::new(NoHttp),
+        conditions: Arc::new(NoConditions),
     };
     talk.banner(&started.plan.load);
     let mut sink = |stamped: &Stamped| {

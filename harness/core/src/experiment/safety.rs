@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Address;
+use crate::condition::RequiredCondition;
 use crate::duration::seconds;
 
 /// Limits on the damage an experiment may do.
@@ -79,15 +80,39 @@ pub enum StopCondition {
         #[serde(with = "seconds")]
         every: Duration,
     },
+    /// A condition that an object of the cluster shows must be what it is required to be.
+    K8sCondition {
+        /// Of which object, and what.
+        required: RequiredCondition,
+        /// How often; at least a second.
+        #[serde(with = "seconds")]
+        every: Duration,
+    },
 }
 
 impl StopCondition {
-    /// Who is asked over HTTP; `None`: the load tells.
+    /// Who is asked over HTTP; `None`: somebody else tells.
     #[must_use]
     pub fn asks(&self) -> Option<&Address> {
         match self {
             Self::Http { get, .. } | Self::Promql { get, .. } => Some(get),
-            Self::Availability { .. } | Self::P99 { .. } | Self::FailedSeconds { .. } => None,
+            Self::Availability { .. }
+            | Self::P99 { .. }
+            | Self::FailedSeconds { .. }
+            | Self::K8sCondition { .. } => None,
+        }
+    }
+
+    /// What is read in the cluster; `None`: somebody else tells.
+    #[must_use]
+    pub fn reads(&self) -> Option<&RequiredCondition> {
+        match self {
+            Self::K8sCondition { required, .. } => Some(required),
+            Self::Availability { .. }
+            | Self::P99 { .. }
+            | Self::FailedSeconds { .. }
+            | Self::Http { .. }
+            | Self::Promql { .. } => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::problems::{Fields, Problems};
 use super::tree::Node;
 use super::{Placed, address};
+use crate::condition::{ObjectKind, RequiredCondition, Status};
 use crate::experiment::{ClusterLock, Safety, SafetyNet, StopCondition};
 use crate::promql;
 
@@ -95,6 +96,7 @@ fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Opti
         "metric",
         "http",
         "promql",
+        "k8sCondition",
         "url",
         "over",
         "min",
@@ -102,11 +104,11 @@ fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Opti
         "consecutive",
         "every",
     ];
-    let later = ["k8sCondition"];
-    let fields = problems.fields(node, "stop condition", &known, &later)?;
-    match fields.exactly_one(&["metric", "http", "promql"], problems)? {
+    let fields = problems.fields(node, "stop condition", &known, &[])?;
+    match fields.exactly_one(&["metric", "http", "promql", "k8sCondition"], problems)? {
         ("http", get) => http(get, &fields, problems),
         ("promql", query) => promql(query, &fields, problems),
+        ("k8sCondition", node) => k8s_condition(node, &fields, problems),
         (_, metric) => of_the_load(metric, &fields, pause, problems),
     }
 }
@@ -153,6 +155,46 @@ fn promql(query: &Node, fields: &Fields<'_>, problems: &mut Problems) -> Option<
         min,
         max,
         every,
+    })
+}
+
+fn k8s_condition(
+    node: &Node,
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+) -> Option<StopCondition> {
+    fields.without_others("k8sCondition", &["k8sCondition", "every"], problems)?;
+    let required = required_condition(node, problems);
+    let every = every(fields, problems);
+    Some(StopCondition::K8sCondition {
+        required: required?,
+        every: every?,
+    })
+}
+
+fn required_condition(node: &Node, problems: &mut Problems) -> Option<RequiredCondition> {
+    let known = ["kind", "name", "type", "status"];
+    let fields = problems.fields(node, "k8sCondition", &known, &[])?;
+    let kinds = ObjectKind::ALL.map(|kind| (kind.name(), kind));
+    let kind = fields
+        .required("kind", problems)
+        .and_then(|node| problems.one_of(node, "kind of an object with conditions", &kinds, &[]));
+    let name = fields
+        .required("name", problems)
+        .and_then(|node| problems.object_name(node, "name"));
+    let type_ = fields
+        .required("type", problems)
+        .and_then(|node| problems.text(node, "type"));
+    let statuses = Status::ALL.map(|status| (status.name(), status));
+    let status = match fields.get("status") {
+        Some(node) => problems.one_of(node, "status of a condition", &statuses, &[]),
+        None => Some(Status::True),
+    };
+    Some(RequiredCondition {
+        kind: kind?,
+        name: name?,
+        type_: type_?,
+        status: status?,
     })
 }
 

@@ -1,12 +1,14 @@
-//! Invariants are asked about after the run, and stop conditions over HTTP during it.
+//! Invariants are asked about after the run, and stop conditions over HTTP and in the cluster during
+//! it.
 
 use std::time::Duration;
 
+use holdfast_core::condition::{ObjectKind, RequiredCondition, Status};
 use holdfast_core::event::{Event, StopCause};
 use holdfast_core::experiment::{Address, Invariant, StopCondition};
 use holdfast_core::plan::Plan;
 
-use crate::script::{Answers, Finished, LoadScript, Script, fault, plan, start};
+use crate::script::{Answers, Finished, LoadScript, Script, Shown, fault, plan, start};
 
 const SETTLED: Answers = Answers::With(200, r#"{"holds": true, "settled": true}"#);
 const UNDER_WAY: Answers = Answers::With(
@@ -227,5 +229,54 @@ async fn what_prometheus_computes_trips_its_stop_condition() {
             finished.calls(),
             ["prepare a@1", "inject a@1", "recover a@6"]
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_object_shows_trips_its_stop_condition() {
+    const WELL: Shown = Shown::Available("True");
+    for (shown, words, second) in [
+        (
+            Shown::Available("False"),
+            "deployment pay is not Available: Scripted",
+            6,
+        ),
+        (Shown::NoObject, "deployment pay does not exist", 6),
+        (
+            Shown::Refused,
+            "deployment pay cannot be read: connection refused",
+            6,
+        ),
+        (
+            Shown::Hang,
+            "deployment pay cannot be read: no answer within 5 s",
+            11,
+        ),
+        (
+            Shown::Panic,
+            "deployment pay cannot be read: the condition reader panicked",
+            6,
+        ),
+    ] {
+        let mut plan = plan(60, vec![fault("a", 1, 50)]);
+        plan.stop_conditions = vec![StopCondition::K8sCondition {
+            required: RequiredCondition {
+                kind: ObjectKind::Deployment,
+                name: "pay".to_owned(),
+                type_: "Available".to_owned(),
+                status: Status::True,
+            },
+            every: Duration::from_secs(2),
+        }];
+        let script = Script {
+            shown: vec![WELL, WELL, shown],
+            ..Script::default()
+        };
+        let finished = start(plan, script).finish().await;
+        let told = StopCause::StopCondition(words.to_owned());
+        assert_eq!(finished.record.stopped, Some(told));
+        let recovered = format!("recover a@{second}");
+        assert_eq!(finished.calls(), ["prepare a@1", "inject a@1", &recovered]);
+        assert!(finished.record.residue.is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdfast_core::condition::{Condition, ObjectKind};
 use holdfast_core::event::{
     Environment, Event, LoadFinished, RunStarted, Stamped, StopCause, Tick,
 };
@@ -16,8 +17,8 @@ use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::{LoadPlan, Plan, PlannedFault};
 use holdfast_core::record::Record;
 use holdfast_engine::{
-    Drivers, Events, FaultDriver, FaultDriverError, HttpAnswer, HttpClient, HttpClientError,
-    LoadDriver, LoadDriverError, NoObserver,
+    ConditionReader, ConditionReaderError, Drivers, Events, FaultDriver, FaultDriverError,
+    HttpAnswer, HttpClient, HttpClientError, LoadDriver, LoadDriverError, NoObserver,
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -58,6 +59,9 @@ pub(crate) struct Script {
     /// What is answered over HTTP, one entry per question, the last one for ever after; with none,
     /// nobody answers.
     pub(crate) answers: Vec<Answers>,
+    /// What an object shows, one entry per question, the last one for ever after; with none, nobody
+    /// answers.
+    pub(crate) shown: Vec<Shown>,
 }
 
 /// An answer over HTTP.
@@ -66,6 +70,17 @@ pub(crate) enum Answers {
     With(u16, &'static str),
     /// The same with status 200, after so many seconds.
     After(u64, &'static str),
+    Refused,
+    Hang,
+    Panic,
+}
+
+/// What an object of the cluster shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shown {
+    /// The condition `Available` with this status.
+    Available(&'static str),
+    NoObject,
     Refused,
     Hang,
     Panic,
@@ -82,6 +97,7 @@ impl Default for Script {
             residue: Behaviour::Succeed,
             recover_takes: BTreeMap::new(),
             answers: Vec::new(),
+            shown: Vec::new(),
         }
     }
 }
@@ -200,6 +216,40 @@ impl HttpClient for ScriptedAnswers {
 }
 
 #[derive(Debug)]
+struct ScriptedConditions {
+    shown: Vec<Shown>,
+    asked: Mutex<usize>,
+}
+
+#[async_trait]
+impl ConditionReader for ScriptedConditions {
+    async fn conditions(
+        &self,
+        _: ObjectKind,
+        _: &str,
+    ) -> Result<Option<Vec<Condition>>, ConditionReaderError> {
+        let nth = {
+            let mut asked = self.asked.lock().unwrap();
+            *asked += 1;
+            *asked - 1
+        };
+        let shown = self.shown.get(nth).or(self.shown.last());
+        match shown.copied().unwrap_or(Shown::Refused) {
+            Shown::Available(status) => Ok(Some(vec![Condition {
+                type_: "Available".to_owned(),
+                status: status.to_owned(),
+                reason: "Scripted".to_owned(),
+                message: String::new(),
+            }])),
+            Shown::NoObject => Ok(None),
+            Shown::Refused => Err(ConditionReaderError("connection refused".to_owned())),
+            Shown::Hang => std::future::pending().await,
+            Shown::Panic => panic!("scripted panic in conditions"),
+        }
+    }
+}
+
+#[derive(Debug)]
 struct ScriptedLoad(LoadScript);
 
 #[async_trait]
@@ -308,6 +358,10 @@ pub(crate) fn start(plan: Plan, script: Script) -> Running {
         answers: script.answers.clone(),
         asked: Mutex::default(),
     });
+    let conditions = Arc::new(ScriptedConditions {
+        shown: script.shown.clone(),
+        asked: Mutex::default(),
+    });
     let faults = Arc::new(ScriptedFaults {
         script,
         began: Instant::now(),
@@ -320,6 +374,7 @@ pub(crate) fn start(plan: Plan, script: Script) -> Running {
         faults: Arc::clone(&faults) as Arc<dyn FaultDriver>,
         observer: Arc::new(NoObserver),
         http: Arc::clone(&answers) as Arc<dyn HttpClient>,
+        conditions,
     };
     let started = RunStarted {
         run_id: "run".to_owned(),

@@ -230,7 +230,7 @@ impl TestCluster {
         .await;
     }
 
-    async fn wait_until(&self, name: &str, wanted: impl Fn(&Deployment) -> bool) {
+    pub(crate) async fn wait_until(&self, name: &str, wanted: impl Fn(&Deployment) -> bool) {
         let condition = |found: Option<&Deployment>| found.is_some_and(&wanted);
         let waiting = await_condition(self.api::<Deployment>(), name, condition);
         let reached = tokio::time::timeout(DEADLINE, waiting).await;

@@ -5,6 +5,7 @@
 mod catalogue;
 mod cluster;
 mod cluster_lock;
+mod conditions;
 mod controller;
 mod http;
 mod kinds;
