@@ -63,7 +63,7 @@ impl Permissions {
         }
     }
 
-    /// Those of a fault.
+    /// Those of a fault or a stop condition.
     pub(crate) fn add(&mut self, rule: &Rule) {
         let rules = if OF_THE_CLUSTER.contains(&rule.resource.as_str()) {
             &mut self.of_the_cluster

@@ -54,5 +54,5 @@ pub use install::{definitions, install};
 pub use observer::KubeObserver;
 pub use plan::{Affected, Effect, Planner};
 pub use recover::{Found, found, is_wanted, recover};
-pub use rules::{Rule, rules};
+pub use rules::{Rule, reading, rules};
 pub use safety::CHAOS_LABEL;

@@ -1,8 +1,10 @@
-//! The permissions that faults take: what is asked of the API on behalf of each, and nothing else.
+//! The permissions that faults and stop conditions take: what is asked of the API on behalf of each,
+//! and nothing else.
 //! A test holds every row to the requests.
 
 use std::collections::BTreeMap;
 
+use holdfast_core::condition::ObjectKind;
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::{DependencyOutage, Fault, Hpa, NodeDrain};
 
@@ -95,6 +97,17 @@ pub fn rules(fault: &Fault, allow: &[SafetyNet]) -> Vec<Rule> {
         }
     }
     needs.0.into_values().collect()
+}
+
+/// What it takes to read the conditions of an object of this kind.
+#[must_use]
+pub fn reading(kind: ObjectKind) -> Rule {
+    let kind = Resource::from(kind).api_resource();
+    Rule {
+        group: kind.group,
+        resource: kind.plural,
+        verbs: vec!["get"],
+    }
 }
 
 /// Rules by group and resource.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use holdfast_core::experiment::{Experiment, Profile, System};
+use holdfast_core::experiment::{Experiment, Profile, StopCondition, System};
 use holdfast_core::plan::{self, PlannedFault};
 use holdfast_faults::{Affected, Planner};
 use kube::Client;
@@ -156,6 +156,9 @@ async fn look(
         let rules = holdfast_faults::rules(&fault.fault, allow);
         rules.iter().for_each(|rule| permissions.add(rule));
         faults.push(work_out(&planner, fault).await);
+    }
+    for required in plan.stop_conditions.iter().filter_map(StopCondition::reads) {
+        permissions.add(&holdfast_faults::reading(required.kind));
     }
     if !system.manifests.is_empty() {
         let objects = manifests::read(&system.manifests, &system.patches, &system.namespace)?;

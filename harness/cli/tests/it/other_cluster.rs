@@ -46,6 +46,24 @@ fn a_plan_names_the_pods_and_touches_nothing() {
 }
 
 #[test]
+fn a_plan_names_what_stop_conditions_read() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let text = std::fs::read_to_string(standing.file("running.yaml")).unwrap();
+    let stop = "  safety: {stopConditions: [{k8sCondition: {kind: Node, name: a, type: Ready}, every: 1s}]}\n";
+    std::fs::write(standing.file("stopping.yaml"), text + stop).unwrap();
+    let plan = ["plan", "stopping.yaml", "--context", CONTEXT, "--json"];
+    let planned = finish(&mut standing.holdfast(&plan));
+    assert_eq!(code(&planned), 0, "{}", planned.err);
+    let plan: Value = serde_json::from_str(&planned.out).unwrap();
+    let mut rules = plan["permissions"][2]["rules"].as_array().unwrap().iter();
+    let nodes = rules.find(|rule| rule["resources"][0] == "nodes").unwrap();
+    assert_eq!(nodes["verbs"], serde_json::json!(["get"]));
+}
+
+#[test]
 fn a_plan_says_what_is_not_permitted() {
     let Some(standing) = Standing::start() else {
         return;

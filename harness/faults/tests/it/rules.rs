@@ -1,10 +1,12 @@
-//! The permissions of a fault are what is asked of the API for it: no less, and no more.
+//! The permissions of a fault or a stop condition are what is asked of the API for it: no less, and
+//! no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use holdfast_engine::FaultDriver;
-use holdfast_faults::rules;
+use holdfast_core::condition::ObjectKind;
+use holdfast_engine::{ConditionReader, FaultDriver};
+use holdfast_faults::{KubeConditions, reading, rules};
 use http::{Method, Request};
 use kube::client::Body;
 
@@ -101,5 +103,28 @@ async fn are_what_a_fault_asks_for() {
         all_permitted.insert(step.name, permitted);
     }
     assert_eq!(all_seen, all_permitted);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn are_what_reading_a_condition_asks_for() {
+    let test = TestCluster::start().await;
+    for kind in ObjectKind::ALL {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        let client = test.watched_client(move |request| {
+            noted.lock().unwrap().push(asked(request));
+            true
+        });
+        let reader = KubeConditions::new(client, NAMESPACE);
+        assert_eq!(reader.conditions(kind, "pay").await.unwrap(), None);
+        let rule = reading(kind);
+        let resource = format!("{}/{}", rule.group, rule.resource);
+        let permitted = rule
+            .verbs
+            .iter()
+            .map(|verb| Some((resource.clone(), (*verb).to_owned())));
+        assert_eq!(*seen.lock().unwrap(), permitted.collect::<Vec<_>>());
+    }
     test.shutdown().await;
 }
