@@ -9,6 +9,9 @@ use super::workload::Workload;
 use crate::error::FaultError;
 use crate::field::Path;
 
+/// What a URL without a port means.
+const HTTP_PORT: u64 = 80;
+
 /// The fields that make the caller's pods go to the Service `instead`, port by port, where they go to
 /// one with these `ports` now. What the variable says besides the address stays.
 pub(super) fn point_at(
@@ -66,26 +69,29 @@ pub(super) fn address(service: &str) -> String {
 }
 
 /// A URL with the address of the Service `instead`: its scheme and path are those of `found`, and so
-/// is its port, which must be one of `ports`.
+/// is its port, which must be one of `ports`. One that Kubernetes puts in is the first of them.
 fn instead_of(found: Option<&str>, instead: &str, ports: &[u64]) -> Result<String, String> {
-    let (scheme, rest) = match found {
-        None => ("http", ""),
-        Some(url) => url
-            .split_once("://")
-            .ok_or_else(|| format!("{url} is no URL"))?,
+    let Some(first) = ports.first() else {
+        return Err("the service has no port".to_owned());
     };
+    let Some(url) = found else {
+        return Ok(format!("http://{}:{first}", address(instead)));
+    };
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| format!("{url} is no URL"))?;
     if scheme == "https" {
         return Err("the certificate behind an https URL is for another name".to_owned());
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let named = authority.rsplit_once(':');
-    let port = match (named.and_then(|(_, port)| port.parse().ok()), ports) {
-        (Some(port), _) if ports.contains(&port) => port,
-        (Some(port), _) => return Err(format!("the service has no port {port}")),
-        (None, [only]) => *only,
-        (None, _) => return Err("it does not say which of the service's ports it is".to_owned()),
+    let port = match authority.rsplit_once(':') {
+        None => HTTP_PORT,
+        Some((_, port)) => port.parse().unwrap_or(*first),
     };
+    if !ports.contains(&port) {
+        return Err(format!("the service has no port {port}"));
+    }
     Ok(format!("{scheme}://{}:{port}{path}", address(instead)))
 }
 
@@ -98,47 +104,40 @@ mod tests {
         for (found, pointed) in [
             (None, "http://$(A_PROXY_SERVICE_HOST):8082"),
             (
-                Some("http://pay:8082"),
-                "http://$(A_PROXY_SERVICE_HOST):8082",
+                Some("http://pay:9082"),
+                "http://$(A_PROXY_SERVICE_HOST):9082",
             ),
             (
                 Some("http://pay/v1?x=1"),
-                "http://$(A_PROXY_SERVICE_HOST):8082/v1?x=1",
+                "http://$(A_PROXY_SERVICE_HOST):80/v1?x=1",
             ),
             (
-                Some("grpc://pay:8082/"),
-                "grpc://$(A_PROXY_SERVICE_HOST):8082/",
+                Some("grpc://pay:9082/"),
+                "grpc://$(A_PROXY_SERVICE_HOST):9082/",
             ),
             (
                 Some("http://$(PAY_SERVICE_HOST):$(PAY_SERVICE_PORT)/v1"),
                 "http://$(A_PROXY_SERVICE_HOST):8082/v1",
             ),
         ] {
-            assert_eq!(
-                instead_of(found, "a-proxy", &[8082]).as_deref(),
-                Ok(pointed)
-            );
+            let url = instead_of(found, "a-proxy", &[8082, 9082, 80]);
+            assert_eq!(url.as_deref(), Ok(pointed));
         }
     }
 
     #[test]
     fn a_url_that_would_lead_elsewhere_is_refused() {
-        for (found, ports, why) in [
-            (Some("pay:8082"), &[8082][..], "pay:8082 is no URL"),
+        for (url, why) in [
+            ("pay:8082", "pay:8082 is no URL"),
             (
-                Some("https://pay:8082"),
-                &[8082],
+                "https://pay:8082",
                 "the certificate behind an https URL is for another name",
             ),
-            (Some("http://pay:81"), &[8082], "the service has no port 81"),
-            (
-                Some("http://pay"),
-                &[8082, 9090],
-                "it does not say which of the service's ports it is",
-            ),
+            ("http://pay:81", "the service has no port 81"),
+            ("http://pay", "the service has no port 80"),
         ] {
-            let refused = instead_of(found, "a-proxy", ports);
-            assert_eq!(refused, Err(why.to_owned()), "{found:?}");
+            let refused = instead_of(Some(url), "a-proxy", &[8082]);
+            assert_eq!(refused, Err(why.to_owned()), "{url}");
         }
     }
 }
