@@ -10,7 +10,7 @@
 //!
 //! A connection is asked whether it still lives before it is handed out, unless it is SQLite's: so a
 //! server that was killed and came back costs the requests that were in hand, and no other. One that
-//! hangs costs a request no more than the limit of a statement.
+//! hangs costs a statement its limit and a second more.
 
 mod config;
 mod connection;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyPool, Executor as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 use tokio::sync::{Notify, OnceCell};
 
 use self::config::Place;
@@ -110,7 +110,7 @@ impl Database {
             Dialect::Postgres | Dialect::MySql => Patience(Some(config.statement_timeout)),
         };
         let database = Self {
-            pool: pool(config, &place, patience).map_err(open_failed)?,
+            pool: pool(config, &place).map_err(open_failed)?,
             place,
             schemas: schemas.to_vec(),
             schemas_made: OnceCell::new(),
@@ -177,7 +177,7 @@ impl Database {
         self.make_tables().await?;
         let mut opened = Vec::new();
         for _ in 0..connections {
-            opened.push(self.pool.acquire().await?);
+            opened.push(Held::new(self.pool.acquire().await?, self.patience));
         }
         Ok(())
     }
@@ -260,14 +260,12 @@ impl Transaction<'_> {
     }
 }
 
-fn pool(
-    config: &DatabaseConfig,
-    place: &Place,
-    patience: Patience,
-) -> Result<AnyPool, sqlx::Error> {
+fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> {
     sqlx::any::install_default_drivers();
     let dialect = place.dialect;
     let limit = config.statement_timeout;
+    // A file is always there.
+    let ping_limit = (dialect != Dialect::Sqlite).then_some(config.connect_timeout / 2);
     let options: AnyConnectOptions = place.url.parse()?;
     // Waiting for a connection is the gate's business: whoever holds a slot finds one here, and this
     // timeout is for making one.
@@ -276,9 +274,9 @@ fn pool(
         .acquire_timeout(config.connect_timeout)
         .idle_timeout(None)
         .max_lifetime(None)
-        // As the pool does by itself, but without an end.
+        // As the pool does by itself, but that would leave no time to make another one.
         .test_before_acquire(false)
-        .before_acquire(move |connection, _| Box::pin(patience.find_alive(connection)))
+        .before_acquire(move |connection, _| Box::pin(is_alive(connection, ping_limit)))
         .after_connect(move |connection, _| {
             let settings = dialect.connection_settings(limit);
             Box::pin(async move {
@@ -288,6 +286,18 @@ fn pool(
             })
         })
         .connect_lazy_with(options))
+}
+
+/// Whether a connection that was idle still leads to a server that answers.
+async fn is_alive(
+    connection: &mut AnyConnection,
+    limit: Option<Duration>,
+) -> Result<bool, sqlx::Error> {
+    let Some(limit) = limit else {
+        return Ok(true);
+    };
+    let pong = tokio::time::timeout(limit, connection.ping()).await;
+    Ok(matches!(pong, Ok(Ok(()))))
 }
 
 /// Whether a server that could not be used may be usable later, without anybody changing a setting.

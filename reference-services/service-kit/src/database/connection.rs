@@ -16,9 +16,8 @@ use super::Dialect;
 /// all is left to its silence, this much later.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A connection, to run statements on. A server that is silent for too long makes a statement fail.
-/// After that, and after a statement that nobody waits for any more, the connection is used by nobody:
-/// what it will say next is an old answer.
+/// A connection, to run statements on. A server that is silent for too long makes a statement fail,
+/// and the connection is used by nobody after that: what it will say next is an old answer.
 #[derive(Debug)]
 pub struct Connection<'a> {
     pub(super) inner: &'a mut AnyConnection,
@@ -31,7 +30,7 @@ pub struct Connection<'a> {
 pub(super) struct Patience(pub(super) Option<Duration>);
 
 impl Patience {
-    /// The outcome of `work`, which asks a server. The connection is lost unless that answers in time.
+    /// The outcome of `work`, which asks a server. Marks the connection as lost when it is silent.
     pub(super) async fn wait<T>(
         self,
         is_lost: &mut bool,
@@ -42,25 +41,13 @@ impl Patience {
         };
         let limit = limit + GRACE;
         if !*is_lost {
-            // Until the answer is here: where nobody waits for it any more, it is still to come.
-            *is_lost = true;
-            if let Ok(outcome) = tokio::time::timeout(limit, work).await {
-                *is_lost = false;
-                return Ok(outcome);
+            match tokio::time::timeout(limit, work).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(_elapsed) => *is_lost = true,
             }
         }
         let words = format!("the database has been silent for {limit:?}");
         Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, words)))
-    }
-
-    /// That a connection which nobody has used for a while still leads to its server.
-    pub(super) async fn find_alive(self, connection: &mut AnyConnection) -> Result<bool, Error> {
-        if self.0.is_some() {
-            // A pong takes no time: what is waited for is the grace.
-            let patience = Self(Some(Duration::ZERO));
-            patience.wait(&mut false, connection.ping()).await??;
-        }
-        Ok(true)
     }
 }
 
@@ -92,23 +79,23 @@ impl Held {
 }
 
 impl Drop for Held {
-    /// The pool asks a connection that comes back whether it lives, which also ends a transaction
-    /// without a commit. It would wait for the answer for ever, and for that of a lost one in vain.
+    /// The pool asks a connection that comes back whether it lives. That also ends what its holder has
+    /// left under way: a statement that nobody waits for any more, a transaction without a commit. It
+    /// would wait for the answer for ever, and the connection be missing all the while; one whose
+    /// answer takes long is closed instead.
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        match self.patience.0 {
-            _ if self.is_lost => drop(connection.detach()),
-            None => drop(connection),
-            Some(limit) => {
-                let returned = connection.return_to_pool();
-                tokio::spawn(async move {
-                    if tokio::time::timeout(limit + GRACE, returned).await.is_err() {
-                        tracing::debug!("a connection that fell silent is closed");
-                    }
-                });
-            }
+        if self.is_lost {
+            drop(connection.detach());
+        } else if self.patience.0.is_some() {
+            let returned = connection.return_to_pool();
+            tokio::spawn(async {
+                if tokio::time::timeout(GRACE, returned).await.is_err() {
+                    tracing::debug!("a connection that fell silent is closed");
+                }
+            });
         }
     }
 }

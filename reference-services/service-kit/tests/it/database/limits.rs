@@ -68,8 +68,8 @@ async fn a_silent_server_keeps_no_connection_from_the_pool() {
         let settings = [
             ("DB_POOL", "3"),
             ("DB_STATEMENT_TIMEOUT", "100ms"),
-            // Longer than a statement and its grace: the connections come back within it.
-            ("DB_CONNECT_TIMEOUT", "10s"),
+            // Longer than what connections without an answer take to come back.
+            ("DB_CONNECT_TIMEOUT", "5s"),
         ];
         let database = open(&place.config(settings)).await;
         // As often as uses all connections of the pool up, those in the background too.
