@@ -94,7 +94,7 @@ fn note(findings: &mut Findings, invariant: Invariant, order_id: &str) {
 }
 
 /// Compares the books. What the services did while they were read is no violation: see [`Books`].
-/// Where no event is heard nothing is ever due: whatever still comes about does so by events.
+/// Where no event is heard nothing is ever due: a refund and a delivery begin with one.
 pub fn audit(books: &Books, events: Events) -> Audit {
     let mut audit = Audit::default();
     audit_orders(books, &mut audit);
