@@ -169,7 +169,7 @@ fn an_image_that_cannot_be_built() {
     .unwrap();
     let file = folder.join("scenario.yaml");
     let text = fs::read_to_string(&file).unwrap();
-    let original = crate::system::system().join("k8s/services");
+    let original = scenario.system.services();
     let changed = text.replace(
         &original.display().to_string(),
         &manifests.display().to_string(),

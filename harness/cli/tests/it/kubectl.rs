@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::holdfast::{eventually, holdfast, processes_of, the_machine, tool};
-use crate::system::system;
+use crate::system::System;
 
 /// A running `holdfast up`, ended and checked when the test is done.
 pub(crate) struct Up {
@@ -91,7 +91,8 @@ fn kubectl_sees_changes_and_the_seeds_siege_command_works() {
         return;
     }
     let marker = format!("up-{}", std::process::id());
-    let up = Up::start(&marker, &system().join("k8s/services"));
+    let system = System::new();
+    let up = Up::start(&marker, &system.services());
 
     let all = up.kubectl(&["get", "deploy,po,svc,endpointslices"]);
     for column in [

@@ -1,5 +1,7 @@
 //! Whatever is broken and however the run ends: soon after, everything is as it was before.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
@@ -68,6 +70,7 @@ fn each_fault_is_undone_after(standing: &Standing, signal: Signal, code: Option<
             }
             let residue = format!("{fault}: {now:#?}\n{}", ended.err);
             assert!(Timestamp::now() < latest, "{residue}");
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 }

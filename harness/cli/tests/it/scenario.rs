@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::MutexGuard;
 
 use crate::holdfast::{holdfast, the_machine};
-use crate::system::system;
+use crate::system::System;
 
 /// An experiment file of one test, with its report folder.
 pub(crate) struct Scenario {
     pub(crate) folder: tempfile::TempDir,
     /// In the environment of every process of the run.
     pub(crate) marker: String,
+    pub(crate) system: System,
     _machine: MutexGuard<'static, ()>,
 }
 
@@ -34,6 +35,7 @@ impl Default for Parts {
 
 impl Scenario {
     pub(crate) fn new(parts: &Parts) -> Self {
+        let system = System::new();
         let folder = tempfile::tempdir().unwrap();
         let marker = format!("marker-{}", folder.path().file_name().unwrap().display());
         let environment = format!(
@@ -73,7 +75,7 @@ spec:
     requests: [{{post: /orders, json: {{item: chicken}}, expect: [201]}}]
 {rest}",
             users = parts.users,
-            manifests = system().join("k8s/services").display(),
+            manifests = system.services().display(),
             duration = parts.duration,
             rest = parts.rest,
         );
@@ -81,6 +83,7 @@ spec:
         Self {
             folder,
             marker,
+            system,
             _machine: the_machine(),
         }
     }

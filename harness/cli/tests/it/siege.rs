@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::holdfast::{finish, holdfast, tool};
 use crate::kubectl::Up;
-use crate::system::system;
+use crate::system::System;
 
 /// siege with the given options, for some seconds, against `orders`; its whole summary.
 ///
@@ -86,9 +86,10 @@ pub(crate) fn the_seeds_command() {
 fn half_too_late(folder: &Path) -> PathBuf {
     let services = folder.join("services");
     std::fs::create_dir(&services).unwrap();
+    let system = System::new();
     for name in ["app", "pay"] {
         let file = format!("{name}.yaml");
-        let text = std::fs::read_to_string(system().join("k8s/services").join(&file)).unwrap();
+        let text = std::fs::read_to_string(system.services().join(&file)).unwrap();
         let text = text
             .replace("port: 8081", "port: 18081")
             .replace("port: 8082", "port: 18082")
@@ -111,7 +112,7 @@ fn half_too_late(folder: &Path) -> PathBuf {
             );
         std::fs::write(services.join(file), text).unwrap();
     }
-    let images = std::fs::read_to_string(system().join("k8s/images.yaml")).unwrap();
+    let images = std::fs::read_to_string(system.path().join("k8s/images.yaml")).unwrap();
     std::fs::write(folder.join("images.yaml"), images).unwrap();
     services
 }

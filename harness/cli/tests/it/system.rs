@@ -19,19 +19,30 @@ const SERVICES: [&str; 7] = [
     "auditor",
 ];
 
-/// The folder with `experiments` and `k8s`.
-pub(crate) fn system() -> &'static Path {
-    static SYSTEM: OnceLock<PathBuf> = OnceLock::new();
-    SYSTEM.get_or_init(|| {
-        build();
-        let system = Path::new(env!("CARGO_TARGET_TMPDIR")).join("system");
+/// A copy of the folders `experiments` and `k8s`, gone with the value.
+pub(crate) struct System(tempfile::TempDir);
+
+impl System {
+    pub(crate) fn new() -> Self {
+        static BUILT: OnceLock<()> = OnceLock::new();
+        BUILT.get_or_init(build);
+        let system = Self(tempfile::tempdir().unwrap());
         for folder in ["experiments", "k8s"] {
-            copy(&workspace().join(folder), &system.join(folder));
+            copy(&workspace().join(folder), &system.path().join(folder));
         }
-        let images = system.join("k8s/images.yaml");
+        let images = system.path().join("k8s/images.yaml");
         fs::write(&images, built(&fs::read_to_string(&images).unwrap())).unwrap();
         system
-    })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The manifests of app and pay.
+    pub(crate) fn services(&self) -> PathBuf {
+        self.path().join("k8s/services")
+    }
 }
 
 /// Whoever tests all of the workspace has them; whoever tests this crate alone may not, or of old.
@@ -41,6 +52,9 @@ fn build() {
     command
         .current_dir(workspace())
         .args(["build", "--workspace"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
     for service in SERVICES {
         command.args(["--bin", service]);
     }
