@@ -39,12 +39,11 @@ impl ConditionReader for KubeConditions {
         let Some(object) = found else {
             return Ok(None);
         };
-        let Some(shown) = object.data.pointer("/status/conditions") else {
-            return Ok(Some(Vec::new()));
-        };
-        let shown = Vec::deserialize(shown).map_err(FaultError::Malformed);
+        let shown = object.data.pointer("/status/conditions");
+        let shown = shown.map(Option::deserialize).transpose();
+        let shown = shown.map_err(FaultError::Malformed);
         shown
-            .map(Some)
+            .map(|shown| Some(shown.flatten().unwrap_or_default()))
             .map_err(|error| ConditionReaderError(one_line(&error)))
     }
 }

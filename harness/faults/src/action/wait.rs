@@ -53,6 +53,8 @@ pub(crate) enum Condition {
     },
     /// No pod with these labels is left.
     NoPods(String),
+    /// No pod with these labels is on its way out.
+    NoneLeaving(String),
     /// A Deployment's pods are all of its newest template, and available.
     RolledOut(String),
     /// A Deployment's controller has begun to replace its pods.
@@ -122,6 +124,9 @@ impl Condition {
                 selector, ready, ..
             } => whole(*ready, selector),
             Self::NoPods(selector) => format!("no pod with {selector} is left"),
+            Self::NoneLeaving(selector) => {
+                format!("no pod with {selector} is on its way out")
+            }
             Self::RolledOut(name) => format!("deployment {name} is rolled out"),
             Self::RollingOut(name) => format!("deployment {name} is being rolled out"),
         }
@@ -138,7 +143,8 @@ impl Condition {
                 pods,
                 ready,
             } => return replaced(cluster, deployment, selector, pods, *ready).await,
-            Self::NoPods(selector) => no_pods(cluster, selector).await?,
+            Self::NoPods(selector) => no_pods(cluster, selector, |_| true).await?,
+            Self::NoneLeaving(selector) => no_pods(cluster, selector, is_leaving).await?,
             Self::RolledOut(name) => {
                 watched(cluster.api(), name, self, is_rolled_out).await?;
             }
@@ -164,9 +170,11 @@ impl Condition {
                 let words = || format!("no pod behind service {service} is ready");
                 Ok((!behind.iter().any(is_ready)).then(words))
             }
-            Self::PodReady(_) | Self::NoEndpoint(_) | Self::NoPods(_) | Self::RollingOut(_) => {
-                Ok(None)
-            }
+            Self::PodReady(_)
+            | Self::NoEndpoint(_)
+            | Self::NoPods(_)
+            | Self::NoneLeaving(_)
+            | Self::RollingOut(_) => Ok(None),
         }
     }
 }
@@ -236,7 +244,7 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
         .as_ref()
         .and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
-    pod.metadata.deletion_timestamp.is_none()
+    !is_leaving(pod)
         && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
@@ -301,10 +309,9 @@ async fn replaced(
         let wanted = u32::try_from(now).unwrap_or(0).min(ready);
         let config = watcher::Config::default().labels(selector);
         let pods = until(cluster.api::<Pod>(), config, |pods| {
-            let leaving = pods.values().any(|pod| {
-                pod.metadata.deletion_timestamp.is_some()
-                    && pod.uid().is_some_and(|uid| deleted.contains(&uid))
-            });
+            let leaving = pods
+                .values()
+                .any(|pod| is_leaving(pod) && pod.uid().is_some_and(|uid| deleted.contains(&uid)));
             let ready = pods.values().filter(|pod| is_ready(pod)).count();
             !leaving && u32::try_from(ready).is_ok_and(|ready| ready >= wanted)
         });
@@ -327,9 +334,20 @@ async fn replaced(
     }
 }
 
-async fn no_pods(cluster: &Cluster, selector: &str) -> Result<(), FaultError> {
+async fn no_pods(
+    cluster: &Cluster,
+    selector: &str,
+    counts: impl Fn(&Pod) -> bool,
+) -> Result<(), FaultError> {
     let config = watcher::Config::default().labels(selector);
-    until(cluster.api::<Pod>(), config, BTreeMap::is_empty).await
+    until(cluster.api::<Pod>(), config, |pods| {
+        !pods.values().any(&counts)
+    })
+    .await
+}
+
+fn is_leaving(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
 }
 
 /// Watches objects until all of them together are as wanted.

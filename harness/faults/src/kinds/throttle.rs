@@ -28,7 +28,9 @@ pub(super) async fn blueprint(
     context: Context<'_>,
 ) -> Result<Blueprint, FaultError> {
     let service = Found::service(context.cluster, &throttle.service).await?;
-    let ports = ports(&throttle.service, &service.found.data["spec"])?;
+    let spec = &service.found.data["spec"];
+    is_one_address(&throttle.service, spec)?;
+    let ports = ports(&throttle.service, spec)?;
     let Some(caller) = &throttle.from else {
         return Ok(for_everybody(throttle, &service, &ports, context));
     };
@@ -82,8 +84,7 @@ fn for_one(
     context: Context<'_>,
 ) -> Result<Blueprint, FaultError> {
     let front = format!("holdfast-{}-proxy", context.short_name());
-    let numbers: Vec<_> = ports.iter().map(|port| port.number).collect();
-    let values = caller::point_at(&front, &numbers, caller, &deployment)?;
+    let values = caller::point_at(&front, service, caller, &deployment)?;
     let redirect = Set::plan(deployment.object.clone(), &deployment.found, values);
     let rolled_out = Condition::RolledOut(caller.deployment.clone());
 
@@ -92,7 +93,10 @@ fn for_one(
     actions.extend(proxy(throttle, &throttle.service, ports, context).actions(context));
     actions.extend([
         Action::Wait(Wait::for_evidence(Condition::Endpoint(front))),
-        // Undone before the proxy is deleted: no pod that was told of it is left by then.
+        // Undone before the proxy is deleted: no pod that was told of it serves anybody by then.
+        Action::Wait(Wait::before_the_end(Condition::NoneLeaving(
+            deployment.selector.clone(),
+        ))),
         Action::Wait(Wait::before_the_end(rolled_out.clone())),
         Action::Set(redirect),
         Action::Wait(Wait::for_evidence(rolled_out)),
@@ -109,7 +113,9 @@ fn service_of(name: &str, selector: &Value, ports: &Value) -> Create {
     let mut ports = ports.clone();
     for port in ports.as_array_mut().into_iter().flatten() {
         // The port of every node is the other Service's.
-        port.as_object_mut().map(|port| port.remove("nodePort"));
+        if let Some(port) = port.as_object_mut() {
+            port.remove("nodePort");
+        }
     }
     Create {
         resource: Resource::Service,
@@ -149,6 +155,25 @@ fn proxy(throttle: &Throttle, upstream: &str, ports: &[Port], context: Context<'
         labels: vec![(PROXY_LABEL.to_owned(), context.short_name().to_owned())],
         node: None,
     }
+}
+
+/// Refuses a Service whose clients do not all come by one address that a single proxy can serve.
+fn is_one_address(service: &str, spec: &Value) -> Result<(), FaultError> {
+    let why = if spec["clusterIP"] == "None" {
+        "it is headless, so its clients go to its pods"
+    } else if [
+        &spec["internalTrafficPolicy"],
+        &spec["externalTrafficPolicy"],
+    ]
+    .iter()
+    .any(|policy| **policy == "Local")
+    {
+        "its nodes send nothing to one another (traffic policy Local), and the proxy is on one of them"
+    } else {
+        return Ok(());
+    };
+    let what = format!("throttling service {service}, for {why}");
+    Err(FaultError::Impossible(what))
 }
 
 /// A port of the Service, and the proxy's port for it.

@@ -96,7 +96,7 @@ async fn a_caller_that_would_not_hear_of_it_is_refused() {
             false,
             "its pods are not told the addresses of Services (enableServiceLinks: false)",
         ),
-        ("http://pay:1", true, "the service has no port 1"),
+        ("http://pay:1", true, "service pay has no port 1"),
         ("pay", true, "pay is no URL"),
     ] {
         let test = TestCluster::start().await;
