@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::holdfast::{eventually, processes_of, wait};
+use crate::holdfast::{eventually, processes_of, wait, workspace};
 use crate::scenario::{Parts, Scenario};
 
 fn long() -> Scenario {
@@ -139,6 +139,10 @@ fn endless_cargo(scenario: &Scenario) -> std::path::PathBuf {
 fn a_build_ends_with_the_tool() {
     for (signal, code) in [(Signal::SIGINT, Some(130)), (Signal::SIGKILL, None)] {
         let scenario = long();
+        // As in the repository: packages that are to be built.
+        let images = "k8s/images.yaml";
+        let system = scenario.system.path();
+        std::fs::copy(workspace().join(images), system.join(images)).unwrap();
         let mut command = scenario.run();
         let child = command
             .env("CARGO", endless_cargo(&scenario))
