@@ -93,20 +93,22 @@ async fn programs() -> Option<&'static BTreeMap<Part, PathBuf>> {
 }
 
 /// Builds what is not built yet, and tells the folder. Cargo knows the programs of one package only
-/// while it tests that package.
+/// while it tests that package. All that is below them is that of the tests, and not compiled once more:
+/// an example is built with what tests need, and so is everything beside it.
 async fn build_services() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let folder = own.ancestors().nth(2).unwrap().to_owned();
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--example", "soak"])
+        .arg("--target-dir")
         .arg(folder.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if folder.ends_with("release") {
         cargo.arg("--release");
     }
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Broker) {
-        cargo.args(["--package", part.name()]);
+        cargo.args(["--bin", part.name()]);
     }
     assert!(cargo.status().await.unwrap().success());
     folder
