@@ -1,4 +1,5 @@
-//! `throttle` of one caller: its variable leads to the proxy, and nobody else's way changes.
+//! `throttle`: of one caller, whose variable leads to the proxy while nobody else's way changes, and what
+//! it refuses.
 
 use holdfast_core::plan::PlannedFault;
 use holdfast_engine::FaultDriver;
@@ -86,6 +87,37 @@ async fn only_the_caller_is_sent_to_the_proxy_and_comes_back() {
     assert_eq!(state::<Deployment>(&test, "app").await, before.0);
     assert_eq!(faults.residue().await, Vec::<String>::new());
     test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_one_address_for_everybody_is_refused() {
+    for (spec, why) in [
+        (
+            json!({"clusterIP": "None"}),
+            "it is headless, so its clients go to its pods",
+        ),
+        (
+            json!({"internalTrafficPolicy": "Local"}),
+            "its nodes send nothing to one another (traffic policy Local), and the proxy is on one of \
+             them",
+        ),
+    ] {
+        let test = TestCluster::start().await;
+        test.create_ready("pay", 1).await;
+        let mut service = json!({
+            "metadata": {"name": "pay"},
+            "spec": {"selector": {"app": "pay"}, "ports": [{"port": 80}]},
+        });
+        let fields = service["spec"].as_object_mut().unwrap();
+        fields.extend(spec.as_object().unwrap().clone());
+        test.create::<Service>(service).await;
+        let fault = json!({"throttle": {"service": "pay", "delay": "50ms"}});
+        let step = fault_of(serde_json::from_value(fault).unwrap());
+        let refused = test.faults().check(&step).await.unwrap_err();
+        let words = "this cluster cannot do that: throttling service pay, for ";
+        assert_eq!(refused.0, format!("{words}{why}"));
+        test.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
