@@ -188,7 +188,7 @@ current-context: holdfast
         };
         let ProxyOptions { watch_latency, .. } = ProxyOptions::default();
         let proxy = format!(
-            "services are userspace TCP proxies on loopback addresses: endpoint changes reach them after {} ms, under sustained change once a second",
+            "services are userspace TCP proxies on loopback addresses: endpoint changes reach them after {} ms, at most once a second",
             watch_latency.as_millis()
         );
         let network = "no network namespaces and no cluster DNS: pods listen on $POD_IP and find services by environment variables";

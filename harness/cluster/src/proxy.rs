@@ -8,12 +8,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource as Limit, getrlimit, setrlimit};
 use rand::seq::IndexedRandom as _;
-use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,17 +20,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::events::{Recorder, Severity};
-use crate::store::{Resource, Store, Watch};
+use crate::store::{Resource, Store};
 
-mod pace;
+mod news;
 mod ports;
 mod relay;
 mod routes;
 
-use pace::Pace;
+use news::News;
 pub(crate) use ports::{OwnListeners, PortError, check_listenable, check_publishable, services};
 pub use routes::Backend;
 use routes::{Route, routes};
+
+/// How long after a sync the next one takes place at the earliest: kube-proxy's `minSyncPeriod`, which
+/// has had no burst since Kubernetes 1.36.
+const MIN_SYNC_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long to wait after an accept failed for want of resources.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -167,31 +169,24 @@ struct Listening {
 
 impl Proxy {
     async fn serve(mut self) {
-        let mut services = follow(&self.store, Resource::Services);
-        let mut slices = follow(&self.store, Resource::EndpointSlices);
-        let mut pace = Pace::default();
-        let mut wanted: Option<Instant> = None;
+        let mut news = News::follow(&self.store, self.options.watch_latency);
+        let mut earliest = Instant::now();
+        let mut is_complete = true;
         let shutdown = self.shutdown.clone();
         loop {
-            let due = wanted.map(|at| at.max(pace.earliest()));
+            let wanted = if is_complete {
+                news.next_arrival()
+            } else {
+                Some(earliest)
+            };
+            let due = wanted.map(|at| at.max(earliest));
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                change = services.next() => {
-                    if change.is_err() {
-                        services = follow(&self.store, Resource::Services);
-                    }
-                    wanted.get_or_insert(Instant::now() + self.options.watch_latency);
-                }
-                change = slices.next() => {
-                    if change.is_err() {
-                        slices = follow(&self.store, Resource::EndpointSlices);
-                    }
-                    wanted.get_or_insert(Instant::now() + self.options.watch_latency);
-                }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    pace.take(Instant::now());
-                    let complete = self.sync().await;
-                    wanted = (!complete).then(|| Instant::now() + pace::PERIOD);
+                () = news.happens() => {}
+                () = sleep_until(due.unwrap_or(earliest)), if due.is_some() => {
+                    news.take_in(Instant::now());
+                    is_complete = self.sync(&news).await;
+                    earliest = Instant::now() + MIN_SYNC_PERIOD;
                 }
             }
         }
@@ -202,10 +197,10 @@ impl Proxy {
         self.connections.wait().await;
     }
 
-    /// Brings the listeners in line with the store. Returns whether all could be opened.
-    async fn sync(&mut self) -> bool {
-        let services = typed(&self.store, Resource::Services);
-        let slices = typed(&self.store, Resource::EndpointSlices);
+    /// Brings the listeners in line with what is known. Returns whether all could be opened.
+    async fn sync(&mut self, news: &News) -> bool {
+        let services = news.all(&Resource::Services);
+        let slices = news.all(&Resource::EndpointSlices);
         let mut wanted = routes(&services, &slices, self.options.publish_services);
         let backends = wanted
             .iter()
@@ -305,23 +300,10 @@ async fn accept(
     }
 }
 
-fn typed<T: DeserializeOwned + Send + Sync + 'static>(
-    store: &Store,
-    resource: Resource,
-) -> Vec<Arc<T>> {
-    let (objects, _) = store.list(resource, None);
-    objects.iter().filter_map(|object| object.typed()).collect()
-}
-
-fn follow(store: &Store, resource: Resource) -> Watch {
-    store
-        .watch(resource, None)
-        .expect("a watch without a revision cannot be too old")
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use super::*;
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Service;
 use tokio::sync::watch;
 
-use super::typed;
 use crate::store::{Resource, Store};
 
 /// Why a service port cannot be listened on.
@@ -59,7 +58,11 @@ impl OwnListeners {
 
 /// The services of this moment.
 pub(crate) fn services(store: &Store) -> Vec<Arc<Service>> {
-    typed(store, Resource::Services)
+    let (services, _) = store.list(Resource::Services, None);
+    services
+        .iter()
+        .filter_map(|service| service.typed())
+        .collect()
 }
 
 /// Whether the proxy could listen on a port of an address that no service has yet. Where it still
