@@ -32,6 +32,7 @@ use self::connection::{Held, Patience, Work};
 use self::dialect::ended_by_limit;
 pub use self::dialect::{Dialect, Schema, query};
 pub use self::exclusive::Exclusive;
+use self::exclusive::lock_file;
 use self::measurements::{Measurements, OfPurpose};
 use crate::gate::{Gate, Handoff, Slot};
 use crate::metrics::Counted;
@@ -185,6 +186,11 @@ impl Database {
     async fn make_tables(&self) -> Result<(), sqlx::Error> {
         let dialect = self.place.dialect;
         let make = || async {
+            // SQLite refuses at once what another process does to the journal mode at that moment.
+            let _alone = match &self.place.file {
+                None => None,
+                Some(path) => Some(lock_file(path.with_extension("schema-lock")).await?),
+            };
             let mut held = Held::new(self.pool.acquire().await?, self.patience);
             if let Some(statement) = dialect.first_of_all() {
                 held.connection().execute(sqlx::raw_sql(statement)).await?;

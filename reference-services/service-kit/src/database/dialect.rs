@@ -105,8 +105,8 @@ impl Dialect {
         }
     }
 
-    /// Makes replicas that start at the same moment make the tables one after the other, where the
-    /// database does not see to that itself. Waiting for the lock, too, may only take as long as a
+    /// Makes replicas that start at the same moment make the tables one after the other, where neither
+    /// the database nor a lock on its file sees to that. Waiting for the lock, too, may only take as long as a
     /// statement; then the tables are made later, by whoever needs them.
     pub(super) fn before_schema(self) -> Option<&'static str> {
         match self {

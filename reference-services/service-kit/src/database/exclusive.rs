@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::{AnyConnection, Connection as _, Row as _};
 
@@ -74,6 +74,18 @@ impl Exclusive {
         let dialect = self.dialect;
         Work::begin(self.connection(), dialect).await
     }
+}
+
+/// Waits to be the only one with a lock on that file, which is made where it is missing.
+pub(super) async fn lock_file(path: PathBuf) -> io::Result<File> {
+    let lock = move || {
+        let file = File::create(path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    tokio::task::spawn_blocking(lock)
+        .await
+        .map_err(io::Error::other)?
 }
 
 fn try_lock_file(path: &Path) -> io::Result<Option<File>> {
