@@ -72,6 +72,14 @@ impl Run {
         100.0 * count("expected") / (count("expected") + count("unexpected"))
     }
 
+    /// How many requests of load and prober went to an endpoint where nobody was.
+    fn sent_to_nobody(&self) -> usize {
+        let failures = list(&self.record["failures"]).iter();
+        let reasons = failures.filter_map(|failure| failure["reason"].as_str());
+        let nobody = ["connectTimeout", "connectRefused"];
+        reasons.filter(|reason| nobody.contains(reason)).count()
+    }
+
     /// The numbers of ready endpoints of a Service, as they changed from the moment at which a fault
     /// was injected to that at which its undoing began.
     fn ready_during_fault(&self, service: &str) -> Vec<u64> {
@@ -166,12 +174,14 @@ fn better(one: &Run, other: &Run, points: f64) {
 }
 
 #[test]
-fn every_experiment_has_a_quick_profile() {
+fn every_experiment_has_a_quick_profile_and_asks_for_the_books() {
     for file in std::fs::read_dir(workspace().join("experiments")).unwrap() {
         let file = file.unwrap().path();
         if file.extension().is_some_and(|end| end == "yaml") {
             let text = std::fs::read_to_string(&file).unwrap();
-            assert!(text.contains("\n  quick: {"), "{} has none", file.display());
+            for part in ["\n  quick: {", "\n  invariants:\n"] {
+                assert!(text.contains(part), "{}: no {part}", file.display());
+            }
         }
     }
 }
@@ -183,6 +193,11 @@ fn a_readiness_probe_saves_a_rolling_update() {
     let unprepared = serves("prestop-missing", 80.0);
     better(&with, &without, 8.0);
     better(&unprepared, &without, 4.0);
+    if with.is_conclusive() && unprepared.is_conclusive() {
+        // That an old pod leaves, the proxy hears up to a second after that the new one is ready.
+        let (with, unprepared) = (with.sent_to_nobody(), unprepared.sent_to_nobody());
+        assert!(unprepared >= with + 3, "{unprepared} against {with}");
+    }
 }
 
 #[test]
