@@ -179,12 +179,14 @@ impl Proxy {
             } else {
                 Some(earliest)
             };
-            let due = wanted.map(|at| at.max(earliest));
+            let is_wanted = wanted.is_some();
+            let due = wanted.unwrap_or(earliest).max(earliest);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = news.happens() => {}
-                () = sleep_until(due.unwrap_or(earliest)), if due.is_some() => {
-                    news.take_in(Instant::now());
+                () = sleep_until(due), if is_wanted => {
+                    // As it was then, however late this task runs: what came after it is for the next.
+                    news.take_in(due);
                     is_complete = self.sync(&news).await;
                     earliest = Instant::now() + MIN_SYNC_PERIOD;
                 }
@@ -305,6 +307,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -331,5 +335,51 @@ mod tests {
         let elsewhere = at("127.0.0.1:80");
         let itself = backend("127.0.0.1:80", None);
         assert_eq!(routes.endpoint(elsewhere), Some(itself));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn the_second_of_two_changes_in_a_row_waits_for_the_next_sync() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let store = Store::new();
+        let service = json!({
+            "metadata": {"name": "app", "namespace": "default"},
+            "spec": {"clusterIP": "127.0.0.1", "ports": [{"port": port}]},
+        });
+        store.create(Resource::Services, service).unwrap();
+        let slice = json!({
+            "metadata": {
+                "name": "app",
+                "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "app"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"port": 80}],
+            "endpoints": [],
+        });
+        store.create(Resource::EndpointSlices, slice).unwrap();
+        let options = ProxyOptions::default();
+        let proxy = spawn(store.clone(), options);
+        let mut routes = proxy.routes();
+        assert!(routes.changed().await);
+        tokio::time::advance(10 * MIN_SYNC_PERIOD).await;
+
+        let begun = Instant::now();
+        for endpoints in [json!([{"addresses": ["127.0.0.2"]}]), json!([])] {
+            let changed = store.update(Resource::EndpointSlices, "default", "app", |slice| {
+                slice["endpoints"] = endpoints;
+            });
+            changed.unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+        let known = |routes: &ServiceRoutes| routes.all().into_values().map(|it| it.len()).sum();
+        for (endpoints, after) in [(1, Duration::ZERO), (0, MIN_SYNC_PERIOD)] {
+            assert!(routes.changed().await);
+            let known: usize = known(&routes);
+            assert_eq!(known, endpoints);
+            let late = begun.elapsed() - options.watch_latency - after;
+            assert!(late < Duration::from_millis(5), "{late:?} too late");
+        }
+        proxy.shutdown().await;
     }
 }

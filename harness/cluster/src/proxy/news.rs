@@ -4,6 +4,9 @@
 //! Not the store as it is by then. That a new pod is ready and that an old one leaves are two changes,
 //! which here follow each other within the latency; seen as one they would cost a rolling update less
 //! than on a real cluster, where the second waits for the proxy's next sync.
+//!
+//! What is nothing to a proxy is no change, as in kube-proxy's trackers (`pkg/proxy/servicechangetracker.go`,
+//! `endpointslicecache.go`): the selector of a Service, for one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -40,13 +43,15 @@ impl News {
         }
     }
 
-    /// Waits until a change is made, which is on its way from then on. Dropping the future loses
+    /// Waits until something is written; a change is on its way from then on. Dropping the future loses
     /// nothing.
     pub(super) async fn happens(&mut self) {
         let event = self.changes.recv().await;
         let event = event.expect("the proxy holds the store, and that the other end");
-        let arrival = Instant::now() + self.latency;
-        self.under_way.push_back((arrival, event));
+        if is_change(&event) {
+            let arrival = Instant::now() + self.latency;
+            self.under_way.push_back((arrival, event));
+        }
     }
 
     /// When the next change arrives; a moment that has passed means "now".
@@ -54,9 +59,9 @@ impl News {
         self.under_way.front().map(|(arrival, _)| *arrival)
     }
 
-    /// Takes note of all that has arrived by then.
-    pub(super) fn take_in(&mut self, now: Instant) {
-        while let Some((_, event)) = self.under_way.pop_front_if(|(arrival, _)| *arrival <= now) {
+    /// Takes note of all that has arrived by `moment`.
+    pub(super) fn take_in(&mut self, moment: Instant) {
+        while let Some((_, event)) = self.under_way.pop_front_if(|(at, _)| *at <= moment) {
             let key = Key::of(event.resource, &event.object);
             match event.kind {
                 EventKind::Added | EventKind::Modified => {
@@ -80,6 +85,19 @@ impl News {
             .filter_map(|(_, object)| object.typed())
             .collect()
     }
+}
+
+/// Whether it changes anything that decides where connections go.
+fn is_change(event: &Event) -> bool {
+    let Some(before) = event.previous.as_ref() else {
+        return true;
+    };
+    let parts: &[&str] = match event.resource {
+        Resource::Services => &["/spec/clusterIP", "/spec/ports"],
+        _ => &["/metadata/labels", "/ports", "/endpoints"],
+    };
+    let differs = |part: &&str| before.pointer(part) != event.object.pointer(part);
+    event.kind == EventKind::Deleted || parts.iter().any(differs)
 }
 
 #[cfg(test)]
@@ -112,9 +130,7 @@ mod tests {
 
     fn known(news: &News) -> Vec<String> {
         let slices = news.all::<EndpointSlice>(&Resource::EndpointSlices);
-        let endpoints = slices
-            .iter()
-            .flat_map(|slice| slice.endpoints.iter().flatten());
+        let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
         endpoints.map(|one| one.addresses[0].clone()).collect()
     }
 
@@ -143,6 +159,41 @@ mod tests {
         news.take_in(heard + MOMENT);
         assert_eq!(known(&news), ["10.0.0.2"]);
         assert_eq!(news.next_arrival(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_nothing_to_a_proxy_is_no_change() {
+        let store = Store::new();
+        let service = json!({
+            "metadata": {"name": "app", "namespace": "default"},
+            "spec": {"clusterIP": "10.0.0.9", "selector": {"app": "a"}, "ports": [{"port": 80}]},
+        });
+        store.create(Resource::Services, service).unwrap();
+        let slice = slice("app", &["10.0.0.1"]);
+        store.create(Resource::EndpointSlices, slice).unwrap();
+        let mut news = News::follow(&store, LATENCY);
+        news.take_in(Instant::now() + LATENCY);
+        let change = |resource, part: &'static str, value: Value| {
+            let changed = store.update(resource, "default", "app", |object| {
+                *object.pointer_mut(part).unwrap() = value;
+            });
+            changed.unwrap();
+        };
+        change(Resource::Services, "/spec/selector", json!({"app": "b"}));
+        news.happens().await;
+        change(Resource::EndpointSlices, "/metadata", {
+            let mut metadata = store
+                .get(Resource::EndpointSlices, "default", "app")
+                .unwrap()["metadata"]
+                .clone();
+            metadata["annotations"] = json!({"note": "read"});
+            metadata
+        });
+        news.happens().await;
+        assert_eq!(news.next_arrival(), None);
+        change(Resource::Services, "/spec/ports", json!([{"port": 81}]));
+        news.happens().await;
+        assert!(news.next_arrival().is_some());
     }
 
     #[tokio::test(start_paused = true)]
