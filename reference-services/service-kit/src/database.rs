@@ -189,7 +189,7 @@ impl Database {
             // SQLite refuses at once what another process does to the journal mode at that moment.
             let _alone = match &self.place.file {
                 None => None,
-                Some(path) => Some(lock_file(path.with_extension("schema-lock")).await?),
+                Some(path) => Some(lock_file(&path.with_extension("schema-lock")).await?),
             };
             let mut held = Held::new(self.pool.acquire().await?, self.patience);
             if let Some(statement) = dialect.first_of_all() {

@@ -9,6 +9,9 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::Connection;
 
+/// How long SQLite waits for whoever else writes.
+pub(super) const SQLITE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -122,7 +125,10 @@ impl Dialect {
             // The write-ahead log lets readers go on while one connection writes. With it, NORMAL
             // loses nothing when the process is killed, only (and at most the last transactions)
             // when the machine is.
-            Self::Sqlite => "PRAGMA busy_timeout = 10000; PRAGMA synchronous = NORMAL".to_owned(),
+            Self::Sqlite => format!(
+                "PRAGMA busy_timeout = {}; PRAGMA synchronous = NORMAL",
+                SQLITE_PATIENCE.as_millis()
+            ),
             Self::Postgres => format!("SET statement_timeout = {ms}"),
             // READ COMMITTED as PostgreSQL does; it also keeps writers from waiting for gaps between
             // rows. Then MariaDB's limit of all statements (`M!` is for it alone), or MySQL's, which

@@ -2,12 +2,18 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use sqlx::{AnyConnection, Connection as _, Row as _};
+use tokio::time::{sleep, timeout};
 
 use super::connection::{Connection, Patience, Work};
+use super::dialect::SQLITE_PATIENCE;
 use super::{Database, Dialect, query};
+
+/// How often somebody who waits for a lock on a file tries to have it.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// The only one of its name in a database. Ends when dropped, when the process ends, and when the
 /// database loses the connection.
@@ -76,16 +82,22 @@ impl Exclusive {
     }
 }
 
-/// Waits to be the only one with a lock on that file, which is made where it is missing.
-pub(super) async fn lock_file(path: PathBuf) -> io::Result<File> {
-    let lock = move || {
-        let file = File::create(path)?;
-        file.lock()?;
-        Ok(file)
+/// Waits to be the only one with a lock on that file, which is made where it is missing; no longer than
+/// SQLite waits for its own locks.
+pub(super) async fn lock_file(path: &Path) -> io::Result<File> {
+    let locked = async {
+        loop {
+            if let Some(file) = try_lock_file(path)? {
+                return Ok(file);
+            }
+            // A lock on a file tells nobody when it is free.
+            sleep(LOCK_POLL).await;
+        }
     };
-    tokio::task::spawn_blocking(lock)
-        .await
-        .map_err(io::Error::other)?
+    timeout(SQLITE_PATIENCE, locked).await.unwrap_or_else(|_| {
+        let words = format!("{} is locked by another process", path.display());
+        Err(io::Error::new(io::ErrorKind::TimedOut, words))
+    })
 }
 
 fn try_lock_file(path: &Path) -> io::Result<Option<File>> {
