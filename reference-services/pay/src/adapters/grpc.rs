@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue};
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use self::proto::payments_server::{Payments, PaymentsServer};
 use self::proto::{FindRequest, PayRequest};
 use super::http::SIMULATED_LATENCY;
+use super::payment_span;
 use crate::domain::{self, Entry, OrderId, Payment};
 use crate::ports::StoreError;
 use crate::service::{PayError, PaymentService};
@@ -40,12 +42,14 @@ struct GrpcPayments(Arc<PaymentService>);
 #[async_trait]
 impl Payments for GrpcPayments {
     async fn pay(&self, request: Request<PayRequest>) -> Result<Response<proto::Payment>, Status> {
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
+        let order_id = order_id(&request.order_id)?;
+        let span = payment_span(&order_id, metadata.as_ref());
         let payment = Payment {
-            order_id: order_id(&request.order_id)?,
+            order_id,
             amount: request.amount,
         };
-        let taken = self.0.pay(payment).await.map_err(refuse)?;
+        let taken = self.0.pay(payment).instrument(span).await.map_err(refuse)?;
         let mut response = Response::new(paid(&taken.payment, proto::Status::Taken));
         let latency = format!("{:.3}", taken.latency.as_secs_f64() * 1e3);
         let latency = HeaderValue::try_from(latency).expect("digits make a header value");

@@ -12,6 +12,7 @@ use service_kit::problem::{JsonBody, Problem};
 use service_kit::resilience::RefusalReason;
 use tracing::Instrument as _;
 
+use super::payment_span;
 use crate::domain::{Entry, OrderId, Payment, Status};
 use crate::ports::StoreError;
 use crate::service::{PayError, PaymentService};
@@ -61,12 +62,7 @@ async fn pay(
     JsonBody(request): JsonBody<PaymentRequest>,
 ) -> Result<Response, Problem> {
     let order_id = order_id(&request.order_id)?;
-    let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
-    let span = tracing::info_span!(
-        "payment",
-        correlation_id = order_id.as_str(),
-        causation_id = request_id
-    );
+    let span = payment_span(&order_id, &headers);
     let payment = Payment {
         order_id,
         amount: request.amount,
