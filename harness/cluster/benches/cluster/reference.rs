@@ -147,6 +147,8 @@ async fn deploy(site: &Site, objects: &[Value]) {
                 deployments.create(&parameters, &deployment).await.unwrap();
                 names.push(object["metadata"]["name"].as_str().unwrap());
             }
+            // Asked only when a pod is to be evicted.
+            Some("PodDisruptionBudget") => {}
             kind => panic!("k8s/services has a {kind:?}, which is not deployed here"),
         }
     }
