@@ -157,7 +157,7 @@ async fn events(system: &System) {
     system.until_settled().await;
     let before = system.read(Part::Auditor, "/invariants").await;
     let begun = Instant::now();
-    let customers = Customers::start(&system.client, &system.url(Part::App, "/orders"), 8);
+    let customers = Customers::start(&system.client, &[system.url(Part::App, "/orders")], 8);
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let story = customers.stop().await;
     let ordered = begun.elapsed().as_secs_f64();

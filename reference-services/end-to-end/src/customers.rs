@@ -16,7 +16,7 @@ pub struct Story {
     pub refused: BTreeMap<Option<u16>, u64>,
 }
 
-/// Several customers of one entry.
+/// Several customers of one or more entries.
 #[derive(Debug)]
 pub struct Customers {
     stop: CancellationToken,
@@ -24,12 +24,16 @@ pub struct Customers {
 }
 
 impl Customers {
-    /// Each orders as soon as its last order was answered, and rests a little when it was not.
-    pub fn start(client: &Client, url: &str, count: usize) -> Self {
+    /// So many at each of these URLs. Each orders as soon as its last order was answered, and rests a
+    /// little when it was not.
+    pub fn start(client: &Client, urls: &[String], at_each: usize) -> Self {
         let stop = CancellationToken::new();
         let mut at_work = JoinSet::new();
-        for _ in 0..count {
-            at_work.spawn(go_on(client.clone(), url.to_owned(), stop.clone()));
+        for url in urls
+            .iter()
+            .flat_map(|url| std::iter::repeat_n(url, at_each))
+        {
+            at_work.spawn(go_on(client.clone(), url.clone(), stop.clone()));
         }
         Self { stop, at_work }
     }

@@ -165,12 +165,12 @@ impl System {
         self.processes.insert(part, process);
     }
 
-    /// Another process of `part` on the same data, at an address of its own.
-    pub async fn replica(&self, part: Part) -> Child {
+    /// Another process of `part` on the same data, and its own URL.
+    pub async fn replica(&self, part: Part) -> (Child, String) {
         let address = own_address();
         let mut process = self.spawn(part, address, &self.data.path().join(part.name()));
         self.until_ready(part, address, &mut process).await;
-        process
+        (process, format!("http://{address}:{}", part.port()))
     }
 
     /// SIGKILL: nothing is finished.

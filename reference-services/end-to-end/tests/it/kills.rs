@@ -12,7 +12,8 @@ use tokio::task::{block_in_place, spawn_blocking};
 use end_to_end::customers::Customers;
 use end_to_end::system::{Part, System};
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
+    Part::Gateway,
     Part::Broker,
     Part::App,
     Part::Pay,
@@ -64,8 +65,8 @@ impl Setting {
         let mut chance = StdRng::seed_from_u64(seed);
         let servers = (0..self.servers.len()).map(Victim::Server);
         let victims: Vec<Victim> = PARTS.map(Victim::Part).into_iter().chain(servers).collect();
-        let url = self.system.url(Part::App, "/orders");
-        let customers = Customers::start(&self.system.client, &url, 4);
+        let entries = [Part::App, Part::Gateway].map(|part| self.system.url(part, "/orders"));
+        let customers = Customers::start(&self.system.client, &entries, 2);
         for number in 0..kills {
             tokio::time::sleep(Duration::from_millis(chance.random_range(0..400))).await;
             let victim = victims[number % victims.len()];
