@@ -141,6 +141,8 @@ fn read(
         .map(|node| reference::read(node, problems));
 
     checks::fits_in_load(&method, windows.as_ref(), load.as_ref(), problems);
+    let limits = safety.as_ref().map(|(limits, _)| limits);
+    checks::long_faults_permitted(&method, limits, problems);
     checks::no_overlap(&method, problems);
     checks::unique_names(&method, problems);
     let stop_conditions = safety.iter().flat_map(|(_, conditions)| conditions);

@@ -1,6 +1,7 @@
 //! Why a fault could not be checked, injected or undone; told to the loop as one line.
 
 use std::error::Error;
+use std::time::Duration;
 
 use holdfast_engine::FaultDriverError;
 
@@ -17,6 +18,15 @@ pub enum FaultError {
     NamespaceExcluded(String),
     #[error("everything is halted ({0}); to permit faults again: holdfast resume")]
     Halted(String),
+    #[error(
+        "the cluster takes {took:.1} s to answer for one object, so that a fault might not be undone in time",
+        took = .0.as_secs_f64()
+    )]
+    SlowCluster(Duration),
+    #[error(
+        "the fault would harm node {0}, on which Holdfast itself and its load run; let its Deployment run on another node (nodeName, affinity)"
+    )]
+    OwnNode(String),
     #[error("{what} {name} does not exist")]
     NoSuchObject { what: String, name: String },
     #[error("{0} has no available pod, so there is nothing to break")]

@@ -1,11 +1,15 @@
 //! The safety nets: what must hold before anything is changed. Each has a name by which an
 //! experiment may switch it off; those without one cannot be.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use holdfast_core::experiment::SafetyNet;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
+use tokio::time::Instant;
 
 use crate::action::Action;
 use crate::blueprint::{Blueprint, Target};
@@ -18,6 +22,14 @@ use crate::pods;
 /// broken.
 pub const CHAOS_LABEL: &str = "holdfast.dev/chaos";
 
+/// The variable that names the node on which Holdfast itself runs, and with it its load. Who runs
+/// outside the cluster has none.
+const NODE_VARIABLE: &str = "HOLDFAST_NODE";
+
+/// In this time a cluster that is well answers for one object: Kubernetes' own objective for its API's
+/// latency (sig-scalability, `api_call_latency`). What is slower may be too slow to undo in time.
+const SLOWEST_ANSWER: Duration = Duration::from_secs(1);
+
 /// Nothing is broken here, whatever its labels say: the cluster itself would be.
 const NEVER: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
@@ -27,7 +39,7 @@ pub(crate) async fn permit(
     blueprint: &Blueprint,
     allow: &[SafetyNet],
 ) -> Result<(), FaultError> {
-    check_namespace(cluster).await?;
+    check_namespace_promptly(cluster).await?;
     if let Some(why) = halted(&cluster.client).await? {
         return Err(FaultError::Halted(why));
     }
@@ -73,6 +85,21 @@ async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), F
     Ok(())
 }
 
+/// The same as [`check_namespace`], of a cluster that answers as soon as it must. One slow answer may be
+/// chance, two in a row are not.
+async fn check_namespace_promptly(cluster: &Cluster) -> Result<(), FaultError> {
+    let mut took = Duration::ZERO;
+    for _ in 0..2 {
+        let asked = Instant::now();
+        check_namespace(cluster).await?;
+        took = asked.elapsed();
+        if took <= SLOWEST_ANSWER {
+            return Ok(());
+        }
+    }
+    Err(FaultError::SlowCluster(took))
+}
+
 pub(crate) async fn check_namespace(cluster: &Cluster) -> Result<(), FaultError> {
     let name = &cluster.namespace;
     if NEVER.contains(&name.as_str()) {
@@ -90,6 +117,25 @@ pub(crate) async fn check_namespace(cluster: &Cluster) -> Result<(), FaultError>
         Ok(())
     } else {
         Err(FaultError::NamespaceNotAllowed(name.clone()))
+    }
+}
+
+/// Spares the node that Holdfast runs on what would distort the load or end the controller, where there
+/// is another one to run on.
+pub(crate) async fn spare_own_node(
+    cluster: &Cluster,
+    harmed: &BTreeSet<String>,
+) -> Result<(), FaultError> {
+    let own = std::env::var(NODE_VARIABLE).ok();
+    let Some(own) = own.filter(|own| harmed.contains(own)) else {
+        return Ok(());
+    };
+    let nodes = Api::<Node>::all(cluster.client.clone());
+    let nodes = nodes.list(&ListParams::default()).await;
+    let nodes = nodes.map_err(FaultError::during("list nodes"))?;
+    match nodes.items.len() {
+        0 | 1 => Ok(()),
+        _ => Err(FaultError::OwnNode(own)),
     }
 }
 

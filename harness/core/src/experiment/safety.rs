@@ -125,11 +125,13 @@ pub enum SafetyNet {
     BlastRadius,
     /// Pods are deleted only as their disruption budgets permit.
     Pdb,
+    /// A fault is held for 5 minutes at most; without this net for 30.
+    LongFault,
 }
 
 impl SafetyNet {
     /// Every net, in the order of the reference.
-    pub const ALL: [Self; 2] = [Self::BlastRadius, Self::Pdb];
+    pub const ALL: [Self; 3] = [Self::BlastRadius, Self::Pdb, Self::LongFault];
 
     /// The word of the experiment file.
     #[must_use]
@@ -137,6 +139,7 @@ impl SafetyNet {
         match self {
             Self::BlastRadius => "blastRadius",
             Self::Pdb => "pdb",
+            Self::LongFault => "longFault",
         }
     }
 }

@@ -2,11 +2,14 @@
 //! `None` here, and was reported where it stands.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::Placed;
 use super::problems::{Fields, Problems};
 use crate::condition::RequiredCondition;
-use crate::experiment::{Address, Load, Metric, Objective, Phase, Step, Windows};
+use crate::experiment::{
+    Address, Load, Metric, Objective, Phase, Safety, SafetyNet, Step, Windows,
+};
 
 /// baseline + at + duration + recovery of each step is within the load.
 pub(super) fn fits_in_load(
@@ -32,6 +35,33 @@ pub(super) fn fits_in_load(
                      the recovery are {needed:?}, the stages {total:?}"
                 ),
                 "allowed: stages that last until the recovery after the last fault has passed",
+            );
+        }
+    }
+}
+
+/// Nothing stays broken longer, unless the experiment permits it by name (`safety.md`).
+const LONGEST_FAULT: Duration = Duration::from_secs(5 * 60);
+
+/// A fault that is held for long is meant to be.
+pub(super) fn long_faults_permitted(
+    method: &Option<Vec<Placed<Step>>>,
+    safety: Option<&Safety>,
+    problems: &mut Problems,
+) {
+    let (Some(method), Some(safety)) = (method, safety) else {
+        return;
+    };
+    if safety.allow.contains(&SafetyNet::LongFault) {
+        return;
+    }
+    for step in method {
+        let Step { name, duration, .. } = &step.value;
+        if *duration > LONGEST_FAULT {
+            problems.report(
+                &step.at,
+                format!("the step `{name}` is held for {duration:?}"),
+                "allowed: up to 5m, and up to 30m with `safety: {allow: [longFault]}`",
             );
         }
     }

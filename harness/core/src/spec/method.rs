@@ -13,7 +13,7 @@ mod nodes;
 mod pods;
 mod workloads;
 
-/// Nothing stays broken longer, whatever a file says (`safety.md`).
+/// Nothing stays broken longer, whatever a file permits (`safety.md`).
 const LONGEST_FAULT: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn windows(node: Option<&Node>, problems: &mut Problems) -> Option<Windows> {

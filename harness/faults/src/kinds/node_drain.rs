@@ -13,6 +13,7 @@ use crate::error::FaultError;
 use crate::field::Path;
 use crate::object::{Cluster, Object, Resource};
 use crate::pods;
+use crate::safety::spare_own_node;
 
 pub(super) async fn blueprint(
     drain: &NodeDrain,
@@ -32,6 +33,7 @@ pub(super) async fn blueprint(
         });
     }
     another_node(cluster, &name).await?;
+    spare_own_node(cluster, &[name.clone()].into()).await?;
     let node = Object {
         resource: Resource::Node,
         name: name.clone(),

@@ -9,6 +9,7 @@ use super::stop::{node, of_pod};
 use super::workload::Workload;
 use crate::blueprint::{Blueprint, Context};
 use crate::error::FaultError;
+use crate::safety::spare_own_node;
 
 pub(super) async fn cpu(cpu: &CpuPressure, context: Context<'_>) -> Result<Blueprint, FaultError> {
     let words = [
@@ -41,6 +42,7 @@ async fn on_nodes(
 ) -> Result<Blueprint, FaultError> {
     let deployment = Workload::deployment(context.cluster, deployment).await?;
     let nodes: BTreeSet<_> = deployment.pods.iter().filter_map(node).collect();
+    spare_own_node(context.cluster, &nodes).await?;
     let agents = nodes.into_iter().enumerate().map(|(index, node)| Agent {
         suffix: format!("-{index}"),
         arguments: words.to_vec(),

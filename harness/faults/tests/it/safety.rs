@@ -1,9 +1,14 @@
 //! The safety nets: what is refused before anything is touched.
 
+use std::time::Duration;
+
 use holdfast_core::experiment::SafetyNet;
 use holdfast_engine::FaultDriver;
 use holdfast_faults::KubeFaults;
+use http::Request;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Client;
+use kube::client::Body;
 use kube::runtime::wait::await_condition;
 use serde_json::json;
 
@@ -23,6 +28,29 @@ async fn the_cluster_s_own_namespace_is_refused() {
         refusal(&faults, 1).await.unwrap(),
         "nothing is broken in namespace kube-system: the cluster itself would be"
     );
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_answers_slowly_is_refused() {
+    let test = TestCluster::start().await;
+    test.create_deployment("pay", 3).await;
+    test.make_ready("pay", 3).await;
+    let client = test.client.clone();
+    let slow = tower::service_fn(move |request: Request<Body>| {
+        let client = client.clone();
+        async move {
+            if request.uri().path().ends_with("/namespaces/default") {
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+            }
+            client.send(request).await
+        }
+    });
+    let slow = Client::new(slow, NAMESPACE);
+    let faults = KubeFaults::start(slow, NAMESPACE, RUN, "", &[]);
+    let words = refusal(&faults, 2).await.unwrap();
+    let expected = "the cluster takes 1.1 s to answer for one object";
+    assert!(words.starts_with(expected), "{words}");
     test.shutdown().await;
 }
 
