@@ -74,6 +74,25 @@ fn permit_phases(standing: &Standing, phases: &Value) {
 }
 
 #[test]
+fn a_cluster_takes_every_experiment_of_the_repository() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    let folder = |name| workspace().join(name).to_str().unwrap().to_owned();
+    standing.kubectl(&["apply", "-f", &folder("k8s/crds")]);
+    eventually("the definitions are served", || {
+        standing.try_kubectl(&["get", "experiments"]).is_ok()
+    });
+    let taken = standing.kubectl(&["apply", "--dry-run=server", "-f", &folder("experiments")]);
+    let files = std::fs::read_dir(workspace().join("experiments")).unwrap();
+    let files = files.filter(|file| {
+        let path = file.as_ref().unwrap().path();
+        path.extension().is_some_and(|end| end == "yaml")
+    });
+    assert_eq!(taken.lines().count(), files.count(), "{taken}");
+}
+
+#[test]
 fn an_experiment_is_carried_out_and_its_verdict_shown() {
     let Some(standing) = Standing::start() else {
         return;

@@ -72,12 +72,25 @@ impl Run {
         100.0 * count("expected") / (count("expected") + count("unexpected"))
     }
 
-    /// How many requests of load and prober went to an endpoint where nobody was.
-    fn sent_to_nobody(&self) -> usize {
+    /// The states of app's circuit to pay, in turn.
+    fn circuit(&self) -> Vec<&str> {
+        let observed = list(&self.record["observations"]).iter();
+        let states = observed.map(|one| &one["observation"]["breaker"]["state"]);
+        states.filter_map(Value::as_str).collect()
+    }
+
+    /// How many requests of load and prober failed for this reason.
+    fn failed(&self, reason: &str) -> usize {
         let failures = list(&self.record["failures"]).iter();
-        let reasons = failures.filter_map(|failure| failure["reason"].as_str());
-        let nobody = ["connectTimeout", "connectRefused"];
-        reasons.filter(|reason| nobody.contains(reason)).count()
+        failures
+            .filter(|failure| failure["reason"] == reason)
+            .count()
+    }
+
+    /// How many of them found nobody at their endpoint: refused by the machine, or lost on the way to
+    /// an address that is gone.
+    fn found_nobody(&self) -> usize {
+        self.failed("connectRefused") + self.failed("connectTimeout")
     }
 
     /// The numbers of ready endpoints of a Service, as they changed from the moment at which a fault
@@ -105,7 +118,8 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// One quick run of an experiment with these settings, the same for every test of this process.
+/// One quick run of an experiment with these settings, the same for every test of this process. One that
+/// says nothing, because the machine had other things to do, is made again once.
 fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
     quick_of(&System::new(), name, settings)
 }
@@ -120,7 +134,18 @@ fn quick_of(system: &System, name: &str, settings: &[&str]) -> Arc<Run> {
     if let Some(run) = runs.get(&key) {
         return Arc::clone(run);
     }
+    let mut run = carry_out(system, name, settings);
+    if !run.is_conclusive() {
+        run = carry_out(system, name, settings);
+    }
+    let run = Arc::new(run);
+    runs.insert(key, Arc::clone(&run));
+    run
+}
+
+fn carry_out(system: &System, name: &str, settings: &[&str]) -> Run {
     let reports = tempfile::tempdir().unwrap();
+    let key = format!("{name} {}", settings.join(" "));
     let mut command = holdfast(&key);
     command
         .current_dir(system.path())
@@ -136,12 +161,11 @@ fn quick_of(system: &System, name: &str, settings: &[&str]) -> Arc<Run> {
         .unwrap_or_else(|_| panic!("{key} said nothing: {}", finished.err));
     let record = reports.path().join(name).join("latest/record.json");
     let record = std::fs::read(record).unwrap();
-    let run = Arc::new(Run {
+    let run = Run {
         result,
         record: serde_json::from_slice(&record).unwrap(),
-    });
+    };
     run.was_carried_out();
-    runs.insert(key, Arc::clone(&run));
     run
 }
 
@@ -195,8 +219,12 @@ fn a_readiness_probe_saves_a_rolling_update() {
     better(&unprepared, &without, 4.0);
     if with.is_conclusive() && unprepared.is_conclusive() {
         // That an old pod leaves, the proxy hears up to a second after that the new one is ready.
-        let (with, unprepared) = (with.sent_to_nobody(), unprepared.sent_to_nobody());
+        let (with, unprepared) = (with.found_nobody(), unprepared.found_nobody());
         assert!(unprepared >= with + 3, "{unprepared} against {with}");
+    }
+    if without.is_conclusive() {
+        // By new pods that do not listen yet, and at the addresses of old ones.
+        assert!(without.failed("connectRefused") > 0 && without.failed("connectTimeout") > 0);
     }
 }
 
@@ -205,8 +233,19 @@ fn a_circuit_breaker_helps_in_a_steady_overload_and_an_autoscaler_ends_it() {
     let with = serves("circuit-breaker-paced", 40.0);
     let without = quick("circuit-breaker-paced", &["breaker=off"]);
     better(&with, &without, 5.0);
+    if with.is_conclusive() {
+        let states = with.circuit();
+        let opened = states.iter().position(|state| *state == "open");
+        let after = &states[opened.expect("it opens")..];
+        assert!(after.contains(&"closed"), "{states:?}");
+    }
     let scaled = serves("autoscale-pay", 40.0);
     better(&scaled, &with, 2.0);
+    if scaled.is_conclusive() {
+        // The autoscaler may make four times as many of few at once.
+        let ready = scaled.ready_during_fault("pay");
+        assert!(ready.last() >= Some(&4), "{ready:?}");
+    }
 }
 
 #[test]

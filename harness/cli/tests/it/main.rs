@@ -24,5 +24,6 @@ mod siege;
 mod siege_command;
 mod standing;
 mod system;
+mod throttle;
 mod web;
 mod workers;

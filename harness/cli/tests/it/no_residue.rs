@@ -10,17 +10,34 @@ use crate::agent::{is_stopped, processes};
 use crate::holdfast::{eventually, processes_of, wait};
 use crate::standing::{LONG, NAMESPACE, Standing, pid};
 
-const FAULTS: [&str; 9] = [
+/// Every kind that the local cluster can carry out: it has one node, and no volumes to fill. A restart
+/// is not among them, for it leaves its time, as a person's would.
+const FAULTS: [&str; 14] = [
     "podKill: {deployment: web, count: 1, every: 2s}",
     "podFreeze: {deployment: web, count: 1}",
+    "probeFlap: {deployment: web, count: 1, down: 4s, up: 1s}",
     "scale: {deployment: web, replicas: 1}",
+    "dependencyOutage: {deployment: web}",
     "serviceDown: {service: web}",
     "throttle: {service: web, delay: 50ms}",
     "throttle: {service: web, from: {deployment: web, env: PEER_URL}, blackhole: true}",
     "configChange: {configMap: limits, set: {MAX: \"0\"}}",
     "hpa: {create: {deployment: web, minReplicas: 1, maxReplicas: 3, cpu: 50}}",
+    "hpa: {remove: idle}",
     "rollout: {deployment: web, setEnv: {VERSION: v2}}",
+    "cpuPressure: {deployment: web, workers: 1, load: 10}",
+    "memoryPressure: {deployment: web, bytes: 1Mi}",
 ];
+
+/// An autoscaler to be removed. What it would scale is not there: it must not meddle with the others.
+const AUTOSCALER: &str = "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: idle}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: nothing}
+  minReplicas: 2
+  maxReplicas: 5
+";
 
 /// How long after a fault's `notAfter` something of it may still be there.
 const LATEST: SignedDuration = SignedDuration::from_secs(10);
@@ -47,10 +64,12 @@ fn each_fault_is_undone_after(standing: &Standing, signal: Signal, code: Option<
     standing.bring_up();
     let limits = ["create", "configmap", "limits", "--from-literal=MAX=10"];
     standing.kubectl(&[&["-n", NAMESPACE], limits.as_slice()].concat());
+    std::fs::write(standing.file("autoscaler.yaml"), AUTOSCALER).unwrap();
+    standing.kubectl(&["-n", NAMESPACE, "create", "-f", "autoscaler.yaml"]);
     let before = Picture::of(standing);
     assert!(before.is_whole(), "{before:?}");
     for fault in FAULTS {
-        write_experiment(standing, fault);
+        standing.write_running("broken.yaml", fault);
         let mut child = standing.run("broken.yaml", &LONG).spawn().unwrap();
         let mut over = false;
         eventually(&format!("{fault} is injected"), || {
@@ -73,21 +92,6 @@ fn each_fault_is_undone_after(standing: &Standing, signal: Signal, code: Option<
             std::thread::sleep(Duration::from_millis(200));
         }
     }
-}
-
-/// The experiment on what runs already, with this fault in place of its own.
-fn write_experiment(standing: &Standing, fault: &str) {
-    let text = std::fs::read_to_string(standing.file("running.yaml")).unwrap();
-    let own = "scale: {deployment: web, replicas: \"${replicas}\"}";
-    assert!(
-        text.contains(own) && text.contains(", replicas: 1}"),
-        "{text}"
-    );
-    // The parameter first: the fault may have a field of that name.
-    let text = text.replace(", replicas: 1}", "}").replace(own, fault);
-    // Some of them take both pods.
-    let text = format!("{text}  safety: {{allow: [blastRadius]}}\n");
-    std::fs::write(standing.file("broken.yaml"), text).unwrap();
 }
 
 fn not_after(standing: &Standing) -> Timestamp {

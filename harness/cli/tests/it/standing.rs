@@ -32,6 +32,8 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec:
+      # The program does not end when it is told to.
+      terminationGracePeriodSeconds: 1
       containers:
         - name: web
           image: holdfast/victim:dev
@@ -189,6 +191,21 @@ impl Standing {
         self.kubectl(&["label", "namespace", NAMESPACE, allowed]);
         self.kubectl(&["-n", NAMESPACE, "apply", "-f", "system.yaml"]);
         self.kubectl(&["-n", NAMESPACE, "rollout", "status", "deployment/web"]);
+    }
+
+    /// The experiment on what runs already, with this fault in place of its own.
+    pub(crate) fn write_running(&self, file: &str, fault: &str) {
+        let text = fs::read_to_string(self.file("running.yaml")).unwrap();
+        let own = "scale: {deployment: web, replicas: \"${replicas}\"}";
+        assert!(
+            text.contains(own) && text.contains(", replicas: 1}"),
+            "{text}"
+        );
+        // The parameter first: the fault may have a field of that name.
+        let text = text.replace(", replicas: 1}", "}").replace(own, fault);
+        // Some of them take both pods.
+        let text = format!("{text}  safety: {{allow: [blastRadius]}}\n");
+        fs::write(self.file(file), text).unwrap();
     }
 
     /// The phases of the faults in the namespace; none where the kind is not known yet.

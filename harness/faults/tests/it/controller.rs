@@ -15,7 +15,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, prop_one
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{NAMESPACE, RUN, TestCluster, fault_of, in_time, outage, state};
+use crate::cluster::{NAMESPACE, RUN, TestCluster, fault_of, in_time, outage};
 
 /// A fault as a person would apply it.
 fn by_hand(name: &str, not_after: &str, lease: Option<&str>) -> FaultInjection {
@@ -328,15 +328,20 @@ enum Happening {
     PodsRescheduled,
 }
 
-/// Faults that are undone in different ways: put back, waited for, put back with a restart.
+/// Faults that are undone in different ways: put back, waited for, put back with a restart, deleted.
 fn a_fault() -> impl Strategy<Value = Value> {
     prop_oneof![
         (0..6_u32)
             .prop_map(|replicas| json!({"scale": {"deployment": "pay", "replicas": replicas}})),
         (1..4_u32).prop_map(|count| json!({"podKill": {"deployment": "pay", "count": count}})),
         Just(json!({"configChange": {
-            "configMap": "prices", "set": {"chicken": "0", "beer": "1"}, "restart": ["pay"],
+            "configMap": "pay", "set": {"PRICE": "0", "BEER": "1"}, "restart": ["pay"],
         }})),
+        Just(json!({"serviceDown": {"service": "pay"}})),
+        Just(json!({"hpa": {"create": {
+            "deployment": "pay", "minReplicas": 1, "maxReplicas": 5, "cpu": 50,
+        }}})),
+        Just(json!({"rollout": {"deployment": "pay", "setEnv": {"VERSION": "v2"}}})),
     ]
 }
 
@@ -344,17 +349,12 @@ fn a_fault() -> impl Strategy<Value = Value> {
 #[test]
 fn random_timelines_end_reverted() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (test, kubelet, prices) = runtime.block_on(async {
+    let (test, kubelet, before) = runtime.block_on(async {
         let test = TestCluster::start().await;
         let kubelet = test.kubelet();
-        test.create_deployment("pay", 3).await;
-        test.settled("pay", 3).await;
-        test.create::<ConfigMap>(json!({
-            "metadata": {"name": "prices"}, "data": {"chicken": "10000"},
-        }))
-        .await;
-        let prices = state::<ConfigMap>(&test, "prices").await;
-        (test, kubelet, prices)
+        test.create_targets("pay").await;
+        let before = test.targets("pay").await;
+        (test, kubelet, before)
     });
     let happening = prop_oneof![
         Just(Happening::Prepare),
@@ -373,7 +373,7 @@ fn random_timelines_end_reverted() {
         run.set(run.get() + 1);
         let name = format!("Run-{}", run.get());
         let fault = fault_of(serde_json::from_value(fault).unwrap());
-        let (after, data, residue, records) = runtime.block_on(async {
+        let (after, residue, records) = runtime.block_on(async {
             let mut faults = test.faults_of(&name, test.client.clone());
             for happening in timeline {
                 // Out of order, most of it is refused.
@@ -388,12 +388,10 @@ fn random_timelines_end_reverted() {
             in_time(faults.recover(&fault)).await.unwrap();
             let residue = faults.residue().await;
             in_time(faults.end()).await;
-            test.settled("pay", 3).await;
-            let data = state::<ConfigMap>(&test, "prices").await;
-            (test.replicas("pay").await, data, residue, test.records().await)
+            test.settled("pay", 2).await;
+            (test.targets("pay").await, residue, test.records().await)
         });
-        prop_assert_eq!(after, 3);
-        prop_assert_eq!(&data, &prices);
+        prop_assert_eq!(&after, &before);
         prop_assert_eq!(residue, Vec::<String>::new());
         prop_assert_eq!(records, Vec::<String>::new());
     });

@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use holdfast_core::fault::Fault;
+use holdfast_core::plan::PlannedFault;
 use holdfast_engine::FaultDriver;
 use holdfast_faults::{FaultInjection, KubeFaults, RUN_LABEL};
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
@@ -335,5 +338,38 @@ async fn a_node_that_takes_no_pods_is_not_drained() {
         refused.0,
         "node closed cannot be: drained, for it takes no pods already"
     );
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_evicts_no_pod_whose_budget_has_nothing_to_spare() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    for name in ["full", "open"] {
+        test.create_targets(name).await;
+    }
+    test.create::<PodDisruptionBudget>(json!({
+        "metadata": {"name": "full"},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "full"}}},
+    }))
+    .await;
+    let pods = test.pods("full").await;
+    let before = test.targets("full").await;
+    let faults = test.faults();
+    let drain = PlannedFault {
+        // Later than the budget is given up, which takes 40 s.
+        end: Duration::from_secs(120),
+        ..fault_of(parse(json!({"nodeDrain": {"node": "full"}})))
+    };
+    faults.prepare(&drain).await.unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(60), faults.inject(&drain)).await;
+    let refused = refused.unwrap().unwrap_err();
+    let words = "a disruption budget refuses the eviction of pod full-";
+    assert!(refused.0.starts_with(words), "{refused}");
+    assert_eq!(test.pods("full").await, pods);
+    in_time(faults.recover(&drain)).await.unwrap();
+    assert_eq!(test.pods("full").await, pods);
+    assert_eq!(test.targets("full").await, before);
+    assert_eq!(faults.residue().await, Vec::<String>::new());
     test.shutdown().await;
 }
