@@ -59,6 +59,7 @@ pub async fn build_on(
     let orders = PacedOrders::new(orders, config.costs, config.seed, &mut registry);
 
     let payments = PayClient::start(&config.pay, &mut registry).await?;
+    let protection = payments.command();
 
     // Never from the seed: two replicas, or one before and after a restart, would give two orders the
     // same name, and the second would pass as paid.
@@ -67,7 +68,8 @@ pub async fn build_on(
 
     let outbox = OutboxMetrics::register(&mut registry);
     let background = start_background(bus, config, database, outbox, service.clone());
-    let router = metrics::measured(http::router(service), registry);
+    let router = http::telling_of_circuit(http::router(service), protection);
+    let router = metrics::measured(router, registry);
     Ok((router, background))
 }
 

@@ -22,5 +22,5 @@ pub use command::{CallError, Command, CommandSettings, Release};
 pub use endpoints::{AllOut, Chosen, EndpointSettings, Endpoints};
 pub use measurements::{CommandMetrics, Measurements};
 pub use preset::Preset;
-pub use refusal::{REFUSAL_REASON, RefusalReason, retry_after};
+pub use refusal::{CIRCUIT, REFUSAL_REASON, RefusalReason, retry_after};
 pub use retry::{BudgetSettings, NoRepeat, Retries, RetrySettings};

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use service_kit::problem::{JsonBody, Problem};
-use service_kit::resilience::{RefusalReason, retry_after};
+use service_kit::resilience::{CIRCUIT, Command, RefusalReason, retry_after};
 
 use super::cause;
 use crate::domain::{
@@ -86,6 +87,20 @@ pub fn router(service: OrderService) -> Router {
         router = resource(router, path);
     }
     router.with_state(service)
+}
+
+/// Has every response tell of the circuit to pay, if there is one.
+pub fn telling_of_circuit(router: Router, pay: Option<Command>) -> Router {
+    let Some(pay) = pay else {
+        return router;
+    };
+    let tell = move |mut response: Response| {
+        if let Some(circuit) = pay.circuit() {
+            response.headers_mut().insert(CIRCUIT, circuit);
+        }
+        std::future::ready(response)
+    };
+    router.layer(map_response(tell))
 }
 
 fn resource(router: Router<OrderService>, path: &str) -> Router<OrderService> {

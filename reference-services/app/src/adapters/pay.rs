@@ -118,6 +118,14 @@ impl PayClient {
         })
     }
 
+    /// What protects all calls; `None` where each endpoint has protection of its own.
+    pub fn command(&self) -> Option<Command> {
+        match &self.target {
+            Target::Service(command) => Some(command.clone()),
+            Target::Endpoints(_) => None,
+        }
+    }
+
     /// Asks once, at another endpoint than `last`, if there is one; `last` becomes the one asked.
     async fn ask(
         &self,

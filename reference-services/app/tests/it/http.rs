@@ -128,6 +128,7 @@ async fn a_failing_pay_is_an_upstream_error_until_the_breaker_opens() {
     .await;
     let refused = order(&app).await;
     assert_refused(&refused, StatusCode::BAD_GATEWAY, "upstream-error");
+    assert_eq!(header(&refused, "x-circuit"), "closed;changes=0");
     let opened = async {
         loop {
             let refused = order(&app).await;
@@ -141,7 +142,11 @@ async fn a_failing_pay_is_an_upstream_error_until_the_breaker_opens() {
         .unwrap();
     assert_refused(&refused, StatusCode::SERVICE_UNAVAILABLE, "breaker-open");
     assert_eq!(header(&refused, "retry-after"), "100");
-    assert_eq!(json_of(get(&app, "/orders").await).await, json!([]));
+    let circuit = "open;reason=failure_rate;changes=1";
+    assert_eq!(header(&refused, "x-circuit"), circuit);
+    let orders = get(&app, "/orders").await;
+    assert_eq!(header(&orders, "x-circuit"), circuit);
+    assert_eq!(json_of(orders).await, json!([]));
 }
 
 #[tokio::test]

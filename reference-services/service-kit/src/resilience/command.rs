@@ -5,10 +5,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderValue;
+
 use super::breaker::{Breaker, BreakerSettings, CircuitState, Outcome, Permit, ShortCircuited};
 use super::bulkhead::{Bulkhead, BulkheadSettings};
 use super::fleet::Fleet;
-use super::measurements::{CallOutcome, Measurements};
+use super::measurements::{CallOutcome, Measurements, reason_label, state_label};
 use crate::{detached, precise};
 
 /// The settings of a [`Command`].
@@ -100,6 +102,18 @@ impl Command {
             tokio::spawn(tick_while_used(Arc::downgrade(&shared)));
         }
         Self(shared)
+    }
+
+    /// The value of the header [`CIRCUIT`](super::CIRCUIT), if there is a circuit: its state, why it is in
+    /// it, unless that is the first one, and how often it has changed.
+    pub fn circuit(&self) -> Option<HeaderValue> {
+        self.0.with_breaker(|breaker, _| {
+            let state = state_label(breaker.state());
+            let reason = breaker.reason().map(reason_label);
+            let reason = reason.map_or(String::new(), |reason| format!(";reason={reason}"));
+            let value = format!("{state}{reason};changes={}", breaker.changes());
+            HeaderValue::try_from(value).expect("letters, digits and signs")
+        })
     }
 
     /// Makes `call` unless breaker or bulkhead forbid it, and waits for its result until the timeout.

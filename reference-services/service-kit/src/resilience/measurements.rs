@@ -91,7 +91,7 @@ const STATES: [CircuitState; 3] = [
     CircuitState::HalfOpen,
 ];
 
-fn state_label(state: CircuitState) -> &'static str {
+pub(super) fn state_label(state: CircuitState) -> &'static str {
     match state {
         CircuitState::Closed => "closed",
         CircuitState::Open => "open",
@@ -99,7 +99,7 @@ fn state_label(state: CircuitState) -> &'static str {
     }
 }
 
-fn reason_label(reason: Reason) -> &'static str {
+pub(super) fn reason_label(reason: Reason) -> &'static str {
     match reason {
         Reason::FailureRate => "failure_rate",
         Reason::SlowRate => "slow_rate",

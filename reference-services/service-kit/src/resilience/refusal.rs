@@ -8,6 +8,10 @@ use crate::problem::Problem;
 /// The response header that carries the [`RefusalReason`].
 pub const REFUSAL_REASON: HeaderName = HeaderName::from_static("x-refusal-reason");
 
+/// The response header that tells of the circuit which protects the service's calls to another:
+/// `open;reason=failure_rate;changes=3`, a structured field (RFC 9651).
+pub const CIRCUIT: HeaderName = HeaderName::from_static("x-circuit");
+
 /// The closed list of reasons for which a service refuses a request it would otherwise have served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalReason {
