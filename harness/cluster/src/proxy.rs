@@ -336,6 +336,7 @@ mod tests {
         let itself = backend("127.0.0.1:80", None);
         assert_eq!(routes.endpoint(elsewhere), Some(itself));
     }
+
     #[tokio::test(start_paused = true)]
     async fn the_second_of_two_changes_in_a_row_waits_for_the_next_sync() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

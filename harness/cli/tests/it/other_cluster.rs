@@ -76,6 +76,29 @@ fn a_plan_says_what_is_not_permitted() {
 }
 
 #[test]
+fn the_node_of_holdfast_is_spared_where_there_is_another_one() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let pressure = "cpuPressure: {deployment: web, workers: 1, load: 10}";
+    standing.write_running("pressed.yaml", pressure);
+    let plan = ["plan", "pressed.yaml", "--context", CONTEXT];
+    let planned = || finish(standing.holdfast(&plan).env("HOLDFAST_NODE", "local"));
+    let alone = planned();
+    assert_eq!(code(&alone), 0, "{alone:?}");
+    let other = "apiVersion: v1\nkind: Node\nmetadata: {name: other}\n";
+    std::fs::write(standing.file("node.yaml"), other).unwrap();
+    standing.kubectl(&["create", "-f", "node.yaml"]);
+    let refused = planned();
+    assert_eq!(code(&refused), 2, "{refused:?}");
+    let words = "the fault would harm node local";
+    assert!(refused.out.contains(words), "{refused:?}");
+    let from_outside = finish(&mut standing.holdfast(&plan));
+    assert_eq!(code(&from_outside), 0, "{from_outside:?}");
+}
+
+#[test]
 fn a_run_removes_what_it_has_applied_and_nothing_else() {
     let Some(standing) = Standing::start() else {
         return;
