@@ -41,10 +41,12 @@ impl Payments for InMemory {
 #[async_trait]
 impl Connection for InMemory {
     async fn record(&mut self, payment: &Payment) -> Result<Recorded, StoreError> {
-        if let Some(earlier) = self.find(&payment.order_id).await? {
-            return Ok(Recorded::Existing(earlier));
+        let entries = &mut self.0.lock().unwrap().entries;
+        let mut known = entries.iter();
+        if let Some(earlier) = known.find(|entry| entry.payment.order_id == payment.order_id) {
+            return Ok(Recorded::Existing(earlier.clone()));
         }
-        self.0.lock().unwrap().entries.push(taken(payment));
+        entries.push(taken(payment));
         Ok(Recorded::New)
     }
 
