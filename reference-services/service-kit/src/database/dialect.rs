@@ -109,8 +109,8 @@ impl Dialect {
     }
 
     /// Makes replicas that start at the same moment make the tables one after the other, where neither
-    /// the database nor a lock on its file sees to that. Waiting for the lock, too, may only take as long as a
-    /// statement; then the tables are made later, by whoever needs them.
+    /// the database nor a lock on its file sees to that. Waiting for the lock, too, may only take as
+    /// long as a statement; then the tables are made later, by whoever needs them.
     pub(super) fn before_schema(self) -> Option<&'static str> {
         match self {
             Self::Sqlite | Self::MySql => None,
