@@ -1,5 +1,6 @@
 //! Brings the system under test up in a cluster, and says what keeps it from being ready.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use holdfast_faults::CHAOS_LABEL;
@@ -11,6 +12,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt, discovery};
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::failure::{Failure, chain};
 use crate::manifests;
@@ -18,7 +21,8 @@ use crate::manifests;
 const FIELD_MANAGER: &str = "holdfast";
 /// A Deployment that is not available by then has a problem that waiting does not solve.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-const REACHABLE_WITHIN: Duration = Duration::from_secs(15);
+/// A Service that does not accept a connection by then does not accept any from here.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(10);
 const REACHABLE_RETRY: Duration = Duration::from_millis(20);
 
 /// Creates the namespace, with permission for faults, and applies the objects to it.
@@ -187,30 +191,73 @@ fn state(pod: &Pod) -> String {
     format!("{phase}, {}", states.collect::<Vec<_>>().join("; "))
 }
 
-/// Waits until every Service with a ready endpoint accepts connections: a cluster's proxies hear
-/// of an endpoint a moment after the API has it. Headless Services have no proxy.
+/// Waits until every Service with a ready endpoint accepts connections. Headless Services have no
+/// proxy.
 pub(crate) async fn wait_reachable(
     client: &Client,
     namespace: &str,
     services: &[String],
 ) -> Result<(), Failure> {
     for name in services {
-        if !has_ready_endpoint(client, namespace, name).await? {
-            continue;
-        }
         let Some(address) = cluster_address(&get_service(client, namespace, name).await?) else {
             continue;
         };
-        let attempts = async {
-            while tokio::net::TcpStream::connect(&address).await.is_err() {
-                tokio::time::sleep(REACHABLE_RETRY).await;
-            }
+        let why = match reach(client, namespace, name, &address).await? {
+            Reached::Accepted | Reached::NoEndpoint => continue,
+            Reached::Refused => "refuses connections although its pods are ready".to_owned(),
+            Reached::Lost(why) => format!("cannot be reached: {why}"),
         };
-        tokio::time::timeout(REACHABLE_WITHIN, attempts).await.map_err(|_| {
-            Failure::carrying_out(format!("service {namespace}/{name} at {address} refuses connections although its pods are ready"))
-        })?;
+        return Err(Failure::carrying_out(format!(
+            "service {namespace}/{name} at {address} {why}"
+        )));
     }
     Ok(())
+}
+
+/// What comes of a connection to a Service.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    Accepted,
+    /// The address leads to the Service, which has no ready endpoint.
+    NoEndpoint,
+    /// It has one, and turns connections away all the same.
+    Refused,
+    /// The address leads nowhere from here, for this reason.
+    Lost(String),
+}
+
+/// Connects to a Service at its address. While it turns connections away although an endpoint is ready
+/// it is tried again: a cluster's proxies hear of an endpoint up to a second after the API has it.
+pub(crate) async fn reach(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+    address: &str,
+) -> Result<Reached, Failure> {
+    let deadline = Instant::now() + REACHABLE_WITHIN;
+    loop {
+        let error = match timeout_at(deadline, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(Reached::Accepted),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => {
+                let within = REACHABLE_WITHIN.as_secs();
+                return Ok(Reached::Lost(format!("no answer within {within} s")));
+            }
+        };
+        if !matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset
+        ) {
+            return Ok(Reached::Lost(error.to_string()));
+        }
+        if !has_ready_endpoint(client, namespace, service).await? {
+            return Ok(Reached::NoEndpoint);
+        }
+        if Instant::now() + REACHABLE_RETRY >= deadline {
+            return Ok(Reached::Refused);
+        }
+        sleep(REACHABLE_RETRY).await;
+    }
 }
 
 async fn has_ready_endpoint(

@@ -3,8 +3,6 @@
 
 mod made;
 
-use std::time::Duration;
-
 use holdfast_core::experiment::System;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
@@ -16,11 +14,9 @@ use crate::connection::Connection;
 use crate::failure::{Failure, chain};
 use crate::interrupts::Interrupts;
 use crate::janitor::Janitor;
+use crate::manifests;
 use crate::progress::{Step, Verbosity};
-use crate::{manifests, system};
-
-/// A Service that does not accept a connection by then does not accept any from here.
-const REACHABLE_WITHIN: Duration = Duration::from_secs(10);
+use crate::system::{self, Reached};
 
 /// Who undoes what is begun if this process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,30 +116,23 @@ impl Tenancy {
         Ok(())
     }
 
-    /// The address of the load's target, which must accept connections from here.
+    /// The address of a Service, which must lead there from here.
     pub(crate) async fn service_url(&self, namespace: &str, name: &str) -> Result<String, Failure> {
         let url = system::service_url(&self.client, namespace, name).await?;
         let address = url.trim_start_matches("http://");
-        let connecting = tokio::net::TcpStream::connect(address);
-        match tokio::time::timeout(REACHABLE_WITHIN, connecting).await {
-            Ok(Ok(_)) => Ok(url),
-            // Whether a pod listens is for the load to find out; the address leads there.
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(url),
-            unreached => {
-                let why = match unreached {
-                    Ok(Err(error)) => error.to_string(),
-                    _ => format!("no answer within {} s", REACHABLE_WITHIN.as_secs()),
-                };
-                Err(Failure::input(format!(
-                    "service {namespace}/{name} at {address} cannot be reached from here: {why}"
-                ))
-                .hint(
-                    "the address of a Service is known inside its cluster only: run the experiment \
-                     there (k8s/controller), or on a node, or let load.target.url name an address \
-                     that leads to the Service from here, such as that of a load balancer",
-                ))
-            }
-        }
+        let why = match system::reach(&self.client, namespace, name, address).await? {
+            // Whether a pod listens is for the load to find out.
+            Reached::Accepted | Reached::NoEndpoint | Reached::Refused => return Ok(url),
+            Reached::Lost(why) => why,
+        };
+        Err(Failure::input(format!(
+            "service {namespace}/{name} at {address} cannot be reached from here: {why}"
+        ))
+        .hint(
+            "the address of a Service is known inside its cluster only: run the experiment there \
+             (k8s/controller), or on a node, or let load.target.url name an address that leads to \
+             the Service from here, such as that of a load balancer",
+        ))
     }
 
     /// Removes what was made, and nothing else; returns what could not be removed.

@@ -1,7 +1,7 @@
 //! Giving each Service its cluster address, and seeing that its ports can be listened on.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Service;
@@ -22,8 +22,10 @@ pub(crate) struct ServiceAddresses {
     /// Whether the ports of services must be free on 127.0.0.1 too.
     published: bool,
     own: OwnListeners,
+    /// All addresses, the one that was chosen last at the end: the proxy may still listen at that of a
+    /// service that is gone, and would send the clients of a new one there to pods that are gone, too.
     /// Held from choosing an address until the service is stored.
-    choosing: Mutex<()>,
+    turn: Mutex<VecDeque<Ipv4Addr>>,
 }
 
 impl ServiceAddresses {
@@ -32,7 +34,7 @@ impl ServiceAddresses {
             subnet,
             published,
             own,
-            choosing: Mutex::new(()),
+            turn: Mutex::new(subnet.services().collect()),
         }
     }
 
@@ -42,17 +44,22 @@ impl ServiceAddresses {
         store: &Store,
         mut service: Value,
     ) -> Result<Arc<Stored>, ApiError> {
-        let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (namespace, name) = (object::namespace(&service), object::name(&service));
         if store.get(Resource::Services, namespace, name).is_none() {
-            let address = self.choose(store, &service)?;
+            let address = self.choose(store, &service, &mut turn)?;
             set(&mut service, &address);
             self.port_check(store).check(&service, None)?;
         }
         Ok(store.create(Resource::Services, service)?)
     }
 
-    fn choose(&self, store: &Store, service: &Value) -> Result<String, ApiError> {
+    fn choose(
+        &self,
+        store: &Store,
+        service: &Value,
+        turn: &mut VecDeque<Ipv4Addr>,
+    ) -> Result<String, ApiError> {
         let (services, _) = store.list(Resource::Services, None);
         let addresses = services
             .iter()
@@ -66,7 +73,7 @@ impl ServiceAddresses {
         };
         let problem = match asked {
             HEADLESS => return Ok(asked.to_owned()),
-            "" => match self.free(&used) {
+            "" => match next_free(turn, &used) {
                 Some(free) => return Ok(free),
                 None => "no address is free".to_owned(),
             },
@@ -85,13 +92,18 @@ impl ServiceAddresses {
             published: self.published.then(|| proxy::services(store)),
         }
     }
+}
 
-    fn free(&self, used: &BTreeSet<&str>) -> Option<String> {
-        self.subnet
-            .services()
-            .map(|address| address.to_string())
-            .find(|address| !used.contains(address.as_str()))
+/// Takes the next address whose turn it is that no service has.
+fn next_free(turn: &mut VecDeque<Ipv4Addr>, used: &BTreeSet<&str>) -> Option<String> {
+    for _ in 0..turn.len() {
+        turn.rotate_left(1);
+        let address = turn.back()?.to_string();
+        if !used.contains(address.as_str()) {
+            return Some(address);
+        }
     }
+    None
 }
 
 /// Whether the proxy will be able to listen on the ports of a service.
@@ -172,6 +184,18 @@ mod tests {
             "metadata": {"name": "app", "namespace": "default"},
             "spec": {"clusterIP": "127.0.0.1", "ports": ports},
         })
+    }
+
+    #[test]
+    fn an_address_that_was_just_given_back_is_the_last_to_be_given_again() {
+        let subnet = Subnet::new(80).unwrap();
+        let mut turn: VecDeque<_> = subnet.services().take(3).collect();
+        let mut next = |used: &[&str]| next_free(&mut turn, &used.iter().copied().collect());
+        let [a, b, c] = ["127.80.64.1", "127.80.64.2", "127.80.64.3"];
+        assert_eq!(next(&[]).as_deref(), Some(a));
+        assert_eq!(next(&[]).as_deref(), Some(b), "though the first is free");
+        assert_eq!(next(&[c]).as_deref(), Some(a), "though it was given");
+        assert_eq!(next(&[a, b, c]), None);
     }
 
     #[test]
