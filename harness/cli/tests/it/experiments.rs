@@ -1,14 +1,13 @@
 //! Every experiment of the repository in its quick profile, and the direction of every effect: with a
 //! margin that a busy machine cannot make. Only a load generator that could not keep up excuses a run.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use serde_json::Value;
-use test_servers::broker_program;
 
-use crate::holdfast::{finish, holdfast, the_machine, tool, workspace};
+use crate::holdfast::{finish, holdfast, workspace};
 use crate::system::System;
+
+mod alone;
+mod side_by_side;
 
 /// What one quick run says of itself.
 struct Run {
@@ -118,29 +117,20 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// One quick run of an experiment with these settings, the same for every test of this process. One that
-/// says nothing, because the machine had other things to do, is made again once.
-fn quick(name: &str, settings: &[&str]) -> Arc<Run> {
+/// A quick run of an experiment with these settings. One that says nothing, because the machine had
+/// other things to do, is made again once.
+fn quick(name: &str, settings: &[&str]) -> Run {
     quick_of(&System::new(), name, settings)
 }
 
 /// The same of an experiment in this copy of the system.
-fn quick_of(system: &System, name: &str, settings: &[&str]) -> Arc<Run> {
-    static RUNS: Mutex<Option<HashMap<String, Arc<Run>>>> = Mutex::new(None);
-    let _machine = the_machine();
-    let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
-    let runs = runs.get_or_insert_default();
-    let key = format!("{name} {}", settings.join(" "));
-    if let Some(run) = runs.get(&key) {
-        return Arc::clone(run);
+fn quick_of(system: &System, name: &str, settings: &[&str]) -> Run {
+    let run = carry_out(system, name, settings);
+    if run.is_conclusive() {
+        run
+    } else {
+        carry_out(system, name, settings)
     }
-    let mut run = carry_out(system, name, settings);
-    if !run.is_conclusive() {
-        run = carry_out(system, name, settings);
-    }
-    let run = Arc::new(run);
-    runs.insert(key, Arc::clone(&run));
-    run
 }
 
 fn carry_out(system: &System, name: &str, settings: &[&str]) -> Run {
@@ -171,7 +161,7 @@ fn carry_out(system: &System, name: &str, settings: &[&str]) -> Run {
 
 /// Runs an experiment: if its figures are the system's, at least so many of a hundred requests were
 /// served. Objectives are the experiment's own business: they are for machines that do nothing else.
-fn serves(name: &str, percent: f64) -> Arc<Run> {
+fn serves(name: &str, percent: f64) -> Run {
     let run = quick(name, &[]);
     if !run.is_conclusive() {
         eprintln!(
@@ -206,130 +196,6 @@ fn every_experiment_has_a_quick_profile_and_asks_for_the_books() {
             for part in ["\n  quick: {", "\n  invariants:\n"] {
                 assert!(text.contains(part), "{}: no {part}", file.display());
             }
-        }
-    }
-}
-
-#[test]
-fn a_readiness_probe_saves_a_rolling_update() {
-    let with = serves("rolling-update-with-readiness", 98.0);
-    let without = serves("rolling-update-without-readiness", 40.0);
-    let unprepared = serves("prestop-missing", 80.0);
-    better(&with, &without, 8.0);
-    better(&unprepared, &without, 4.0);
-    if with.is_conclusive() && unprepared.is_conclusive() {
-        // That an old pod leaves, the proxy hears up to a second after that the new one is ready.
-        let (with, unprepared) = (with.found_nobody(), unprepared.found_nobody());
-        assert!(unprepared >= with + 3, "{unprepared} against {with}");
-    }
-    if without.is_conclusive() {
-        // By new pods that do not listen yet, and at the addresses of old ones.
-        assert!(without.failed("connectRefused") > 0 && without.failed("connectTimeout") > 0);
-    }
-}
-
-#[test]
-fn a_circuit_breaker_helps_in_a_steady_overload_and_an_autoscaler_ends_it() {
-    let with = serves("circuit-breaker-paced", 40.0);
-    let without = quick("circuit-breaker-paced", &["breaker=off"]);
-    better(&with, &without, 5.0);
-    if with.is_conclusive() {
-        let states = with.circuit();
-        let opened = states.iter().position(|state| *state == "open");
-        let after = &states[opened.expect("it opens")..];
-        assert!(after.contains(&"closed"), "{states:?}");
-    }
-    let scaled = serves("autoscale-pay", 40.0);
-    better(&scaled, &with, 2.0);
-    if scaled.is_conclusive() {
-        // The autoscaler may make four times as many of few at once.
-        let ready = scaled.ready_during_fault("pay");
-        assert!(ready.last() >= Some(&4), "{ready:?}");
-    }
-}
-
-#[test]
-fn one_more_try_helps_in_front_of_a_busy_circuit_breaker() {
-    serves("circuit-breaker", 20.0);
-    let with = serves("circuit-breaker-with-retry", 30.0);
-    let without = quick("circuit-breaker-with-retry", &["retries=0"]);
-    better(&with, &without, 3.0);
-}
-
-/// throttle-pay with a delay that is too long, and app as the only one that meets the proxy.
-fn throttle_app() -> Arc<Run> {
-    let system = System::new();
-    let folder = system.path().join("experiments");
-    let mut text = std::fs::read_to_string(folder.join("throttle-pay.yaml")).unwrap();
-    for (from, to) in [
-        ("name: throttle-pay", "name: throttle-app"),
-        (
-            "service: pay,",
-            "service: pay, from: {deployment: app, env: PAY_URL},",
-        ),
-    ] {
-        assert!(text.contains(from), "{text}");
-        text = text.replace(from, to);
-    }
-    std::fs::write(folder.join("throttle-app.yaml"), text).unwrap();
-    quick_of(&system, "throttle-app", &["delay=900ms"])
-}
-
-#[test]
-fn orders_are_refused_while_pay_is_gone_and_served_while_it_is_slow() {
-    let down = serves("pay-down", 40.0);
-    if down.is_conclusive() {
-        // Almost half of the run is the outage.
-        assert!(down.availability() < 80.0, "{}", down.availability());
-    }
-    let slow = serves("throttle-pay", 90.0);
-    let too_slow = quick("throttle-pay", &["delay=900ms"]);
-    better(&slow, &too_slow, 8.0);
-    better(&slow, &throttle_app(), 8.0);
-}
-
-#[test]
-fn a_service_that_stands_still_is_started_anew_only_with_a_liveness_probe() {
-    let with = serves("liveness-self-healing", 70.0);
-    let without = quick("liveness-self-healing", &["failures=1000"]);
-    if with.is_conclusive() && without.is_conclusive() {
-        assert_eq!(with.ready_during_fault("pay").last(), Some(&2));
-        assert_eq!(without.ready_during_fault("pay").last(), Some(&1));
-    }
-}
-
-#[test]
-fn a_gateway_lets_each_client_have_its_share() {
-    let run = serves("rate-limit", 20.0);
-    if run.is_conclusive() {
-        assert!(run.availability() < 60.0, "{}", run.availability());
-    }
-}
-
-#[test]
-fn orders_come_and_are_read_back() {
-    serves("arrivals", 70.0);
-    serves("order-journey", 95.0);
-}
-
-#[test]
-fn nothing_is_lost_or_done_twice_when_what_hears_of_orders_is_gone() {
-    if broker_program().is_some() {
-        serves("store-down", 98.0);
-        serves("supporting-services-down", 98.0);
-        serves("consumer-scale-out", 98.0);
-        serves("broker-outage", 98.0);
-    }
-}
-
-#[test]
-fn orders_are_refused_while_the_database_of_pay_is_away_and_served_soon_after() {
-    if tool("mariadbd").is_some() && broker_program().is_some() {
-        let run = serves("database-outage", 60.0);
-        if run.is_conclusive() {
-            // Its objectives leave room: refused in the outage, served 15 s after it at the latest.
-            let verdict = &run.result["verdict"];
-            assert_eq!(verdict["outcome"], "passed", "{verdict}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// The workspace's folder.
@@ -15,11 +15,16 @@ pub(crate) fn workspace() -> PathBuf {
         .to_owned()
 }
 
-/// Held by each test that runs a cluster under load: figures of two runs at once on a small
-/// machine say little about either.
-pub(crate) fn the_machine() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Held by each test whose figures or deadlines need all of a small machine.
+pub(crate) fn the_machine() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by each other test that runs a cluster under load: these leave each other enough.
+pub(crate) fn a_share_of_the_machine() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command for the binary, in the workspace's folder. `marker` goes into the environment, which

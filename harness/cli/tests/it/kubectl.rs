@@ -2,25 +2,25 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::MutexGuard;
+use std::sync::RwLockReadGuard;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::holdfast::{eventually, holdfast, processes_of, the_machine, tool};
+use crate::holdfast::{a_share_of_the_machine, eventually, holdfast, processes_of, tool};
 use crate::system::System;
 
 /// A running `holdfast up`, ended and checked when the test is done.
 pub(crate) struct Up {
     child: Child,
     kubeconfig: tempfile::TempDir,
-    _machine: MutexGuard<'static, ()>,
+    _machine: RwLockReadGuard<'static, ()>,
 }
 
 impl Up {
     /// Starts it with the given manifests and waits until it says that all is ready.
     pub(crate) fn start(marker: &str, manifests: &std::path::Path) -> Self {
-        let machine = the_machine();
+        let machine = a_share_of_the_machine();
         let kubeconfig = tempfile::tempdir().unwrap();
         let mut child = holdfast(marker)
             .arg("up")

@@ -1,9 +1,9 @@
 //! A small experiment on the reference services, written to a temporary folder.
 
 use std::path::PathBuf;
-use std::sync::MutexGuard;
+use std::sync::RwLockReadGuard;
 
-use crate::holdfast::{holdfast, the_machine};
+use crate::holdfast::{a_share_of_the_machine, holdfast};
 use crate::system::System;
 
 /// An experiment file of one test, with its report folder.
@@ -12,7 +12,7 @@ pub(crate) struct Scenario {
     /// In the environment of every process of the run.
     pub(crate) marker: String,
     pub(crate) system: System,
-    _machine: MutexGuard<'static, ()>,
+    _machine: RwLockReadGuard<'static, ()>,
 }
 
 /// What the variable parts of the file are.
@@ -84,7 +84,7 @@ spec:
             folder,
             marker,
             system,
-            _machine: the_machine(),
+            _machine: a_share_of_the_machine(),
         }
     }
 

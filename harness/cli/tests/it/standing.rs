@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::MutexGuard;
+use std::sync::RwLockReadGuard;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::holdfast::{eventually, holdfast, the_machine, tool};
+use crate::holdfast::{a_share_of_the_machine, eventually, holdfast, tool};
 
 /// The context of the kubeconfig.
 pub(crate) const CONTEXT: &str = "holdfast";
@@ -111,14 +111,14 @@ pub(crate) struct Standing {
     up: Up,
     /// In the environment of every process of the test but the cluster's.
     pub(crate) marker: String,
-    _machine: Option<MutexGuard<'static, ()>>,
+    _machine: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl Standing {
     /// Nothing where kubectl, which looks for the test, is missing.
     pub(crate) fn start() -> Option<Self> {
         tool("kubectl")?;
-        Some(Self::with(Some(the_machine())))
+        Some(Self::with(Some(a_share_of_the_machine())))
     }
 
     /// Another one, for a test that has the machine already.
@@ -126,7 +126,7 @@ impl Standing {
         Self::with(None)
     }
 
-    fn with(machine: Option<MutexGuard<'static, ()>>) -> Self {
+    fn with(machine: Option<RwLockReadGuard<'static, ()>>) -> Self {
         let up = Up::start("a cluster of its own");
         fs::write(up.file("system.yaml"), SYSTEM).unwrap();
         fs::write(up.file("tiny.yaml"), EXPERIMENT).unwrap();
