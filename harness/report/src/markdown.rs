@@ -187,6 +187,9 @@ impl Page {
             ]);
         }
         self.table(&table);
+        if let Some(left) = faults::left_behind(report.record) {
+            self.paragraph(&format!("Left behind: {left}"));
+        }
     }
 
     fn self_check(&mut self, report: &Report<'_>) {

@@ -201,6 +201,9 @@ impl Page {
                 self.wrapped("    error     ", error);
             }
         }
+        if let Some(left) = faults::left_behind(report.record) {
+            self.wrapped("  left behind   ", &left);
+        }
     }
 
     fn verdict(&mut self, report: &Report<'_>) {

@@ -44,6 +44,19 @@ pub(crate) fn faults(record: &Record) -> Vec<FaultWords> {
     known.chain(missed).collect()
 }
 
+/// What is not as it was before the faults; nothing if there were none, or the run did not get as far
+/// as to look.
+pub(crate) fn left_behind(record: &Record) -> Option<String> {
+    if record.faults.is_empty() || !record.finished {
+        return None;
+    }
+    Some(if record.residue.is_empty() {
+        "nothing: at the end, whatever was touched is as it was before".to_owned()
+    } else {
+        record.residue.join("; ")
+    })
+}
+
 fn words_of(record: &Record, fault: &FaultRecord) -> FaultWords {
     let planned = record.run.plan.faults.iter();
     let what = planned
