@@ -51,7 +51,7 @@ async fn a_pod_is_stopped_and_goes_on_when_the_agent_is_asked_to_end() {
 async fn it_goes_on_after_the_agents_time() {
     let uid = uid();
     let container = Container::start(&uid).await;
-    let mut agent = Agent::until(&in_seconds(2), &words(&uid)).await;
+    let mut agent = Agent::until(&in_seconds(5), &words(&uid)).await;
     assert_eq!(agent.ended().await["active"], false);
     assert!(agent.exit().await.success());
     container.runs().await;

@@ -176,19 +176,37 @@ fn the_checks_pass_on_the_local_cluster() {
         .map(|number| number.to_string())
         .collect();
     let _machine = the_machine();
-    let output = check(&["--json", "--only", &chosen.join(",")])
-        .output()
-        .unwrap();
-    let report = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{report}");
-    let report: Value = serde_json::from_str(&report).unwrap();
-    let rows = report["rows"].as_array().unwrap();
+    let rows = rows_of(&chosen);
     assert_eq!(rows.len(), chosen.len());
+    let mut failed = Vec::new();
     for row in rows.iter().filter(|row| row["verdict"] != "passed") {
         let number = row["check"].as_u64().unwrap();
-        assert!(MAY_BE_SKIPPED.contains(&number), "{row}");
-        eprintln!("SKIPPED: check {number}: {}", row["observed"]);
+        if row["verdict"] == "failed" {
+            eprintln!("check {number} failed, and is carried out once more: {row}");
+            failed.push(number.to_string());
+        } else {
+            assert!(MAY_BE_SKIPPED.contains(&number), "{row}");
+            eprintln!("SKIPPED: check {number}: {}", row["observed"]);
+        }
     }
+    // Bounds are in seconds. A machine that stalled says so once, a cluster that is wrong each time.
+    if !failed.is_empty() {
+        let again = rows_of(&failed);
+        let passed = again.iter().all(|row| row["verdict"] == "passed");
+        assert!(passed, "{again:?}");
+    }
+}
+
+/// The results of these checks.
+fn rows_of(numbers: &[String]) -> Vec<Value> {
+    let output = check(&["--json", "--only", &numbers.join(",")])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let failed = rows.iter().any(|row| row["verdict"] == "failed");
+    assert_eq!(output.status.code(), Some(i32::from(failed)), "{report}");
+    rows.clone()
 }
 
 const IMAGES: &str = "\

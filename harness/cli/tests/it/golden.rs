@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::holdfast::{Finished, eventually, finish, processes_of};
+use crate::holdfast::{Finished, ended_with, eventually, finish, processes_of};
 use crate::scenario::{Parts, Scenario};
 
 /// The machine-readable result of a run that met its objectives; on a machine so busy that the
@@ -68,7 +68,7 @@ fn a_missed_objective_is_exit_code_one() {
         ..Parts::default()
     });
     let finished = finish(&mut scenario.run());
-    assert_eq!(finished.status.code(), Some(1), "{}", finished.err);
+    ended_with(&finished, 1);
 }
 
 #[test]

@@ -2,25 +2,25 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::RwLockReadGuard;
+use std::sync::RwLockWriteGuard;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::holdfast::{a_share_of_the_machine, eventually, holdfast, processes_of, tool};
+use crate::holdfast::{eventually, holdfast, processes_of, the_machine, tool};
 use crate::system::System;
 
 /// A running `holdfast up`, ended and checked when the test is done.
 pub(crate) struct Up {
     child: Child,
     kubeconfig: tempfile::TempDir,
-    _machine: RwLockReadGuard<'static, ()>,
+    _machine: RwLockWriteGuard<'static, ()>,
 }
 
 impl Up {
     /// Starts it with the given manifests and waits until it says that all is ready.
     pub(crate) fn start(marker: &str, manifests: &std::path::Path) -> Self {
-        let machine = a_share_of_the_machine();
+        let machine = the_machine();
         let kubeconfig = tempfile::tempdir().unwrap();
         let mut child = holdfast(marker)
             .arg("up")
@@ -138,6 +138,9 @@ fn kubectl_sees_changes_and_the_seeds_siege_command_works() {
         "-o",
         "name",
     ]);
+    if tool("siege").is_some() {
+        crate::siege::the_seeds_command();
+    }
     up.kubectl(&["delete", before.trim(), "--wait=false"]);
     eventually("another pod takes its place", || {
         let now = up.kubectl(&[
@@ -153,9 +156,6 @@ fn kubectl_sees_changes_and_the_seeds_siege_command_works() {
     up.kubectl(&["rollout", "status", "deploy", "app"]);
     assert!(!up.kubectl(&["logs", "deploy/app"]).is_empty());
 
-    if tool("siege").is_some() {
-        crate::siege::the_seeds_command();
-    }
     up.end();
     eventually("no process is left", || processes_of(&marker).is_empty());
 }

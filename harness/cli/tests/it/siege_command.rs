@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::holdfast::{Finished, finish, holdfast, tool, wait};
+use crate::holdfast::{Finished, ended_with, finish, holdfast, tool, wait};
 use crate::web::Web;
 
 /// Nothing listens there.
@@ -70,17 +70,6 @@ fn told(finished: &Finished) -> String {
         "{name}"
     );
     rest.to_owned()
-}
-
-/// The exit code is `expected`, unless the machine was so busy that the run voids itself.
-fn ended_with(finished: &Finished, expected: i32) {
-    let code = finished.status.code();
-    let is_void = code == Some(3) && finished.err.contains("invalid: ");
-    assert!(
-        code == Some(expected) || is_void,
-        "{code:?}: {}",
-        finished.err
-    );
 }
 
 fn figure(finished: &Finished, label: &str) -> String {

@@ -18,6 +18,8 @@ async fn one_then_three_then_one_store_deliver_every_order_once() {
         return;
     };
     system.set(Part::Store, "DATABASE_URL", &server.new_database());
+    // The test is about stores: no machine is so slow that app gives a payment up.
+    system.set(Part::App, "PAY_TIMEOUT", "8s");
     for part in Part::ALL {
         system.start(part).await;
     }

@@ -292,11 +292,13 @@ async fn the_rule_of_pid_one_holds_without_namespaces() {
             ..Options::default()
         })
         .await;
-        running(&stage, on_sigterm, 3, json!({})).await;
+        // Of a long one a busy machine does not take the whole.
+        let grace = if code == 137 { 3 } else { 60 };
+        running(&stage, on_sigterm, grace, json!({})).await;
         let asked = Instant::now();
         let last = stage.delete_pod("app").await;
         assert_eq!(exit_code(&last), Some(code), "{on_sigterm}");
-        let whole_grace = asked.elapsed() >= Duration::from_secs(3);
+        let whole_grace = asked.elapsed() >= Duration::from_secs(grace);
         assert_eq!(whole_grace, code == 137, "{on_sigterm}");
         stage.shutdown().await;
     }

@@ -94,7 +94,7 @@ async fn a_pod_that_terminates_serves_while_there_is_no_other() {
     let draining = json!({
         "env": env(&[("ON_SIGTERM", "exit")]),
         "readinessProbe": http_probe("/ready"),
-        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
     });
     stage.create::<Pod>(pod("app", &draining, &json!({}))).await;
     stage.until("app", is_ready()).await;
