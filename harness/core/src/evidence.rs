@@ -1,5 +1,8 @@
 //! What proves a fault: text, in which an agent tells of itself as in its log, in JSON
-//! (`harness/docs/agent.md`).
+//! (`harness/docs/agent.md`). That of a recovery begins with why the fault had ended before, if it had,
+//! and ends with what was seen of the targets afterwards.
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Deserializer, Map, Value};
@@ -47,6 +50,42 @@ pub fn parts(evidence: &str) -> Vec<Part<'_>> {
         parts.push(Part::Text(&evidence[told..]));
     }
     parts
+}
+
+/// How the evidence of a recovery begins when the fault was no longer in effect by then.
+const ENDED_EARLY: &str = "ended early: ";
+
+/// The evidence of the recovery of a fault that had ended before its run came to undo it.
+#[must_use]
+pub fn ended_early(why: &str, proof: &str) -> String {
+    // The first semicolon ends the reason.
+    let why = why.replace("; ", ", ");
+    format!("{ENDED_EARLY}{why}; {proof}")
+}
+
+/// Why the fault had ended before its run came to undo it; `None` where it had not.
+pub(crate) fn early_end(evidence: &str) -> Option<&str> {
+    let told = evidence.strip_prefix(ENDED_EARLY)?;
+    Some(told.split_once("; ").map_or(told, |(why, _)| why))
+}
+
+/// What parts the proof that all is undone from what was seen afterwards.
+const LATER: &str = " s later: ";
+
+/// The evidence of a recovery after which it was waited for what the fault had taken.
+#[must_use]
+pub fn afterwards(proof: &str, waited: Duration, seen: &str) -> String {
+    format!("{proof}; {:.2}{LATER}{seen}", waited.as_secs_f64())
+}
+
+/// How long it was waited after all was undone.
+pub(crate) fn waited(evidence: &str) -> Duration {
+    let told = evidence.rsplit_once(LATER);
+    let told = told.and_then(|(before, _)| before.rsplit_once("; "));
+    let seconds = told.and_then(|(_, seconds)| seconds.parse().ok());
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .unwrap_or_default()
 }
 
 /// How many connections the proxies had taken that speak in it; `None` where none does.
@@ -109,6 +148,26 @@ mod tests {
         ] {
             assert_eq!(parts(text), [Part::Text(text)]);
         }
+    }
+
+    #[test]
+    fn an_early_end_is_told_from_the_proof() {
+        let evidence = ended_early("everything is halted: hot; go home", SAID);
+        assert_eq!(
+            early_end(&evidence),
+            Some("everything is halted: hot, go home")
+        );
+        assert!(evidence.ends_with(SAID), "{evidence}");
+        assert_eq!(connections(&evidence), Some(7));
+        assert_eq!(early_end(SAID), None);
+    }
+
+    #[test]
+    fn a_wait_after_the_proof_is_told_from_it() {
+        let evidence = afterwards("all is back", Duration::from_millis(1934), "3 are ready");
+        assert_eq!(evidence, "all is back; 1.93 s later: 3 are ready");
+        assert_eq!(waited(&evidence), Duration::from_millis(1930));
+        assert_eq!(waited("all is back"), Duration::ZERO);
     }
 
     #[test]

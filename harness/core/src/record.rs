@@ -9,6 +9,7 @@ use crate::duration::seconds;
 use crate::event::{
     Event, FaultAction, LoadFinished, Observation, RunStarted, Stamped, StopCause, Tick,
 };
+use crate::evidence::waited;
 use crate::invariant::Checked;
 use crate::outcome::FailedRequest;
 
@@ -78,7 +79,7 @@ pub struct FaultRecord {
     pub injected: Option<Duration>,
     /// What proved that.
     pub injected_evidence: String,
-    /// When it was undone.
+    /// When it was undone; how long it took until pods were ready again, its evidence says.
     #[serde(with = "seconds::option")]
     pub recovered: Option<Duration>,
     /// What proved that.
@@ -147,7 +148,8 @@ impl Record {
             }
             Event::FaultRecovered { fault, evidence } => {
                 let record = self.fault(fault);
-                record.recovered = Some(at);
+                // What it waited for after that is no part of undoing it.
+                record.recovered = Some(at.saturating_sub(waited(evidence)));
                 evidence.clone_into(&mut record.recovered_evidence);
             }
             Event::FaultFailed {

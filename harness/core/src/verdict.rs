@@ -142,6 +142,9 @@ fn not_carried_out(record: &Record, summary: &Summary) -> Vec<String> {
                     "nothing proves that the fault {name} was in effect"
                 ));
             }
+            Some(fault) if let Some(why) = evidence::early_end(&fault.recovered_evidence) => {
+                reasons.push(format!("the fault {name} ended early: {why}"));
+            }
             Some(fault) if evidence::connections(&fault.recovered_evidence) == Some(0) => {
                 reasons.push(format!(
                     "nothing felt the fault {name}: its proxy saw 0 connections"

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{FaultError, one_line};
 use crate::object::{Cluster, Object};
 
+mod back;
 mod create;
 mod evict;
 mod kill;
@@ -17,13 +18,14 @@ mod remove;
 mod set;
 mod wait;
 
+pub(crate) use back::Back;
 pub(crate) use create::Create;
 pub use create::RUN_LABEL;
 pub(crate) use evict::Evict;
 pub(crate) use kill::Kill;
 pub(crate) use remove::Remove;
 pub(crate) use set::Set;
-pub(crate) use wait::{Condition, Wait, is_ready};
+pub(crate) use wait::{Condition, Wait, has_ended, is_ready};
 
 /// One action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub(crate) enum Action {
     Evict(Evict),
     /// Nothing is done until something can be seen: evidence.
     Wait(Wait),
+    /// Nothing is done: pods that the fault took are looked for when it is undone.
+    Back(Back),
 }
 
 /// On whose behalf an action happens: objects made for it go when it goes.
@@ -68,6 +72,7 @@ impl Action {
             Self::Kill(kill) => kill.describe(),
             Self::Evict(evict) => evict.describe(),
             Self::Wait(wait) => wait.describe(),
+            Self::Back(back) => back.describe(),
         }
     }
 
@@ -77,7 +82,7 @@ impl Action {
             Self::Set(set) => set.describe_undo(),
             Self::Create(create) => Some(create.describe_undo()),
             Self::Remove(remove) => Some(remove.describe_undo()),
-            Self::Kill(_) | Self::Evict(_) | Self::Wait(_) => None,
+            Self::Kill(_) | Self::Evict(_) | Self::Wait(_) | Self::Back(_) => None,
         }
     }
 
@@ -95,13 +100,14 @@ impl Action {
             Self::Kill(kill) => kill.inject(cluster, attempt).await.map(Some),
             Self::Evict(evict) => evict.inject(cluster).await.map(Some),
             Self::Wait(wait) => wait.inject(cluster).await,
+            Self::Back(_) => Ok(None),
         }
     }
 
     /// Whether it may be broken off half-way: it only looks, or nothing of it is put back.
     pub(crate) fn may_be_broken_off(&self) -> bool {
         match self {
-            Self::Wait(_) | Self::Evict(_) => true,
+            Self::Wait(_) | Self::Evict(_) | Self::Back(_) => true,
             Self::Set(_) | Self::Create(_) | Self::Remove(_) | Self::Kill(_) => false,
         }
     }
@@ -122,6 +128,23 @@ impl Action {
         }
     }
 
+    /// Why what it has made no longer does its part, if that is so.
+    pub(crate) async fn lost(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<Option<String>, FaultError> {
+        match self {
+            Self::Create(create) => create.lost(cluster, owner).await,
+            Self::Set(_)
+            | Self::Remove(_)
+            | Self::Kill(_)
+            | Self::Evict(_)
+            | Self::Wait(_)
+            | Self::Back(_) => Ok(None),
+        }
+    }
+
     /// Undoes it, whether it has happened or not, and says what proves that; what is already clean
     /// is success.
     async fn revert(&self, cluster: &Cluster, owner: &Owner) -> Result<Option<String>, FaultError> {
@@ -129,7 +152,7 @@ impl Action {
             Self::Set(set) => set.revert(cluster).await,
             Self::Create(create) => create.revert(cluster, owner).await.map(Some),
             Self::Remove(remove) => remove.revert(cluster).await.map(Some),
-            Self::Kill(_) | Self::Evict(_) => Ok(None),
+            Self::Kill(_) | Self::Evict(_) | Self::Back(_) => Ok(None),
             Self::Wait(wait) => wait.revert(cluster).await,
         }
     }
@@ -144,13 +167,20 @@ impl Action {
             Self::Set(set) => set.difference(cluster).await,
             Self::Create(create) => create.difference(cluster, owner).await,
             Self::Remove(remove) => remove.difference(cluster).await,
-            Self::Kill(_) | Self::Evict(_) | Self::Wait(_) => Ok(None),
+            Self::Kill(_) | Self::Evict(_) | Self::Wait(_) | Self::Back(_) => Ok(None),
+        }
+    }
+
+    fn back(&self) -> Option<&Back> {
+        match self {
+            Self::Back(back) => Some(back),
+            _ => None,
         }
     }
 }
 
-/// Undoes actions from their end, and says what proves that; what fails does not keep the rest from
-/// being undone.
+/// Undoes actions from their end, and says what proves that and whether the pods are back; what fails
+/// does not keep the rest from being undone.
 pub(crate) async fn revert_all(
     actions: &[Action],
     cluster: &Cluster,
@@ -166,9 +196,11 @@ pub(crate) async fn revert_all(
     if !failures.is_empty() {
         return Err(FaultError::NotReverted(failures.join("; ")));
     }
-    Ok(if evidence.is_empty() {
+    let proof = if evidence.is_empty() {
         "there was nothing to put back".to_owned()
     } else {
         evidence.join("; ")
-    })
+    };
+    let taken = actions.iter().filter_map(Action::back);
+    Ok(back::look(proof, taken, cluster).await)
 }

@@ -2,11 +2,14 @@
 //! nets, and recorded before anything is changed.
 
 use holdfast_core::fault::Fault;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 
-use crate::action::Action;
+use crate::action::{Action, is_ready};
 use crate::error::FaultError;
 use crate::kinds;
-use crate::object::{Cluster, Object};
+use crate::object::Cluster;
+use crate::pods::size;
 
 /// A fault, worked out against the cluster as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,11 +23,29 @@ pub(crate) struct Blueprint {
 /// A workload or a Service, and how much of it the fault leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    pub(crate) object: Object,
-    /// Pods that are ready.
+    /// The object, in words.
+    pub(crate) what: String,
+    /// Its pods that are ready, by name.
+    pub(crate) pods: Vec<String>,
+    /// How many there are.
     pub(crate) ready: u32,
-    /// Of them, those that the fault leaves alone.
+    /// Of them, as many as stay ready at the least.
     pub(crate) left: u32,
+}
+
+impl Target {
+    /// What has these pods, of which the fault leaves so many ready ones.
+    pub(crate) fn of<'a>(what: String, pods: impl IntoIterator<Item = &'a Pod>, left: u32) -> Self {
+        let ready = pods.into_iter().filter(|pod| is_ready(pod));
+        let pods: Vec<_> = ready.map(ResourceExt::name_any).collect();
+        let ready = size(pods.len());
+        Self {
+            what,
+            pods,
+            ready,
+            left: left.min(ready),
+        }
+    }
 }
 
 /// What a kind of fault is worked out from, besides its parameters.

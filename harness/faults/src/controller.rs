@@ -19,16 +19,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{FaultError, one_line};
 use crate::halt;
-use crate::injection::FaultInjection;
+use crate::injection::{FaultInjection, FaultInjectionSpec, Phase};
 use crate::lease::{self, Kept, Watch};
 use crate::object::Cluster;
+use crate::recover::objects;
 
 mod work;
 
 use work::Work;
 
 /// How often it is looked whether a fault in effect must end.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// The pause after a failure.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long what is under way may take after the end was asked for: the next one carries on.
@@ -43,6 +44,8 @@ pub struct Controller {
     /// `None` is all.
     namespace: Option<String>,
     duty: Duty,
+    /// The lease of the run whose process this is: that one is alive.
+    own_run: Option<String>,
     /// Tells controllers apart.
     identity: String,
     watch: Watch,
@@ -86,6 +89,20 @@ impl Controller {
         Self::with(client, namespace, Duty::All { agent_image }, stop)
     }
 
+    /// One in the process of a run that has this lease, for its namespace.
+    pub(crate) fn of_run(
+        client: Client,
+        namespace: &str,
+        agent_image: String,
+        lease: String,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            own_run: Some(lease),
+            ..Self::new(client, Some(namespace.to_owned()), agent_image, stop)
+        }
+    }
+
     /// One that brings no fault about, and undoes those of a namespace that are to be undone.
     pub(crate) fn undoing(client: Client, namespace: &str, stop: CancellationToken) -> Self {
         Self::with(client, Some(namespace.to_owned()), Duty::Undo, stop)
@@ -101,6 +118,7 @@ impl Controller {
             client,
             namespace,
             duty,
+            own_run: None,
             identity: format!("{}-{:08x}", std::process::id(), rand::random::<u32>()),
             watch: Watch::default(),
             leading: Mutex::default(),
@@ -163,11 +181,31 @@ impl Controller {
         let Some(name) = &injection.spec.lease else {
             return Ok(false);
         };
+        // After a time without the cluster it would be found before it is renewed.
+        if self.own_run.as_ref() == Some(name) {
+            return Ok(false);
+        }
         let namespace = injection.namespace().unwrap_or_default();
         let leases = Api::<Lease>::namespaced(self.client.clone(), &namespace);
         let found = leases.get_opt(name).await;
         let found = found.map_err(FaultError::during(format!("read the lease {name}")))?;
         Ok(found.is_none_or(|lease| !self.watch.is_alive(&lease)))
+    }
+
+    /// The faults of its namespace that must end although nobody has said so, with the reasons.
+    pub(crate) async fn overdue(&self) -> Result<Vec<String>, FaultError> {
+        let mut overdue = Vec::new();
+        for injection in objects(&self.client, self.namespace.as_deref()).await? {
+            if matches!(injection.phase(), Phase::Reverted | Phase::Refused) {
+                continue;
+            }
+            let abandoned = self.is_abandoned(&injection).await;
+            if let Some(why) = self.must_end(&injection, abandoned).await? {
+                let FaultInjectionSpec { run, step, .. } = &injection.spec;
+                overdue.push(format!("the fault {step} of run {run}: {why}"));
+            }
+        }
+        Ok(overdue)
     }
 
     /// Why a fault must end although nobody has said so.

@@ -1,9 +1,11 @@
 //! The loop's faults: each is a FaultInjection whose controller does the work. Who carries it out,
 //! this process or a controller in the cluster, makes no difference.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use holdfast_core::evidence;
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::plan::PlannedFault;
 use holdfast_engine::{FaultDriver, FaultDriverError};
@@ -32,6 +34,8 @@ pub struct KubeFaults {
     allow: Vec<SafetyNet>,
     /// What this run has done, for the residue check after the objects are gone.
     done: Mutex<Vec<Done>>,
+    /// Of each step that this run has come to undo, why its fault had ended by then, if it had.
+    ends: Mutex<HashMap<String, Option<String>>>,
     /// The lease that says that this run is alive.
     alive: Kept,
     /// The controller of this run, and what renews its lease.
@@ -72,11 +76,16 @@ impl KubeFaults {
         allow: &[SafetyNet],
     ) -> Self {
         let stop = CancellationToken::new();
-        let own = Some(namespace.to_owned());
-        let controller = Controller::new(client.clone(), own, agent_image.to_owned(), stop.clone());
+        let lease = run_lease(run_id);
+        let controller = Controller::of_run(
+            client.clone(),
+            namespace,
+            agent_image.to_owned(),
+            lease.clone(),
+            stop.clone(),
+        );
         let gone = CancellationToken::new();
         let holder = run_id.to_owned();
-        let lease = run_lease(run_id);
         let (alive, renewing) = lease::keep(client.clone(), namespace, lease, holder, gone.clone());
         let background = tokio::spawn(async move {
             let acting = async move {
@@ -95,6 +104,7 @@ impl KubeFaults {
             agent_image: agent_image.to_owned(),
             allow: allow.to_vec(),
             done: Mutex::default(),
+            ends: Mutex::default(),
             alive,
             background: Mutex::new(Some(background)),
             _alive: stop.clone().drop_guard(),
@@ -283,10 +293,15 @@ impl FaultDriver for KubeFaults {
     }
 
     async fn recover(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        match undo(&self.api(), &self.name(fault)).await? {
-            Some(object) => Ok(proof(object.progress())),
-            None => Ok(self.recover_without_object(fault).await?),
-        }
+        let early = self.early_end(fault).await?;
+        let proof = match undo(&self.api(), &self.name(fault)).await? {
+            Some(object) => proof(object.progress()),
+            None => self.recover_without_object(fault).await?,
+        };
+        Ok(match early {
+            Some(why) => evidence::ended_early(&why, &proof),
+            None => proof,
+        })
     }
 
     async fn residue(&self) -> Vec<String> {
@@ -342,6 +357,35 @@ impl FaultDriver for KubeFaults {
 }
 
 impl KubeFaults {
+    /// Why a fault had ended when this run first came to undo it: until then nobody else is to.
+    async fn early_end(&self, fault: &PlannedFault) -> Result<Option<String>, FaultError> {
+        let known = self.ends().get(&fault.name).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let name = self.name(fault);
+        let found = self.api().get_opt(&name).await;
+        let found = found.map_err(FaultError::during(format!("read faultinjection {name}")))?;
+        let why = match found {
+            Some(object) => {
+                let somebody = object.is_unwanted().then_some("somebody else has ended it");
+                let because = object.progress().reverted_because;
+                because.or(somebody.map(str::to_owned))
+            }
+            None => {
+                let mut done = self.done().into_iter();
+                let was_there = done.any(|done| done.step == fault.name);
+                was_there.then(|| format!("somebody else has deleted faultinjection {name}"))
+            }
+        };
+        self.ends().insert(fault.name.clone(), why.clone());
+        Ok(why)
+    }
+
+    fn ends(&self) -> MutexGuard<'_, HashMap<String, Option<String>>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whoever deletes the record by force does not undo the fault with it: this run still knows.
     async fn recover_without_object(&self, fault: &PlannedFault) -> Result<String, FaultError> {
         match self.done().iter().find(|done| done.step == fault.name) {

@@ -16,6 +16,8 @@ pub enum FaultError {
     NamespaceNotAllowed(String),
     #[error("nothing is broken in namespace {0}: the cluster itself would be")]
     NamespaceExcluded(String),
+    #[error("nothing is broken in namespace {0}: Holdfast itself runs there")]
+    OwnNamespace(String),
     #[error("everything is halted ({0}); to permit faults again: holdfast resume")]
     Halted(String),
     #[error(
@@ -53,6 +55,14 @@ pub enum FaultError {
     Locked { what: String, holder: String },
     #[error("this cluster cannot do that: {0}")]
     Impossible(String),
+    #[error("the fault changes nothing: in {what}, {found} already")]
+    NoChange { what: String, found: String },
+    #[error("the fault changes nothing: node {node} has no pod of namespace {namespace} to evict")]
+    NothingToEvict { node: String, namespace: String },
+    #[error(
+        "nobody would replace {pods} on node {node}, for no controller made them; delete or move them first, as kubectl drain asks for"
+    )]
+    NotReplaced { pods: String, node: String },
     #[error("{what} cannot be: {why}")]
     Parameter { what: String, why: String },
     #[error("{0}")]

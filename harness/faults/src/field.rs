@@ -168,6 +168,11 @@ impl Field {
         self.path.put(object, self.from.as_ref());
     }
 
+    /// Whether it gives the field the value that it has.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        same(self.from.as_ref(), self.to.as_ref())
+    }
+
     /// Whether the object has the value of the fault.
     pub(crate) fn is_injected(&self, object: &Value) -> bool {
         same(self.path.get(object), self.to.as_ref())

@@ -131,6 +131,11 @@ impl FaultInjection {
             .unwrap_or_default()
     }
 
+    /// Whether somebody has said that it is to end.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some() || self.spec.desired == Desired::Reverted
+    }
+
     /// When it is undone by itself.
     pub(crate) fn not_after(&self) -> Result<jiff::Timestamp, FaultError> {
         let text = &self.spec.not_after;

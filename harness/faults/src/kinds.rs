@@ -11,6 +11,7 @@ mod config_change;
 mod dependency_outage;
 mod hpa;
 mod node_drain;
+mod owners;
 mod pod_kill;
 mod pressure;
 mod rollout;
@@ -18,6 +19,7 @@ mod scale;
 mod service;
 mod service_down;
 mod stop;
+mod strategy;
 mod throttle;
 mod workload;
 

@@ -32,6 +32,7 @@ mod lease;
 mod lock;
 mod object;
 mod observer;
+mod overdue;
 mod plan;
 mod pods;
 mod recover;
@@ -52,6 +53,7 @@ pub use injection::{
 };
 pub use install::{definitions, install};
 pub use observer::KubeObserver;
+pub use overdue::undo_overdue;
 pub use plan::{Affected, Effect, Planner};
 pub use recover::{Found, found, is_wanted, recover};
 pub use rules::{Rule, reading, rules};

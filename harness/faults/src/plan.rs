@@ -2,13 +2,13 @@
 
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
-use kube::{Client, ResourceExt};
+use kube::Client;
 
-use crate::action::{Action, is_ready};
+use crate::action::Action;
 use crate::blueprint::{Blueprint, Context, Target};
 use crate::error::FaultError;
-use crate::object::{Cluster, Resource};
-use crate::{pods, safety};
+use crate::object::Cluster;
+use crate::safety;
 
 /// Works faults out against one namespace.
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ pub struct Effect {
 pub struct Affected {
     /// The object, in words.
     pub what: String,
-    /// Its pods that are ready, by name; of them it takes its choice.
+    /// Its pods that are ready, by name.
     pub pods: Vec<String>,
     /// How many of them stay ready at the least.
     pub left: u32,
@@ -74,40 +74,18 @@ impl Planner<'_> {
         };
         let blueprint = Blueprint::of(fault, context).await?;
         safety::permit(&cluster, &blueprint, self.allow).await?;
-        let mut targets = Vec::new();
-        for target in &blueprint.targets {
-            targets.push(Affected {
-                what: target.object.to_string(),
-                pods: ready_pods(&cluster, target).await?,
-                left: target.left,
-            });
-        }
         Ok(Effect {
             actions: blueprint.actions.iter().map(Action::describe).collect(),
             undo: blueprint.undo(),
-            targets,
+            targets: blueprint.targets.into_iter().map(affected).collect(),
         })
     }
 }
 
-/// The names of the pods of a workload or behind a Service that are ready.
-async fn ready_pods(cluster: &Cluster, target: &Target) -> Result<Vec<String>, FaultError> {
-    let found = cluster
-        .get(target.object.resource, &target.object.name)
-        .await?;
-    let pods = match target.object.resource {
-        Resource::Deployment | Resource::StatefulSet => {
-            let selector = found.data["spec"]["selector"].clone();
-            let selector = serde_json::from_value(selector).map_err(FaultError::Malformed)?;
-            pods::all(cluster, &pods::selector(&selector)?).await?
-        }
-        Resource::Service => pods::behind(cluster, &found).await?,
-        Resource::ConfigMap
-        | Resource::HorizontalPodAutoscaler
-        | Resource::Lease
-        | Resource::Pod
-        | Resource::Node => return Ok(Vec::new()),
-    };
-    let ready = pods.iter().filter(|pod| is_ready(pod));
-    Ok(ready.map(ResourceExt::name_any).collect())
+fn affected(target: Target) -> Affected {
+    Affected {
+        what: target.what,
+        pods: target.pods,
+        left: target.left,
+    }
 }

@@ -43,6 +43,11 @@ pub(crate) async fn behind(
     all(cluster, &labels.join(",")).await
 }
 
+/// So many of them.
+pub(crate) fn size(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 pub(crate) fn object(pod: &Pod) -> Object {
     Object {
         resource: Resource::Pod,

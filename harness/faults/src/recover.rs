@@ -38,15 +38,7 @@ pub struct Found {
 /// # Errors
 /// A cluster that does not say; one that does not know the kind has none.
 pub async fn found(client: &Client, namespace: Option<&str>) -> Result<Vec<Found>, FaultError> {
-    let api: Api<FaultInjection> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let objects = match api.list(&ListParams::default()).await {
-        Ok(objects) => objects.items,
-        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
-        Err(error) => return Err(FaultError::during("list faultinjections")(error)),
-    };
+    let objects = objects(client, namespace).await?;
     let found = objects.into_iter().map(|object| {
         let status = object.progress();
         Found {
@@ -62,6 +54,22 @@ pub async fn found(client: &Client, namespace: Option<&str>) -> Result<Vec<Found
         }
     });
     Ok(found.collect())
+}
+
+/// The objects of the faults in one namespace or in all.
+pub(crate) async fn objects(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Result<Vec<FaultInjection>, FaultError> {
+    let api: Api<FaultInjection> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    match api.list(&ListParams::default()).await {
+        Ok(objects) => Ok(objects.items),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(FaultError::during("list faultinjections")(error)),
+    }
 }
 
 /// Whether the run that wanted the fault still renews its lease: looks for as long as a lease lasts.

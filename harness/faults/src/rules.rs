@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use holdfast_core::condition::ObjectKind;
 use holdfast_core::experiment::SafetyNet;
-use holdfast_core::fault::{DependencyOutage, Fault, Hpa, NodeDrain};
+use holdfast_core::fault::{DependencyOutage, Fault, Hpa};
 
 use crate::object::Resource;
 
@@ -49,6 +49,7 @@ pub fn rules(fault: &Fault, allow: &[SafetyNet]) -> Vec<Rule> {
         Fault::Scale(_) => {
             needs.workload(Resource::Deployment);
             needs.on(Resource::Deployment, &["update"]);
+            needs.on(Resource::Pod, &["watch"]);
         }
         Fault::Rollout(_) => needs.restart(),
         Fault::Hpa(Hpa::Create(_)) => {
@@ -87,13 +88,13 @@ pub fn rules(fault: &Fault, allow: &[SafetyNet]) -> Vec<Rule> {
                 needs.restart();
             }
         }
-        Fault::NodeDrain(drain) => {
+        Fault::NodeDrain(_) => {
             needs.on(Resource::Node, &["get", "list", "update"]);
             needs.on(Resource::Pod, &WATCH);
             needs.add("", "pods/eviction", &["create"]);
-            if matches!(drain, NodeDrain::NodeOf(_)) {
-                needs.on(Resource::Deployment, &["get"]);
-            }
+            // Which Deployments its pods are of.
+            needs.add("apps", "replicasets", &["list"]);
+            needs.on(Resource::Deployment, &["get"]);
         }
     }
     needs.0.into_values().collect()

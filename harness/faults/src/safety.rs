@@ -26,6 +26,9 @@ pub const CHAOS_LABEL: &str = "holdfast.dev/chaos";
 /// outside the cluster has none.
 const NODE_VARIABLE: &str = "HOLDFAST_NODE";
 
+/// The variable that names the namespace in which Holdfast itself runs, likewise.
+const NAMESPACE_VARIABLE: &str = "HOLDFAST_NAMESPACE";
+
 /// In this time a cluster that is well answers for one object: Kubernetes' own objective for its API's
 /// latency (sig-scalability, `api_call_latency`). What is slower may be too slow to undo in time.
 const SLOWEST_ANSWER: Duration = Duration::from_secs(1);
@@ -45,7 +48,7 @@ pub(crate) async fn permit(
     }
     let nothing = blueprint.targets.iter().find(|target| target.ready == 0);
     if let Some(target) = nothing {
-        return Err(FaultError::NotAvailable(target.object.to_string()));
+        return Err(FaultError::NotAvailable(target.what.clone()));
     }
     if !allow.contains(&SafetyNet::BlastRadius) {
         blueprint.targets.iter().try_for_each(check_blast_radius)?;
@@ -105,6 +108,9 @@ pub(crate) async fn check_namespace(cluster: &Cluster) -> Result<(), FaultError>
     if NEVER.contains(&name.as_str()) {
         return Err(FaultError::NamespaceExcluded(name.clone()));
     }
+    if std::env::var(NAMESPACE_VARIABLE).is_ok_and(|own| own == *name) {
+        return Err(FaultError::OwnNamespace(name.clone()));
+    }
     let namespace = Api::<Namespace>::all(cluster.client.clone())
         .get(name)
         .await
@@ -140,16 +146,12 @@ pub(crate) async fn spare_own_node(
 }
 
 fn check_blast_radius(target: &Target) -> Result<(), FaultError> {
-    let Target {
-        object,
-        ready,
-        left,
-    } = target;
-    if *left == 0 || left * 2 < *ready {
+    let (left, ready) = (target.left, target.ready);
+    if left == 0 || left.saturating_mul(2) < ready {
         return Err(FaultError::BlastRadius {
-            what: object.to_string(),
-            left: *left,
-            ready: *ready,
+            what: target.what.clone(),
+            left,
+            ready,
         });
     }
     Ok(())

@@ -1,11 +1,13 @@
-//! `holdfast janitor`: undoes what a run has begun when that run is dead, or has given up. `run
-//! --context` starts one; nobody else needs to.
+//! `holdfast janitor`: undoes what a run has begun when that run is dead, or has given up, and its
+//! faults when it hangs. `run --context` starts one; nobody else needs to.
 
 use std::io::BufRead as _;
 use std::time::Duration;
 
 use holdfast_faults::FaultError;
 use kube::Client;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::connection::Choice;
 use crate::failure::{Failure, chain};
@@ -43,13 +45,13 @@ pub(crate) async fn janitor(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.cluster.connect().await?.client;
     let lifeline = tokio::task::spawn_blocking(listen);
     terminal::result(READY);
-    let heard = lifeline.await;
+    let run = &arguments.run;
+    let heard = stand_by(&client, &arguments.namespace, lifeline).await;
     let Some(made) =
         heard.map_err(|_| Failure::carrying_out("the janitor cannot read its lifeline"))?
     else {
         return Ok(0);
     };
-    let run = &arguments.run;
     terminal::say(&format!(
         "run {run} has not put everything back; undoing what is left in namespace {}",
         arguments.namespace
@@ -68,6 +70,25 @@ pub(crate) async fn janitor(arguments: Arguments) -> Result<u8, Failure> {
         "no fault of run {run} is left, and nothing that it has applied"
     ));
     Ok(0)
+}
+
+/// Waits for what the lifeline says, and undoes faults that nobody ends: a run that hangs says
+/// nothing. What it has applied stays, for it may come back.
+async fn stand_by<T>(
+    client: &Client,
+    namespace: &str,
+    lifeline: JoinHandle<T>,
+) -> Result<T, JoinError> {
+    let over = CancellationToken::new();
+    let say = |fault: &str| terminal::say(&format!("undoing {fault}"));
+    let undoing = holdfast_faults::undo_overdue(client, namespace, &over, say);
+    let hearing = async {
+        let heard = lifeline.await;
+        over.cancel();
+        heard
+    };
+    let (heard, ()) = tokio::join!(hearing, undoing);
+    heard
 }
 
 /// Listens until the lifeline ends: what there is to remove, or nothing after a dismissal.

@@ -148,7 +148,7 @@ async fn look(
         allow,
     };
     let mut permissions = Permissions::of_a_run(&system.namespace);
-    // Nothing of a fault is left to chance but the pods it chooses, at the time it does.
+    // Nothing of a fault is left to chance: of the same pods it chooses the same ones.
     let plan = plan::plan(experiment, 0);
     let mut faults = Vec::new();
     for fault in &plan.faults {
@@ -220,7 +220,7 @@ fn show(outlook: &Outlook) -> Result<String, Failure> {
         lines.extend(fault.refused.iter().map(|why| format!("  refused  {why}")));
         for target in &fault.targets {
             lines.push(format!(
-                "  target   {}: {} ready ({}), at least {} of them throughout",
+                "  target   {}: {} ready ({}), at least {} ready throughout",
                 target.object,
                 target.ready_pods.len(),
                 target.ready_pods.join(", "),

@@ -15,7 +15,7 @@ use crate::terminal;
 pub(crate) struct Arguments {
     #[command(flatten)]
     scope: Scope,
-    /// Undo the faults of living runs, too: such a run ends without a verdict
+    /// Undo the faults of living runs, too: such a run is inconclusive
     #[arg(long)]
     all: bool,
 }

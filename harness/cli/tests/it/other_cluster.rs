@@ -4,11 +4,19 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::holdfast::{Finished, eventually, finish, processes_of, wait};
+use crate::agent::processes;
+use crate::holdfast::{Finished, ended_with, eventually, finish, processes_of, wait};
 use crate::standing::{CONTEXT, LONG, NAMESPACE, Standing, pid};
 
 fn code(finished: &Finished) -> i32 {
     finished.status.code().unwrap_or_default()
+}
+
+/// The first reason for which a run, which prints its result, proves nothing.
+fn inconclusive_for(finished: &Finished) -> String {
+    assert_eq!(code(finished), 3, "{}", finished.err);
+    let result: Value = serde_json::from_str(&finished.out).unwrap();
+    result["verdict"]["reasons"][0].as_str().unwrap().to_owned()
 }
 
 /// Every object that a plan could touch, with its version.
@@ -99,12 +107,43 @@ fn the_node_of_holdfast_is_spared_where_there_is_another_one() {
 }
 
 #[test]
+fn the_namespace_of_holdfast_is_spared() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let plan = ["plan", "running.yaml", "--context", CONTEXT];
+    let refused = finish(
+        standing
+            .holdfast(&plan)
+            .env("HOLDFAST_NAMESPACE", NAMESPACE),
+    );
+    assert_eq!(code(&refused), 2, "{refused:?}");
+    let words = format!("nothing is broken in namespace {NAMESPACE}: Holdfast itself runs there");
+    assert!(refused.out.contains(&words), "{refused:?}");
+}
+
+#[test]
+fn a_fault_that_changes_nothing_is_refused() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let same = ["--set", "replicas=2"];
+    let refused = finish(&mut standing.run("running.yaml", &same));
+    assert_eq!(code(&refused), 2, "{}", refused.err);
+    let words = "the fault changes nothing: in deployment web, spec.replicas is 2 already";
+    assert!(refused.err.contains(words), "{}", refused.err);
+    assert!(standing.is_as_before());
+}
+
+#[test]
 fn a_run_removes_what_it_has_applied_and_nothing_else() {
     let Some(standing) = Standing::start() else {
         return;
     };
     let finished = finish(&mut standing.run("tiny.yaml", &["--cluster", CONTEXT, "--yes"]));
-    assert_eq!(code(&finished), 0, "{}", finished.err);
+    ended_with(&finished, 0);
     let announced = format!("tiny on cluster {CONTEXT} (http");
     assert!(finished.err.starts_with(&announced), "{}", finished.err);
     let fault = "  fewer: scale deployment web to 1";
@@ -121,7 +160,7 @@ fn a_run_removes_what_it_has_applied_and_nothing_else() {
     assert!(standing.is_as_before());
 
     let finished = finish(&mut standing.run("running.yaml", &[]));
-    assert_eq!(code(&finished), 0, "{}", finished.err);
+    ended_with(&finished, 0);
     eventually("leases are given up", || standing.is_as_before());
 }
 
@@ -187,7 +226,7 @@ fn a_run_that_leaves_something_changed_leaves_its_janitor_at_work() {
     };
     standing.bring_up();
     let run = standing
-        .run("running.yaml", &["--set", "length=12s"])
+        .run("running.yaml", &["--set", "hold=6s", "--set", "length=16s"])
         .spawn();
     standing.until_injected();
     eventually("the fault is undone", || standing.phases().is_empty());
@@ -225,7 +264,74 @@ fn halt_ends_a_run_and_resume_permits_the_next() {
     let resume = finish(&mut standing.holdfast(&["resume"]));
     assert_eq!(code(&resume), 0, "{}", resume.err);
     let finished = finish(&mut standing.run("running.yaml", &[]));
-    assert_eq!(code(&finished), 0, "{}", finished.err);
+    ended_with(&finished, 0);
+}
+
+#[test]
+fn a_run_that_hangs_is_undone_and_proves_nothing_when_it_goes_on() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let held = ["--json", "--set", "hold=30s", "--set", "length=32s"];
+    let child = standing.run("running.yaml", &held).spawn().unwrap();
+    standing.until_injected();
+    kill(pid(&child), Signal::SIGSTOP).unwrap();
+    // Well before its notAfter: the lease is no longer renewed.
+    eventually("the janitor undoes the fault", || {
+        standing.phases() == ["Reverted"]
+    });
+    assert_eq!(standing.replicas(), "2");
+    kill(pid(&child), Signal::SIGCONT).unwrap();
+    let finished = wait(child);
+    let why = "the fault fewer ended early: the run that wanted it is gone";
+    assert_eq!(inconclusive_for(&finished), why);
+    eventually("nothing is left", || {
+        standing.is_as_before() && processes_of(&standing.marker).is_empty()
+    });
+}
+
+#[test]
+fn a_frozen_pod_that_goes_on_by_itself_proves_nothing() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    standing.write_running("frozen.yaml", "podFreeze: {deployment: web, count: 1}");
+    let held = ["--json", "--set", "hold=10s", "--set", "length=12s"];
+    let child = standing.run("frozen.yaml", &held).spawn().unwrap();
+    standing.until_injected();
+    let agent = ["-l", "app.kubernetes.io/name=holdfast-agent"];
+    let path = ["-o", "jsonpath={.items[0].metadata.uid}"];
+    let uid = [&["-n", NAMESPACE, "get", "pods"], &agent[..], &path[..]].concat();
+    let agent = processes(&standing.kubectl(&uid), "agent freeze");
+    assert_eq!(agent.len(), 1, "its watcher is another one");
+    kill(Pid::from_raw(agent[0]), Signal::SIGKILL).unwrap();
+    let finished = wait(child);
+    let reason = inconclusive_for(&finished);
+    let why = "the fault fault-0 ended early: pod holdfast-";
+    assert!(reason.starts_with(why), "{reason}");
+    assert!(reason.ends_with(" has ended"), "{reason}");
+    eventually("leases are given up", || standing.is_as_before());
+}
+
+#[test]
+fn a_living_run_whose_fault_is_recovered_proves_nothing() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let held = ["--json", "--set", "hold=10s", "--set", "length=12s"];
+    let child = standing.run("running.yaml", &held).spawn().unwrap();
+    standing.until_injected();
+    let recovered = finish(&mut standing.holdfast(&["recover", "--all"]));
+    assert_eq!(code(&recovered), 0, "{}", recovered.err);
+    assert_eq!(standing.replicas(), "2");
+    let finished = wait(child);
+    let reason = inconclusive_for(&finished);
+    let why = "the fault fewer ended early: somebody else has deleted faultinjection ";
+    assert!(reason.starts_with(why), "{reason}");
+    eventually("leases are given up", || standing.is_as_before());
 }
 
 #[test]

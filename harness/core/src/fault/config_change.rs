@@ -6,7 +6,8 @@
 //!
 //! Pods that mount the ConfigMap see the change by and by; those that read it as environment see it
 //! when they start, so Deployments named in `restart` are restarted after the change and after its
-//! undoing. Keys that were not there before are gone again afterwards.
+//! undoing. Keys that were not there before are gone again afterwards. Where all keys have their
+//! values already, the fault is refused.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How many pods of a workload a fault takes.
+//! How many pods of a workload a fault takes; which ones, is drawn from the UIDs of those that are ready.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error, de::Visitor};
 

@@ -8,7 +8,8 @@
 //! fault: {dependencyOutage: {statefulSet: postgres}}
 //! ```
 //!
-//! While the fault is held the workload has no pod; afterwards it has as many as before. A
+//! While the fault is held the workload has no pod; afterwards it is to have as many as before, and
+//! the evidence says how long it took until they were ready. A
 //! StatefulSet's volumes stay. Taking all pods needs `safety.allow: [blastRadius]`.
 
 use schemars::JsonSchema;

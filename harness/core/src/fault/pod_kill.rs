@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The Deployment replaces what is deleted, so there is nothing to put back: the fault is over when
-//! as many pods are ready as before. `grace` is the time between the request to stop and the kill,
+//! as many pods are ready as before. Which ones are taken is a draw that comes out alike for the same
+//! ready pods: `holdfast plan` names them. `grace` is the time between the request to stop and the kill,
 //! the pod's own where it is left out; `0s` kills at once, as a crashed node does. `every` takes
 //! `count` pods again at that pace for as long as the fault is held, and needs a `duration`.
 //! Without it, `duration` may be left out. The safety nets are asked before each round: one that they

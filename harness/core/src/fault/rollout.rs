@@ -17,6 +17,10 @@
 //! Both may be given together; undoing them is a rollout back to the template from before.
 //! `restart` replaces the pods by equal ones, as `kubectl rollout restart` does: it leaves nothing
 //! to undo, and is over when the rollout is, so `duration` may be left out.
+//!
+//! Values and images that the Deployment has already are refused, unless others change. How many pods
+//! may be missing is the strategy's: `Recreate`, or more than half, needs
+//! `safety.allow: [blastRadius]`.
 
 use std::collections::BTreeMap;
 

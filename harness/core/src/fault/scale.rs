@@ -6,7 +6,8 @@
 //!
 //! Scaling to zero is how a dependency disappears cleanly: its pods are terminated gracefully,
 //! its Service has no endpoint, and connections are refused. The original number of replicas is
-//! recorded before the change. Taking more than half of the ready pods, or the last one, needs
+//! recorded before the change. The fault is in effect when as many pods are ready and no others are
+//! left; the number that there is already is refused. Taking more than half of the ready pods, or the last one, needs
 //! `safety.allow: [blastRadius]`.
 
 use schemars::JsonSchema;

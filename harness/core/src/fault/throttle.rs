@@ -29,6 +29,9 @@
 //! Without `from` every caller of the Service meets the proxy. With it only the pods of that
 //! Deployment do: its variable `env`, which holds the Service's URL, is pointed at the proxy, so
 //! its pods are rolled out at the beginning and at the end of the fault.
+//!
+//! Where nobody who meets the proxy is answered (`blackhole`, or `errors` and `abort` of 100 together),
+//! the Service is as good as gone, which needs `safety.allow: [blastRadius]`.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! A record survives JSON, and is a function of the journal.
 
 use holdfast_core::event::{Event, FaultAction, Stamped, StopCause};
+use holdfast_core::evidence::afterwards;
 use holdfast_core::record::Record;
 use holdfast_core::summary::summarize;
 use holdfast_core::verdict::judge;
@@ -60,6 +61,19 @@ fn the_halves_of_a_fault_are_folded_into_one_record() {
     assert_eq!(fault.injected, Some(secs(22.5)));
     assert_eq!(fault.recovered, None);
     assert_eq!(fault.errors[0].action, FaultAction::Recover);
+}
+
+#[test]
+fn a_fault_is_undone_before_its_pods_are_ready_again() {
+    let mut story = Story::new(plan_with(OUTAGE));
+    story.fault(20.0, Some(44.0));
+    for stamped in &mut story.events {
+        if let Event::FaultRecovered { evidence, .. } = &mut stamped.event {
+            *evidence = afterwards(evidence, secs(4.0), "deployment pay has 1 ready pod");
+        }
+    }
+    let fault = &story.record().faults[0];
+    assert_eq!(fault.recovered, Some(secs(42.5)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Runs and what is said of them.
 
 use holdfast_core::event::{Event, FaultAction, Stamped, StopCause, Tick, WorkerAccount};
+use holdfast_core::evidence::ended_early;
 use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::summary::summarize;
 use holdfast_core::verdict::{Outcome, Verdict, judge};
@@ -276,6 +277,25 @@ fn a_fault_that_nothing_felt_proves_nothing() {
         ["nothing felt the fault pay-gone: its proxy saw 0 connections"]
     );
     assert_eq!(felt(1).outcome, Outcome::Passed);
+}
+
+#[test]
+fn a_fault_that_ended_early_makes_the_run_say_nothing() {
+    let mut story = faulted("[{metric: availability, min: 1}]");
+    story.fault(20.5, Some(39.5));
+    for stamped in &mut story.events {
+        if let Event::FaultRecovered { evidence, .. } = &mut stamped.event {
+            *evidence = ended_early("the run that wanted it is gone", evidence);
+        }
+    }
+    story.end();
+    let verdict = verdict(&story);
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    assert_eq!(
+        verdict.reasons,
+        ["the fault pay-gone ended early: the run that wanted it is gone"]
+    );
+    assert_eq!(verdict.objectives[0].met, None);
 }
 
 #[test]

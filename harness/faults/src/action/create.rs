@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::runtime::{conditions, wait::await_condition};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cluster, FaultError, Owner};
-use crate::object::{Resource, from_json};
+use super::{Cluster, FaultError, Owner, has_ended, is_ready};
+use crate::object::{Resource, from_json, to_json};
 
 /// The label that says for which run an object was made.
 pub const RUN_LABEL: &str = "holdfast.dev/run";
@@ -69,6 +70,30 @@ impl Create {
             }
         }
         Ok(format!("{word} {} created", self.name))
+    }
+
+    /// Why it is no longer there, or no longer does what it was made for.
+    pub(super) async fn lost(
+        &self,
+        cluster: &Cluster,
+        owner: &Owner,
+    ) -> Result<Option<String>, FaultError> {
+        let what = format!("{} {}", self.resource.word(), self.name);
+        // One that the fault owns was made by it: another one of this name is not.
+        let Some(found) = self.find(cluster, owner).await? else {
+            return Ok(Some(format!("{what} is gone")));
+        };
+        if self.resource != Resource::Pod {
+            return Ok(None);
+        }
+        let pod: Pod = serde_json::from_value(to_json(&found)).map_err(FaultError::Malformed)?;
+        Ok(if has_ended(&pod) {
+            Some(format!("{what} has ended"))
+        } else if is_ready(&pod) {
+            None
+        } else {
+            Some(format!("{what} is no longer ready"))
+        })
     }
 
     pub(super) async fn revert(

@@ -36,8 +36,27 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    /// The change of `object`'s fields to these values.
+    /// The change of `object`'s fields to these values. One that leaves all of them as they are is
+    /// refused: it would count as brought about, and nothing would have happened.
     pub(crate) fn plan(
+        object: Object,
+        found: &DynamicObject,
+        values: impl IntoIterator<Item = (Path, Option<serde_json::Value>)>,
+    ) -> Result<Self, FaultError> {
+        let change = Self::keep(object, found, values);
+        if change.fields.iter().all(Field::changes_nothing) {
+            let words = |field: &Field| format!("{} is {}", field.path, brief(field.to.as_ref()));
+            let words: Vec<_> = change.fields.iter().map(words).collect();
+            return Err(FaultError::NoChange {
+                what: change.object.to_string(),
+                found: words.join(", "),
+            });
+        }
+        Ok(change)
+    }
+
+    /// The same, which may leave them as they are: what else changes them is undone with it.
+    pub(crate) fn keep(
         object: Object,
         found: &DynamicObject,
         values: impl IntoIterator<Item = (Path, Option<serde_json::Value>)>,

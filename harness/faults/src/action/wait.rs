@@ -51,7 +51,10 @@ pub(crate) enum Condition {
         pods: Vec<String>,
         ready: u32,
     },
-    /// No pod with these labels is left.
+    /// Of the pods with these labels so many are ready, no more and no fewer, and none is on its way
+    /// out.
+    Ready { selector: String, pods: u32 },
+    /// No pod with these labels is left, but for those that have ended.
     NoPods(String),
     /// No pod with these labels is on its way out.
     NoneLeaving(String),
@@ -123,6 +126,7 @@ impl Condition {
             Self::Replaced {
                 selector, ready, ..
             } => whole(*ready, selector),
+            Self::Ready { selector, pods } => whole(*pods, selector),
             Self::NoPods(selector) => format!("no pod with {selector} is left"),
             Self::NoneLeaving(selector) => {
                 format!("no pod with {selector} is on its way out")
@@ -143,7 +147,13 @@ impl Condition {
                 pods,
                 ready,
             } => return replaced(cluster, deployment, selector, pods, *ready).await,
-            Self::NoPods(selector) => no_pods(cluster, selector, |_| true).await?,
+            Self::Ready { selector, pods } => {
+                until_pods(cluster, selector, |found| {
+                    ready(found) == *pods && !found.values().any(is_leaving)
+                })
+                .await?;
+            }
+            Self::NoPods(selector) => no_pods(cluster, selector, |pod| !has_ended(pod)).await?,
             Self::NoneLeaving(selector) => no_pods(cluster, selector, is_leaving).await?,
             Self::RolledOut(name) => {
                 watched(cluster.api(), name, self, is_rolled_out).await?;
@@ -172,6 +182,7 @@ impl Condition {
             }
             Self::PodReady(_)
             | Self::NoEndpoint(_)
+            | Self::Ready { .. }
             | Self::NoPods(_)
             | Self::NoneLeaving(_)
             | Self::RollingOut(_) => Ok(None),
@@ -180,7 +191,11 @@ impl Condition {
 }
 
 fn whole(ready: u32, selector: &str) -> String {
-    format!("{ready} pods with {selector} are ready and none is on its way out")
+    let ready = match ready {
+        1 => format!("1 pod with {selector} is ready"),
+        ready => format!("{ready} pods with {selector} are ready"),
+    };
+    format!("{ready} and none is on its way out")
 }
 
 fn is_gone(deployment: &str) -> String {
@@ -189,8 +204,6 @@ fn is_gone(deployment: &str) -> String {
 
 /// Waits until a pod is ready, and says what it says of itself; one that ends before has a reason.
 async fn pod_ready(cluster: &Cluster, name: &str) -> Result<String, FaultError> {
-    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
-    let has_ended = |pod: &Pod| matches!(phase(pod).as_deref(), Some("Failed" | "Succeeded"));
     let condition = Condition::PodReady(name.to_owned());
     let wanted = |pod: &Pod| is_ready(pod) || has_ended(pod);
     watched(cluster.api(), name, &condition, wanted).await?;
@@ -246,6 +259,19 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     let mut conditions = conditions.into_iter().flatten();
     !is_leaving(pod)
         && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Whether all of its containers have ended for good.
+pub(crate) fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+fn ready(pods: &BTreeMap<String, Pod>) -> u32 {
+    pods::size(pods.values().filter(|pod| is_ready(pod)).count())
 }
 
 /// How many pods it is to have.
@@ -307,13 +333,11 @@ async fn replaced(
         };
         let now = replicas(&found);
         let wanted = u32::try_from(now).unwrap_or(0).min(ready);
-        let config = watcher::Config::default().labels(selector);
-        let pods = until(cluster.api::<Pod>(), config, |pods| {
+        let pods = until_pods(cluster, selector, |pods| {
             let leaving = pods
                 .values()
                 .any(|pod| is_leaving(pod) && pod.uid().is_some_and(|uid| deleted.contains(&uid)));
-            let ready = pods.values().filter(|pod| is_ready(pod)).count();
-            !leaving && u32::try_from(ready).is_ok_and(|ready| ready >= wanted)
+            !leaving && self::ready(pods) >= wanted
         });
         let is_other = |found: Option<&Deployment>| found.map(replicas) != Some(now);
         let other = await_condition(deployments.clone(), deployment, is_other);
@@ -339,11 +363,17 @@ async fn no_pods(
     selector: &str,
     counts: impl Fn(&Pod) -> bool,
 ) -> Result<(), FaultError> {
+    until_pods(cluster, selector, |pods| !pods.values().any(&counts)).await
+}
+
+/// Watches the pods with these labels until all of them together are as wanted.
+async fn until_pods(
+    cluster: &Cluster,
+    selector: &str,
+    wanted: impl Fn(&BTreeMap<String, Pod>) -> bool,
+) -> Result<(), FaultError> {
     let config = watcher::Config::default().labels(selector);
-    until(cluster.api::<Pod>(), config, |pods| {
-        !pods.values().any(&counts)
-    })
-    .await
+    until(cluster.api::<Pod>(), config, wanted).await
 }
 
 fn is_leaving(pod: &Pod) -> bool {

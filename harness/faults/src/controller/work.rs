@@ -56,7 +56,7 @@ impl<'a> Work<'a> {
                 Ok(Next::await_change())
             };
         }
-        if is_unwanted(&self.injection) {
+        if self.injection.is_unwanted() {
             return self.revert(None).await;
         }
         if phase == Phase::Reverting {
@@ -73,7 +73,10 @@ impl<'a> Work<'a> {
         match phase {
             Phase::Pending => self.prepare(agent_image).await,
             Phase::Prepared | Phase::Injecting if is_wanted => self.inject().await,
-            Phase::Injected => self.repeat(agent_image).await,
+            Phase::Injected => match self.lost().await? {
+                Some(why) => self.revert(Some(why)).await,
+                None => self.repeat(agent_image).await,
+            },
             _ => Ok(Next::requeue(LOOK)),
         }
     }
@@ -136,6 +139,9 @@ impl<'a> Work<'a> {
         let owner = self.injection.owner();
         let mut evidence = Vec::new();
         for action in &status.actions {
+            if !self.is_as_told().await? {
+                return Ok(Next::requeue(Duration::ZERO));
+            }
             let done = tokio::select! {
                 done = action.inject(&self.cluster, &owner, attempt) => done,
                 // Whoever ends the fault does not wait for what shows that it has begun.
@@ -171,7 +177,9 @@ impl<'a> Work<'a> {
             let Ok(found) = self.api.get_opt(&self.name).await else {
                 continue;
             };
-            let Some(found) = found.filter(|found| !is_unwanted(found)) else {
+            let goes_on =
+                |found: &FaultInjection| found.phase() == Phase::Injecting && !found.is_unwanted();
+            let Some(found) = found.filter(goes_on) else {
                 return;
             };
             let abandoned = self.controller.is_abandoned(&found).await;
@@ -179,6 +187,30 @@ impl<'a> Work<'a> {
                 return;
             }
         }
+    }
+
+    /// Whether the object is as this controller has written it. Of one that was stopped meanwhile
+    /// the fault may have been undone: what it would do next would stay.
+    async fn is_as_told(&self) -> Result<bool, FaultError> {
+        let found = self.api.get_opt(&self.name).await;
+        let found = found.map_err(FaultError::during(format!("read {}", self.name)))?;
+        let told = self.injection.resource_version();
+        Ok(found.is_some_and(|found| found.resource_version() == told))
+    }
+
+    /// Why something that was made for the fault no longer does its part.
+    async fn lost(&self) -> Result<Option<String>, FaultError> {
+        let owner = self.injection.owner();
+        for action in &self.injection.progress().actions {
+            let Some(why) = action.lost(&self.cluster, &owner).await? else {
+                continue;
+            };
+            // Agents end by themselves, in the second in which `notAfter` lies.
+            let is_over =
+                jiff::Timestamp::now().as_second() >= self.injection.not_after()?.as_second();
+            return Ok((!is_over).then_some(why));
+        }
+        Ok(None)
     }
 
     /// Does again what is done again and again, when it is time.
@@ -322,9 +354,4 @@ impl<'a> Work<'a> {
             .await?;
         Ok(())
     }
-}
-
-/// Whether somebody has said that it is to end.
-fn is_unwanted(injection: &FaultInjection) -> bool {
-    injection.metadata.deletion_timestamp.is_some() || injection.spec.desired == Desired::Reverted
 }

@@ -16,8 +16,11 @@ pub(super) struct Agent {
     pub(super) suffix: String,
     /// The mode and its parameters.
     pub(super) arguments: Vec<String>,
-    /// The node it must be on, with sight of all processes there; `None`: any, with its own.
+    /// The node it must be on; `None`: any.
     pub(super) node: Option<String>,
+    /// What it may do as root to the processes of its node, in the kernel's words; none: it sees its
+    /// own processes alone.
+    pub(super) capabilities: &'static [&'static str],
     /// The ports it listens on besides the status port, by name.
     pub(super) ports: Vec<(String, u16)>,
     /// Labels by which a Service finds it.
@@ -78,8 +81,11 @@ impl Agent {
         });
         if let Some(node) = &self.node {
             spec["nodeName"] = json!(node);
+        }
+        if !self.capabilities.is_empty() {
             spec["hostPID"] = json!(true);
-            spec["containers"][0]["securityContext"] = json!({"privileged": true});
+            let capabilities = json!({"drop": ["ALL"], "add": self.capabilities});
+            spec["containers"][0]["securityContext"] = json!({"capabilities": capabilities});
         }
         json!({
             "apiVersion": "v1",

@@ -28,13 +28,13 @@ pub(super) async fn blueprint(
     };
     let values = change.set.iter();
     let values = values.map(|(key, value)| (Path::keys(["data"]).key(key), Some(json!(value))));
-    let set = Set::plan(object, &found, values.collect::<Vec<_>>());
+    let set = Set::plan(object, &found, values.collect::<Vec<_>>())?;
 
     let (mut before, mut after, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for name in &change.restart {
         let deployment = Workload::deployment(context.cluster, name).await?;
         let now = jiff::Timestamp::now();
-        let again = rollout::restart(&deployment, now + jiff::SignedDuration::from_secs(1));
+        let again = rollout::restart(&deployment, now + jiff::SignedDuration::from_secs(1))?;
         let rolled_out = Condition::RolledOut(name.clone());
         // Undone from the end: the values are back before the pods are made anew.
         before.push(Action::Wait(Wait::before_the_end(rolled_out.clone())));
@@ -42,9 +42,9 @@ pub(super) async fn blueprint(
             reverting: true,
             ..again
         }));
-        after.push(Action::Set(rollout::restart(&deployment, now)));
+        after.push(Action::Set(rollout::restart(&deployment, now)?));
         after.push(Action::Wait(Wait::for_evidence(rolled_out)));
-        targets.push(deployment.target(0));
+        targets.push(deployment.rolled_out()?);
     }
     before.push(Action::Set(set));
     before.extend(after);

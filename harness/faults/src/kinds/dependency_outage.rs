@@ -20,11 +20,15 @@ pub(super) async fn blueprint(
     };
     let workload = Workload::find(context.cluster, resource, name).await?;
     let replicas = (Path::keys(["spec", "replicas"]), Some(json!(0)));
-    let set = Set::plan(workload.object.clone(), &workload.found, [replicas]);
+    let set = Set::plan(workload.object.clone(), &workload.found, [replicas])?;
     let gone = Condition::NoPods(workload.selector.clone());
     let taken = workload.pods.len();
     Ok(Blueprint {
-        actions: vec![Action::Set(set), Action::Wait(Wait::for_evidence(gone))],
+        actions: vec![
+            Action::Set(set),
+            Action::Wait(Wait::for_evidence(gone)),
+            workload.back(),
+        ],
         targets: vec![workload.target(taken)],
     })
 }

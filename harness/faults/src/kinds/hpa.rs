@@ -30,7 +30,7 @@ async fn create(create: &HpaCreate, context: Context<'_>) -> Result<Blueprint, F
     }
     let replicas = &deployment.found.data["spec"]["replicas"];
     let replicas = (Path::keys(["spec", "replicas"]), Some(replicas.clone()));
-    let keep = Set::plan(deployment.object.clone(), &deployment.found, [replicas]);
+    let keep = Set::keep(deployment.object.clone(), &deployment.found, [replicas]);
     let manifest = json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -45,6 +45,8 @@ async fn create(create: &HpaCreate, context: Context<'_>) -> Result<Blueprint, F
             }}],
         },
     });
+    // With nothing to do it takes all but the fewest, and with more than the most at once the rest.
+    let fewest = create.min_replicas.min(create.max_replicas);
     Ok(Blueprint {
         actions: vec![
             Action::Set(keep),
@@ -53,8 +55,9 @@ async fn create(create: &HpaCreate, context: Context<'_>) -> Result<Blueprint, F
                 name: name.clone(),
                 manifest,
             }),
+            deployment.back(),
         ],
-        targets: vec![deployment.target(0)],
+        targets: vec![deployment.leaving(fewest)],
     })
 }
 

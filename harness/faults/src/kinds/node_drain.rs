@@ -1,14 +1,17 @@
 //! `nodeDrain`: a node takes no new pods, and its pods of this namespace are asked to leave.
 
+use std::collections::BTreeMap;
+
 use holdfast_core::fault::NodeDrain;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::owners::{Fate, Owners, fate};
 use super::workload::Workload;
-use crate::action::{Action, Evict, Set, is_ready};
-use crate::blueprint::{Blueprint, Context, Target};
+use crate::action::{Action, Evict, Set};
+use crate::blueprint::{Blueprint, Context};
 use crate::error::FaultError;
 use crate::field::Path;
 use crate::object::{Cluster, Object, Resource};
@@ -40,37 +43,52 @@ pub(super) async fn blueprint(
         uid: found.uid().unwrap_or_default(),
     };
     let unschedulable = (Path::keys(["spec", "unschedulable"]), Some(json!(true)));
-    let cordon = Set::plan(node.clone(), &found, [unschedulable]);
+    let cordon = Set::plan(node, &found, [unschedulable])?;
 
     let here = pods::all(cluster, "").await?;
-    let ready = here.iter().filter(|pod| is_ready(pod));
-    let leaving: Vec<&Pod> = here
-        .iter()
-        .filter(|pod| node_name(pod) == Some(&name))
-        .collect();
-    let (all, taken) = (
-        ready.count(),
-        leaving.iter().filter(|pod| is_ready(pod)).count(),
-    );
-    let size = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Ok(Blueprint {
-        actions: vec![
-            Action::Set(cordon),
-            Action::Evict(Evict {
-                pods: leaving.into_iter().map(pods::object).collect(),
-            }),
-        ],
-        targets: vec![Target {
-            object: node,
-            ready: size(all),
-            left: size(all - taken),
-        }],
-    })
+    let going = going(&here, &name, &cluster.namespace)?;
+    let owners = Owners::find(cluster).await?;
+    let targets = owners.targets(&here, &going);
+    let mut back = Vec::new();
+    for name in owners.deployments(&going) {
+        back.push(Workload::deployment(cluster, name).await?.back());
+    }
+    let pods = going.into_iter().map(pods::object).collect();
+    let mut actions = vec![Action::Set(cordon), Action::Evict(Evict { pods })];
+    actions.extend(back);
+    Ok(Blueprint { actions, targets })
 }
 
+/// Those of the pods that leave the node.
+fn going<'a>(here: &'a [Pod], node: &str, namespace: &str) -> Result<Vec<&'a Pod>, FaultError> {
+    let there = here.iter().filter(|pod| node_name(pod) == Some(node));
+    let with = |fate: Fate| there.clone().filter(move |pod| self::fate(pod) == fate);
+    let lost: Vec<_> = with(Fate::IsLost).map(pods::object).collect();
+    if !lost.is_empty() {
+        return Err(FaultError::NotReplaced {
+            pods: pods::names(&lost),
+            node: node.to_owned(),
+        });
+    }
+    let going: Vec<_> = with(Fate::Goes).collect();
+    if going.is_empty() {
+        return Err(FaultError::NothingToEvict {
+            node: node.to_owned(),
+            namespace: namespace.to_owned(),
+        });
+    }
+    Ok(going)
+}
+
+/// The node with most pods of the Deployment, the first by name if there are several.
 async fn node_of(cluster: &Cluster, deployment: &str) -> Result<String, FaultError> {
     let workload = Workload::deployment(cluster, deployment).await?;
-    let node = workload.pods.iter().find_map(node_name).map(str::to_owned);
+    let mut nodes = BTreeMap::<_, usize>::new();
+    for node in workload.pods.iter().filter_map(node_name) {
+        *nodes.entry(node).or_default() += 1;
+    }
+    let most = nodes.into_iter().rev().max_by_key(|(_, pods)| *pods);
+    let node = most.map(|(node, _)| node.to_owned());
     node.ok_or_else(|| FaultError::NotAvailable(workload.object.to_string()))
 }
 

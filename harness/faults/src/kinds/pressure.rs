@@ -49,7 +49,8 @@ async fn on_nodes(
         node: Some(node),
         ..Agent::default()
     });
-    let actions = agents.flat_map(|agent| agent.actions(context)).collect();
+    let actions = agents.flat_map(|agent| agent.actions(context));
+    let actions = actions.chain([deployment.back()]).collect();
     Ok(Blueprint {
         actions,
         targets: vec![deployment.target(0)],
@@ -70,10 +71,13 @@ pub(super) async fn disk(disk: &DiskFull, context: Context<'_>) -> Result<Bluepr
             suffix: format!("-{index}"),
             arguments: of_pod("disk", pod).chain(how_much).collect(),
             node: node(pod),
+            // To look into the pod's folders, and to write there.
+            capabilities: &["SYS_PTRACE", "DAC_OVERRIDE"],
             ..Agent::default()
         }
     });
-    let actions = agents.flat_map(|agent| agent.actions(context)).collect();
+    let actions = agents.flat_map(|agent| agent.actions(context));
+    let actions = actions.chain([deployment.back()]).collect();
     let taken = chosen.len();
     Ok(Blueprint {
         actions,

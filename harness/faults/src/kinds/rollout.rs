@@ -20,10 +20,10 @@ pub(super) async fn blueprint(
 ) -> Result<Blueprint, FaultError> {
     let deployment = Workload::deployment(context.cluster, &rollout.deployment).await?;
     let change = if rollout.restart {
-        restart(&deployment, jiff::Timestamp::now())
+        restart(&deployment, jiff::Timestamp::now())?
     } else {
         let values = values(rollout, &deployment.found.data)?;
-        Set::plan(deployment.object.clone(), &deployment.found, values)
+        Set::plan(deployment.object.clone(), &deployment.found, values)?
     };
     let name = rollout.deployment.clone();
     Ok(Blueprint {
@@ -32,24 +32,20 @@ pub(super) async fn blueprint(
             Action::Set(change),
             Action::Wait(Wait::for_evidence(Condition::RollingOut(name))),
         ],
-        // How many pods may be missing at once is the Deployment's own strategy.
-        targets: vec![deployment.target(0)],
+        targets: vec![deployment.rolled_out()?],
     })
 }
 
 /// Replaces the pods by equal ones, as a person would: what that leaves is no residue. Two restarts
 /// differ by their time.
-pub(super) fn restart(deployment: &Workload, at: jiff::Timestamp) -> Set {
+pub(super) fn restart(deployment: &Workload, at: jiff::Timestamp) -> Result<Set, FaultError> {
     let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let path = Path::keys(["spec", "template", "metadata", "annotations"]).key(RESTARTED_AT);
-    Set {
+    let values = [(path, Some(json!(at)))];
+    Ok(Set {
         lasting: true,
-        ..Set::plan(
-            deployment.object.clone(),
-            &deployment.found,
-            [(path, Some(json!(at)))],
-        )
-    }
+        ..Set::plan(deployment.object.clone(), &deployment.found, values)?
+    })
 }
 
 fn values(rollout: &Rollout, deployment: &Value) -> Result<Vec<(Path, Option<Value>)>, FaultError> {

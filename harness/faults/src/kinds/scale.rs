@@ -4,7 +4,7 @@ use holdfast_core::fault::Scale;
 use serde_json::json;
 
 use super::workload::Workload;
-use crate::action::{Action, Set};
+use crate::action::{Action, Condition, Set, Wait};
 use crate::blueprint::{Blueprint, Context};
 use crate::error::FaultError;
 use crate::field::Path;
@@ -18,10 +18,18 @@ pub(super) async fn blueprint(
         Path::keys(["spec", "replicas"]),
         Some(json!(scale.replicas)),
     );
-    let set = Set::plan(deployment.object.clone(), &deployment.found, [replicas]);
-    let taken = deployment.ready().saturating_sub(scale.replicas) as usize;
+    let set = Set::plan(deployment.object.clone(), &deployment.found, [replicas])?;
+    let selector = deployment.selector.clone();
+    let followed = match scale.replicas {
+        0 => Condition::NoPods(selector),
+        pods => Condition::Ready { selector, pods },
+    };
     Ok(Blueprint {
-        actions: vec![Action::Set(set)],
-        targets: vec![deployment.target(taken)],
+        actions: vec![
+            Action::Set(set),
+            Action::Wait(Wait::for_evidence(followed)),
+            deployment.back(),
+        ],
+        targets: vec![deployment.leaving(scale.replicas)],
     })
 }

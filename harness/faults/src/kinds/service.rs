@@ -1,9 +1,9 @@
 //! A Service, as faults look at it.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-use crate::action::is_ready;
 use crate::blueprint::Target;
 use crate::error::FaultError;
 use crate::object::{Cluster, Object, Resource};
@@ -14,8 +14,8 @@ use crate::pods;
 pub(super) struct Found {
     pub(super) object: Object,
     pub(super) found: DynamicObject,
-    /// Pods behind it that are ready.
-    ready: u32,
+    /// Those behind it that are not on their way out.
+    pods: Vec<Pod>,
 }
 
 impl Found {
@@ -30,29 +30,28 @@ impl Found {
             });
         }
         let pods = pods::behind(cluster, &found).await?;
-        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
         Ok(Self {
             object: Object {
                 resource: Resource::Service,
                 name: name.to_owned(),
                 uid: found.uid().unwrap_or_default(),
             },
-            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            pods,
             found,
         })
     }
 
-    /// What the fault leaves of its endpoints.
-    pub(super) fn target(&self, left: u32) -> Target {
-        Target {
-            object: self.object.clone(),
-            ready: self.ready,
-            left: left.min(self.ready),
-        }
+    /// What the fault leaves when callers find none of its endpoints, or get nothing from them.
+    pub(super) fn none(&self) -> Target {
+        self.leaving(0)
     }
 
     /// What it leaves when it leaves all of them, slower or less reliable.
     pub(super) fn whole(&self) -> Target {
-        self.target(self.ready)
+        self.leaving(u32::MAX)
+    }
+
+    fn leaving(&self, left: u32) -> Target {
+        Target::of(self.object.to_string(), &self.pods, left)
     }
 }

@@ -29,9 +29,9 @@ pub(super) async fn blueprint(
                 service.object.clone(),
                 &service.found,
                 [selector],
-            )),
+            )?),
             Action::Wait(Wait::for_evidence(Condition::NoEndpoint(name))),
         ],
-        targets: vec![service.target(0)],
+        targets: vec![service.none()],
     })
 }

@@ -41,9 +41,11 @@ async fn stop(
             .chain(in_turn.iter().cloned())
             .collect(),
         node: node(pod),
+        capabilities: &["KILL"],
         ..Agent::default()
     });
-    let actions = agents.flat_map(|agent| agent.actions(context)).collect();
+    let actions = agents.flat_map(|agent| agent.actions(context));
+    let actions = actions.chain([deployment.back()]).collect();
     let taken = chosen.len();
     Ok(Blueprint {
         actions,

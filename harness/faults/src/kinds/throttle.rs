@@ -12,7 +12,7 @@ use super::caller;
 use super::service::Found;
 use super::workload::Workload;
 use crate::action::{Action, Condition, Create, Set, Wait};
-use crate::blueprint::{Blueprint, Context};
+use crate::blueprint::{Blueprint, Context, Target};
 use crate::error::FaultError;
 use crate::field::Path;
 use crate::object::Resource;
@@ -32,10 +32,10 @@ pub(super) async fn blueprint(
     is_one_address(&throttle.service, spec)?;
     let ports = ports(&throttle.service, spec)?;
     let Some(caller) = &throttle.from else {
-        return Ok(for_everybody(throttle, &service, &ports, context));
+        return for_everybody(throttle, &service, &ports, context);
     };
     let deployment = Workload::deployment(context.cluster, &caller.deployment).await?;
-    for_one(caller, deployment, throttle, &service, &ports, context)
+    for_one(caller, &deployment, throttle, &service, &ports, context)
 }
 
 /// The Service leads to the proxy, and the pods are behind another one.
@@ -44,7 +44,7 @@ fn for_everybody(
     service: &Found,
     ports: &[Port],
     context: Context<'_>,
-) -> Blueprint {
+) -> Result<Blueprint, FaultError> {
     let spec = &service.found.data["spec"];
     let behind = format!("holdfast-{}-pods", context.short_name());
     let upstream = service_of(&behind, &spec["selector"], &spec["ports"]);
@@ -55,7 +55,7 @@ fn for_everybody(
             (Path::keys(["spec", "selector"]), Some(to_proxy(context))),
             (Path::keys(["spec", "ports"]), Some(redirected(ports))),
         ],
-    );
+    )?;
     let name = throttle.service.clone();
     let mut actions = vec![
         Action::Create(upstream),
@@ -68,24 +68,24 @@ fn for_everybody(
     ))));
     actions.push(Action::Set(redirect));
     actions.push(Action::Wait(Wait::for_evidence(Condition::Endpoint(name))));
-    Blueprint {
+    Ok(Blueprint {
         actions,
-        targets: vec![service.whole()],
-    }
+        targets: vec![reached(throttle, service)],
+    })
 }
 
 /// The proxy has a Service, and the caller is told to go there.
 fn for_one(
     caller: &Caller,
-    deployment: Workload,
+    deployment: &Workload,
     throttle: &Throttle,
     service: &Found,
     ports: &[Port],
     context: Context<'_>,
 ) -> Result<Blueprint, FaultError> {
     let front = format!("holdfast-{}-proxy", context.short_name());
-    let values = caller::point_at(&front, service, caller, &deployment)?;
-    let redirect = Set::plan(deployment.object.clone(), &deployment.found, values);
+    let values = caller::point_at(&front, service, caller, deployment)?;
+    let redirect = Set::plan(deployment.object.clone(), &deployment.found, values)?;
     let rolled_out = Condition::RolledOut(caller.deployment.clone());
 
     let before = service_of(&front, &to_proxy(context), &redirected(ports));
@@ -103,9 +103,24 @@ fn for_one(
     ]);
     Ok(Blueprint {
         actions,
-        // How many pods may be missing at once is the Deployment's own strategy.
-        targets: vec![service.whole(), deployment.target(0)],
+        targets: vec![
+            Target {
+                what: format!("{} for {}", service.object, deployment.object),
+                ..reached(throttle, service)
+            },
+            deployment.rolled_out()?,
+        ],
     })
+}
+
+/// Who answers through the proxy: all of them, slower or less reliable, or nobody at all.
+fn reached(throttle: &Throttle, service: &Found) -> Target {
+    let failing = throttle.errors.unwrap_or(0.0) + throttle.abort.unwrap_or(0.0);
+    if throttle.blackhole || failing >= 100.0 {
+        service.none()
+    } else {
+        service.whole()
+    }
 }
 
 /// A Service that is made for the fault.
@@ -153,7 +168,7 @@ fn proxy(throttle: &Throttle, upstream: &str, ports: &[Port], context: Context<'
             .map(|port| (port.listen_name(), port.listen))
             .collect(),
         labels: vec![(PROXY_LABEL.to_owned(), context.short_name().to_owned())],
-        node: None,
+        ..Agent::default()
     }
 }
 

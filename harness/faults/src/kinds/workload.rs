@@ -5,13 +5,16 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 
-use crate::action::is_ready;
+use super::strategy;
+use crate::action::{Action, Back, is_ready};
 use crate::blueprint::Target;
 use crate::error::FaultError;
 use crate::object::{Cluster, Object, Resource};
-use crate::pods;
+use crate::pods::{self, size};
 
 /// A workload as it was found.
 #[derive(Clone, Debug)]
@@ -56,25 +59,107 @@ impl Workload {
         size(self.pods.iter().filter(|pod| is_ready(pod)).count())
     }
 
-    /// Some of its ready pods, any of them.
+    /// Some of its ready pods: a draw that comes out alike for the same pods, so that a run takes those
+    /// that its plan named. Others, such as those of the next round, are another draw.
     pub(super) fn choose(&self, count: Count) -> Vec<&Pod> {
-        let ready = self.pods.iter().filter(|pod| is_ready(pod));
-        let mut chosen = ready.choose_multiple(&mut rand::rng(), count.of(self.ready()) as usize);
+        let ready: Vec<_> = self.pods.iter().filter(|pod| is_ready(pod)).collect();
+        let mut draw = StdRng::from_seed(seed(&ready));
+        let ready = ready.into_iter();
+        let mut chosen = ready.choose_multiple(&mut draw, count.of(self.ready()) as usize);
         chosen.sort_by_key(|pod| pod.name_any());
         chosen
     }
 
+    /// The look, once all is undone, whether as many pods are ready as now.
+    pub(super) fn back(&self) -> Action {
+        Action::Back(Back {
+            workload: self.object.clone(),
+            selector: self.selector.clone(),
+            ready: self.ready(),
+        })
+    }
+
     /// What the fault leaves when it takes so many ready pods.
-    pub(super) fn target(self, taken: usize) -> Target {
-        let ready = self.ready();
-        Target {
-            ready,
-            left: ready.saturating_sub(size(taken)),
-            object: self.object,
-        }
+    pub(super) fn target(&self, taken: usize) -> Target {
+        self.leaving(self.ready().saturating_sub(size(taken)))
+    }
+
+    /// What it leaves when so many stay ready at the least.
+    pub(super) fn leaving(&self, left: u32) -> Target {
+        Target::of(self.object.to_string(), &self.pods, left)
+    }
+
+    /// What a Deployment keeps while its pods are replaced, one after the other or all at once.
+    pub(super) fn rolled_out(&self) -> Result<Target, FaultError> {
+        Ok(self.leaving(strategy::kept(&self.found.data["spec"])?))
     }
 }
 
-fn size(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+/// What the UIDs of pods are together, in whatever order they come.
+fn seed(pods: &[&Pod]) -> [u8; 32] {
+    let mut seed = [0; 32];
+    for pod in pods {
+        let uid = pod.uid().unwrap_or_default();
+        for (place, byte) in seed.iter_mut().zip(uid.bytes()) {
+            *place ^= byte;
+        }
+    }
+    seed
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ObjectMeta;
+    use rand::Rng as _;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(uid: &mut StdRng) -> Pod {
+        let uid = uid.random::<u128>();
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        Pod {
+            metadata: ObjectMeta {
+                name: Some(format!("pay-{:x}", uid >> 108)),
+                uid: Some(format!("{uid:032x}")),
+                ..ObjectMeta::default()
+            },
+            status: serde_json::from_value(ready).unwrap(),
+            ..Pod::default()
+        }
+    }
+
+    fn workload(pods: Vec<Pod>) -> Workload {
+        Workload {
+            object: Object {
+                resource: Resource::Deployment,
+                name: "pay".to_owned(),
+                uid: String::new(),
+            },
+            found: DynamicObject::new("pay", &Resource::Deployment.api_resource()),
+            selector: String::new(),
+            pods,
+        }
+    }
+
+    #[test]
+    fn every_round_is_a_draw_of_its_own() {
+        let mut chance = StdRng::seed_from_u64(1);
+        let mut by_age: Vec<_> = (0..4).map(|_| pod(&mut chance)).collect();
+        let mut taken = [0; 4];
+        for _ in 0..400 {
+            let workload = workload(by_age.clone());
+            let chosen = workload.choose(Count::Pods(1));
+            assert_eq!(workload.choose(Count::Pods(1)), chosen);
+            let age = by_age.iter().position(|pod| pod == chosen[0]).unwrap();
+            taken[age] += 1;
+            // Its successor is the newest.
+            by_age.remove(age);
+            by_age.push(pod(&mut chance));
+        }
+        assert!(
+            taken.iter().all(|times| (60..140).contains(times)),
+            "{taken:?}"
+        );
+    }
 }

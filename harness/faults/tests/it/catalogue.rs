@@ -139,28 +139,37 @@ impl TestCluster {
         self.settled(name, 2).await;
     }
 
-    /// What a fault must leave as it was.
+    /// What a fault must leave as it was, as far as it is there.
     pub(crate) async fn targets(&self, name: &str) -> Vec<Value> {
-        let mut deployment = state::<Deployment>(self, name).await;
-        // A restart leaves its time, as a person's would.
-        let template = &mut deployment["spec"]["template"]["metadata"];
-        if let Some(template) = template.as_object_mut() {
-            template.remove("annotations");
+        let mut found = Vec::new();
+        found.extend(self.target::<Deployment>(name).await);
+        found.extend(self.target::<Service>(name).await);
+        found.extend(self.target::<ConfigMap>(name).await);
+        found.extend(self.target::<HorizontalPodAutoscaler>(name).await);
+        for object in &mut found {
+            // A restart leaves its time, as a person's would.
+            let template = object.pointer_mut("/spec/template/metadata");
+            if let Some(template) = template.and_then(Value::as_object_mut) {
+                template.remove("annotations");
+            }
         }
-        let mut found = vec![
-            deployment,
-            state::<Service>(self, name).await,
-            state::<ConfigMap>(self, name).await,
-        ];
-        let autoscalers = self.api::<HorizontalPodAutoscaler>();
-        if autoscalers.get_opt(name).await.unwrap().is_some() {
-            found.push(state::<HorizontalPodAutoscaler>(self, name).await);
-        }
-        let node = Api::<Node>::all(self.client.clone())
-            .get(name)
-            .await
-            .unwrap();
-        found.push(serde_json::to_value(node.spec.unwrap_or_default()).unwrap());
+        let nodes = Api::<Node>::all(self.client.clone());
+        let node = nodes.get_opt(name).await.unwrap();
+        let spec = node.map(|node| node.spec.unwrap_or_default());
+        found.extend(spec.map(|spec| json!({"kind": "Node", "spec": spec})));
         found
+    }
+
+    async fn target<K>(&self, name: &str) -> Option<Value>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned
+            + serde::Serialize,
+        K::DynamicType: Default,
+    {
+        self.api::<K>().get_opt(name).await.unwrap()?;
+        Some(state::<K>(self, name).await)
     }
 }

@@ -319,6 +319,13 @@ pub(crate) async fn in_time<T>(result: impl Future<Output = T>) -> T {
         .expect("it did not happen in time")
 }
 
+/// The evidence of a recovery but for how long pods took to be ready again.
+pub(crate) fn timeless(evidence: &str) -> String {
+    let (before, seen) = evidence.split_once(" s later: ").unwrap();
+    let (proof, _) = before.rsplit_once("; ").unwrap();
+    format!("{proof}; later: {seen}")
+}
+
 /// An object's desired state and what people write beside it: what must be as before.
 pub(crate) async fn state<K>(test: &TestCluster, name: &str) -> Value
 where

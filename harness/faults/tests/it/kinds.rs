@@ -12,13 +12,14 @@ use holdfast_faults::{FaultInjection, KubeFaults, RUN_LABEL};
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::catalogue::{catalogue, step};
 use crate::cluster::{NAMESPACE, RUN, TestCluster, fault_of, in_time, state};
 
 fn parse(fault: Value) -> Fault {
@@ -174,8 +175,23 @@ async fn killed_pods_are_gone_and_nothing_is_put_back() {
 async fn what_a_cluster_cannot_do_is_refused_by_name_and_reason() {
     let test = TestCluster::start().await;
     test.create_ready("pay", 2).await;
+    test.create::<ConfigMap>(json!({"metadata": {"name": "prices"}, "data": {"chicken": "1"}}))
+        .await;
     let faults = test.faults();
     for (fault, words) in [
+        (
+            json!({"scale": {"deployment": "pay", "replicas": 2}}),
+            "the fault changes nothing: in deployment pay, spec.replicas is 2 already",
+        ),
+        (
+            json!({"rollout": {"deployment": "pay", "setImage": {"main": "pay:1"}}}),
+            "the fault changes nothing: in deployment pay, \
+             spec.template.spec.containers[name=main].image is pay:1 already",
+        ),
+        (
+            json!({"configChange": {"configMap": "prices", "set": {"chicken": "1"}}}),
+            "the fault changes nothing: in configmap prices, data.chicken is 1 already",
+        ),
         (
             json!({"nodeDrain": {"node": "elsewhere"}}),
             "node default/elsewhere does not exist",
@@ -338,6 +354,140 @@ async fn a_node_that_takes_no_pods_is_not_drained() {
         refused.0,
         "node closed cannot be: drained, for it takes no pods already"
     );
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_takes_no_pod_that_nobody_would_replace() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    for name in ["full", "open"] {
+        test.create_targets(name).await;
+    }
+    let drain = fault_of(parse(json!({"nodeDrain": {"node": "full"}})));
+    test.faults().check(&drain).await.unwrap();
+    test.create::<Pod>(json!({
+        "metadata": {"name": "alone"},
+        "spec": {"nodeName": "full", "containers": [{"name": "main", "image": "pay:1"}]},
+    }))
+    .await;
+    let refused = test.faults().check(&drain).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "nobody would replace pod alone on node full, for no controller made them; \
+         delete or move them first, as kubectl drain asks for"
+    );
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_leaves_the_agents_of_other_faults_where_they_are() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    for name in ["full", "open"] {
+        test.create_targets(name).await;
+    }
+    let pressure = PlannedFault {
+        name: "pressure".to_owned(),
+        ..fault_of(parse(
+            json!({"cpuPressure": {"deployment": "full", "workers": 1, "load": 9}}),
+        ))
+    };
+    let faults = test.faults();
+    faults.prepare(&pressure).await.unwrap();
+    in_time(faults.inject(&pressure)).await.unwrap();
+    let before = test.pods("full").await;
+    let drain = fault_of(parse(json!({"nodeDrain": {"node": "full"}})));
+    faults.prepare(&drain).await.unwrap();
+    let evidence = in_time(faults.inject(&drain)).await.unwrap();
+    assert!(!evidence.contains("holdfast-"), "{evidence}");
+    assert!(
+        test.pods("full")
+            .await
+            .iter()
+            .all(|pod| !before.contains(pod))
+    );
+    let agents = ListParams::default().labels(RUN_LABEL);
+    let agents = test.api::<Pod>().list(&agents).await.unwrap();
+    assert_eq!(agents.items.len(), 1);
+    for step in [&drain, &pressure] {
+        in_time(faults.recover(step)).await.unwrap();
+    }
+    assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_pods_is_not_drained() {
+    let test = TestCluster::start().await;
+    let nodes = Api::<Node>::all(test.client.clone());
+    for name in ["empty", "open"] {
+        let node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+    }
+    let drain = fault_of(parse(json!({"nodeDrain": {"node": "empty"}})));
+    let refused = test.faults().check(&drain).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "the fault changes nothing: node empty has no pod of namespace default to evict"
+    );
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_may_do_no_more_than_its_mode_needs() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    let faults = test.faults();
+    for (name, sees_all, capabilities) in [
+        ("cpu", None, Value::Null),
+        ("memory", None, Value::Null),
+        ("throttle", None, Value::Null),
+        (
+            "freeze",
+            Some(true),
+            json!({"drop": ["ALL"], "add": ["KILL"]}),
+        ),
+        (
+            "disk",
+            Some(true),
+            json!({"drop": ["ALL"], "add": ["SYS_PTRACE", "DAC_OVERRIDE"]}),
+        ),
+    ] {
+        test.create_targets(name).await;
+        let mut catalogue = catalogue().into_iter();
+        let step = step(&catalogue.find(|row| row.0 == name).unwrap());
+        faults.prepare(&step).await.unwrap();
+        in_time(faults.inject(&step)).await.unwrap();
+        let agents = ListParams::default().labels(RUN_LABEL);
+        let agents = test.api::<Pod>().list(&agents).await.unwrap();
+        let spec = agents.items[0].spec.clone().unwrap();
+        assert_eq!(spec.host_pid, sees_all, "{name}");
+        let may = serde_json::to_value(&spec.containers[0].security_context).unwrap();
+        assert_eq!(may["capabilities"], capabilities, "{name}");
+        assert_eq!(may["privileged"], Value::Null, "{name}");
+        in_time(faults.recover(&step)).await.unwrap();
+    }
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_takes_the_pods_that_its_plan_named() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 6).await;
+    let faults = test.faults();
+    let kill = json!({"deployment": "pay", "count": 2, "grace": "0s"});
+    let kill = fault_of(parse(json!({"podKill": kill})));
+    let mut planned = Vec::new();
+    for _ in 0..4 {
+        let effect = faults.plan(&kill).await.unwrap();
+        let deed = effect.actions[1].strip_prefix("delete ").unwrap();
+        planned.push(deed.replace(" with 0 s of grace", ""));
+    }
+    faults.prepare(&kill).await.unwrap();
+    let evidence = in_time(faults.inject(&kill)).await.unwrap();
+    planned.dedup();
+    assert_eq!(planned, [evidence.strip_prefix("deleted ").unwrap()]);
     test.shutdown().await;
 }
 

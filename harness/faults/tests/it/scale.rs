@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_engine::FaultDriver;
-use holdfast_faults::FaultInjection;
+use holdfast_faults::{FaultInjection, Phase};
 use http::{Method, Request};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -14,13 +14,14 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cluster::{NAMESPACE, RUN, TestCluster, in_time, outage};
+use crate::cluster::{NAMESPACE, RUN, TestCluster, in_time, outage, timeless};
 
 const RECORD: &str = "run-1-outage";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_undo_is_recorded_before_the_deployment_is_scaled() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let faults = test.faults();
 
@@ -39,14 +40,44 @@ async fn the_undo_is_recorded_before_the_deployment_is_scaled() {
     assert_eq!(test.replicas("pay").await, 3);
 
     let evidence = faults.inject(&outage(0)).await.unwrap();
-    assert_eq!(evidence, "deployment pay: spec.replicas from 3 to 0");
+    assert_eq!(
+        evidence,
+        "deployment pay: spec.replicas from 3 to 0; no pod with app=pay is left"
+    );
     assert_eq!(test.replicas("pay").await, 0);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_pods_are_in_effect_when_they_are_ready() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 1).await;
+    let faults = test.faults();
+    faults.prepare(&outage(3)).await.unwrap();
+    let ready = async {
+        let made = |deployment: &Deployment| {
+            let status = deployment.status.as_ref();
+            status.and_then(|status| status.replicas) == Some(3)
+        };
+        test.wait_until("pay", made).await;
+        let object = test.api::<FaultInjection>().get(RECORD).await.unwrap();
+        assert_eq!(object.status.unwrap().phase, Phase::Injecting);
+        test.make_ready("pay", 3).await;
+    };
+    let step = outage(3);
+    let (evidence, ()) = tokio::join!(in_time(faults.inject(&step)), ready);
+    assert_eq!(
+        evidence.unwrap(),
+        "deployment pay: spec.replicas from 1 to 3; \
+         3 pods with app=pay are ready and none is on its way out"
+    );
     test.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recovering_twice_is_recovering_once() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let faults = test.faults();
     faults.prepare(&outage(0)).await.unwrap();
@@ -54,14 +85,17 @@ async fn recovering_twice_is_recovering_once() {
 
     let evidence = faults.recover(&outage(0)).await.unwrap();
     assert_eq!(
-        evidence,
-        "deployment pay put back: spec.replicas is 3 again"
+        timeless(&evidence),
+        "deployment pay put back: spec.replicas is 3 again; later: deployment pay has 3 ready pods"
     );
     let after_one = test.api::<Deployment>().get("pay").await.unwrap();
     assert_eq!(test.records().await, Vec::<String>::new());
 
     let evidence = faults.recover(&outage(0)).await.unwrap();
-    assert_eq!(evidence, "deployment pay is as before");
+    assert_eq!(
+        timeless(&evidence),
+        "deployment pay is as before; later: deployment pay has 3 ready pods"
+    );
     let after_two = test.api::<Deployment>().get("pay").await.unwrap();
     assert_eq!(after_one.spec, after_two.spec);
     assert!(after_two.labels().is_empty(), "{:?}", after_two.labels());
@@ -73,6 +107,7 @@ async fn recovering_twice_is_recovering_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_attempt_s_record_is_kept() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let first = test.faults();
     first.prepare(&outage(0)).await.unwrap();
@@ -93,6 +128,7 @@ async fn an_earlier_attempt_s_record_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_removed_by_force_does_not_keep_the_run_from_recovering() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let faults = test.faults();
     faults.prepare(&outage(1)).await.unwrap();
@@ -109,8 +145,11 @@ async fn a_record_removed_by_force_does_not_keep_the_run_from_recovering() {
 
     let evidence = in_time(faults.recover(&outage(1))).await.unwrap();
     assert_eq!(
-        evidence,
-        "deployment pay put back: spec.replicas is 3 again"
+        timeless(&evidence),
+        format!(
+            "ended early: somebody else has deleted faultinjection {RECORD}; \
+             deployment pay put back: spec.replicas is 3 again; later: deployment pay has 3 ready pods"
+        )
     );
     assert_eq!(test.replicas("pay").await, 3);
     test.shutdown().await;
@@ -119,6 +158,7 @@ async fn a_record_removed_by_force_does_not_keep_the_run_from_recovering() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_that_was_never_prepared_changes_nothing() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_deployment("pay", 3).await;
     let before = test.api::<Deployment>().get("pay").await.unwrap();
     let evidence = test.faults().recover(&outage(0)).await.unwrap();
@@ -131,6 +171,7 @@ async fn a_fault_that_was_never_prepared_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_deployment_of_the_same_name_is_left_alone() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let faults = test.faults();
     faults.prepare(&outage(0)).await.unwrap();
@@ -144,8 +185,9 @@ async fn another_deployment_of_the_same_name_is_left_alone() {
     );
     let evidence = faults.recover(&outage(0)).await.unwrap();
     assert_eq!(
-        evidence,
-        "deployment pay is gone or was replaced; there is nothing to put back"
+        timeless(&evidence),
+        "deployment pay is gone or was replaced; there is nothing to put back; \
+         later: deployment pay is gone or was replaced"
     );
     assert_eq!(test.replicas("pay").await, 5);
     assert_eq!(test.records().await, Vec::<String>::new());
@@ -156,6 +198,7 @@ async fn another_deployment_of_the_same_name_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn residue_names_records_and_differences() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let faults = test.faults();
     faults.prepare(&outage(0)).await.unwrap();
@@ -214,6 +257,7 @@ fn lossy_client(client: Client) -> (Client, mpsc::UnboundedReceiver<Held>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_injection_that_arrives_after_its_undo_is_refused() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let (client, mut on_their_way) = lossy_client(test.client.clone());
     let faults = test.faults_of(RUN, client);
@@ -235,6 +279,7 @@ async fn an_injection_that_arrives_after_its_undo_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_injection_is_tried_again_when_the_deployment_changes_meanwhile() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let (client, changed) = (test.client.clone(), Arc::new(AtomicBool::new(false)));
     let was_changed = Arc::clone(&changed);
@@ -261,6 +306,7 @@ async fn an_injection_is_tried_again_when_the_deployment_changes_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn why_one_attempt_to_undo_failed_is_no_answer_to_the_next() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let broken = Arc::new(AtomicBool::new(false));
     let is_broken = Arc::clone(&broken);
@@ -285,6 +331,7 @@ async fn why_one_attempt_to_undo_failed_is_no_answer_to_the_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_has_ended_asks_for_nothing_and_holds_nothing() {
     let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
     test.create_ready("pay", 3).await;
     let asked = Arc::new(AtomicBool::new(false));
     let was_asked = Arc::clone(&asked);
