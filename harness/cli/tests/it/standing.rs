@@ -1,7 +1,8 @@
 //! A cluster that stands by itself, in a process of its own, and a tiny system for it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::RwLockReadGuard;
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::holdfast::{a_share_of_the_machine, eventually, holdfast, tool};
+use crate::holdfast::{a_share_of_the_machine, eventually, holdfast, processes_of, tool};
 
 /// The context of the kubeconfig.
 pub(crate) const CONTEXT: &str = "holdfast";
@@ -18,7 +19,7 @@ pub(crate) const CONTEXT: &str = "holdfast";
 pub(crate) const NAMESPACE: &str = "tiny";
 
 /// A Service with two pods of the program that every local cluster has.
-const SYSTEM: &str = "apiVersion: v1
+pub(crate) const SYSTEM: &str = "apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 8080}]}
@@ -195,6 +196,11 @@ impl Standing {
 
     /// The experiment on what runs already, with this fault in place of its own.
     pub(crate) fn write_running(&self, file: &str, fault: &str) {
+        self.write_running_all(file, &[fault.to_owned()]);
+    }
+
+    /// The same with these faults, all at once.
+    pub(crate) fn write_running_all(&self, file: &str, faults: &[String]) {
         let text = fs::read_to_string(self.file("running.yaml")).unwrap();
         let own = "scale: {deployment: web, replicas: \"${replicas}\"}";
         assert!(
@@ -202,23 +208,71 @@ impl Standing {
             "{text}"
         );
         // The parameter first: the fault may have a field of that name.
-        let text = text.replace(", replicas: 1}", "}").replace(own, fault);
+        let text = text.replace(", replicas: 1}", "}");
+        let (before, rest) = text.split_once("    - name: fewer").unwrap();
+        let (step, after) = rest.split_once("  steadyState").unwrap();
+        let steps = faults.iter().enumerate().map(|(index, fault)| {
+            let step = step.replace(own, fault);
+            format!("    - name: fault-{index}{step}")
+        });
+        let steps: String = steps.collect();
         // Some of them take both pods.
-        let text = format!("{text}  safety: {{allow: [blastRadius]}}\n");
+        let allow = "  safety: {allow: [blastRadius]}\n";
+        let text = format!("{before}{steps}  steadyState{after}{allow}");
         fs::write(self.file(file), text).unwrap();
     }
 
-    /// The phases of the faults in the namespace; none where the kind is not known yet.
+    /// What the API server has at this path: asked without kubectl, whose start costs more than what a
+    /// test waits for. None where it is not there.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        let text = fs::read_to_string(self.file("config")).unwrap();
+        let (_, server) = text.split_once("server: http://").unwrap();
+        let (address, token) = server.lines().next().unwrap().split_once('/').unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        // The old version: then the answer is in one piece, and ends with the connection.
+        let request = format!("GET /{token}{path} HTTP/1.0\r\nhost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap();
+        assert!(["200", "404"].contains(&status), "{path}: {answer}");
+        (status == "200").then(|| serde_json::from_str(body).unwrap())
+    }
+
+    /// The faults in the namespace; none where the kind is not known yet.
+    pub(crate) fn faults(&self) -> Vec<Value> {
+        let path = format!("/apis/holdfast.dev/v1alpha1/namespaces/{NAMESPACE}/faultinjections");
+        let mut found = self.get(&path).unwrap_or_default();
+        let items = found["items"].as_array_mut();
+        items.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Their phases.
     pub(crate) fn phases(&self) -> Vec<String> {
-        let found = self.try_kubectl(&["-n", NAMESPACE, "get", "faultinjections", "-o", "json"]);
-        let found: Value = serde_json::from_str(&found.unwrap_or_default()).unwrap_or_default();
-        let items = found["items"].as_array().cloned().unwrap_or_default();
         let phase = |item: &Value| item["status"]["phase"].as_str().map(str::to_owned);
-        items.iter().filter_map(phase).collect()
+        self.faults().iter().filter_map(phase).collect()
     }
 
     pub(crate) fn until_injected(&self) {
         eventually("the fault is injected", || self.phases() == ["Injected"]);
+    }
+
+    /// What the addresses of the cluster begin with.
+    pub(crate) fn network(&self) -> String {
+        let text = fs::read_to_string(self.file("config")).unwrap();
+        let (_, address) = text.split_once("http://127.").unwrap();
+        let (number, _) = address.split_once('.').unwrap();
+        format!("127.{number}.")
+    }
+
+    /// The processes of the system's pods.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let found = processes_of(&format!("POD_IP={}", self.network()));
+        let found = found.iter().filter_map(|process| process.split_once(' '));
+        let of_a_pod = found
+            .filter(|(_, command)| command.contains(" victim") && !command.contains("pod-shim"));
+        of_a_pod.map(|(pid, _)| pid.parse().unwrap()).collect()
     }
 
     pub(crate) fn replicas(&self) -> String {
