@@ -53,9 +53,10 @@ pub struct Coupon {
     pub order_id: String,
 }
 
-/// What customer was told of an event.
+/// What customer tells of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    pub event_id: String,
     pub order_id: String,
+    /// What has happened to the order, as the event is called that says so.
+    pub kind: String,
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::books::{Books, Delivery, Order, Stage};
+use crate::books::{Books, Delivery, Notification, Order, Stage};
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ pub enum Invariant {
     DeliveredAsTold,
     OneCoupon,
     NoCouponWithoutDelivery,
-    OneNotificationPerEvent,
+    NotifiedOnce,
 }
 
 impl Invariant {
@@ -33,7 +33,7 @@ impl Invariant {
             Self::DeliveredAsTold => "deliveredAsTold",
             Self::OneCoupon => "oneCoupon",
             Self::NoCouponWithoutDelivery => "noCouponWithoutDelivery",
-            Self::OneNotificationPerEvent => "oneNotificationPerEvent",
+            Self::NotifiedOnce => "notifiedOnce",
         }
     }
 
@@ -53,7 +53,9 @@ impl Invariant {
             Self::DeliveredAsTold => "an order is called delivered only when it is",
             Self::OneCoupon => "each delivered order has exactly one coupon in the end",
             Self::NoCouponWithoutDelivery => "only a delivered order has a coupon",
-            Self::OneNotificationPerEvent => "an event is notified of at most once",
+            Self::NotifiedOnce => {
+                "what the books say of an order is notified of exactly once in the end"
+            }
         }
     }
 }
@@ -94,7 +96,7 @@ fn note(findings: &mut Findings, invariant: Invariant, order_id: &str) {
 }
 
 /// Compares the books. What the services did while they were read is no violation: see [`Books`].
-/// Where no event is heard nothing is ever due: a refund and a delivery begin with one.
+/// Where no event is heard nothing is ever due: a refund, a delivery and a notification begin with one.
 pub fn audit(books: &Books, events: Events) -> Audit {
     let mut audit = Audit::default();
     audit_orders(books, &mut audit);
@@ -198,13 +200,42 @@ fn audit_coupons(books: &Books, audit: &mut Audit) {
     }
 }
 
+/// By what is told, not by the ids of events: customer takes an event in once however often it comes, but
+/// whoever does the same thing twice tells of it by two events. No kind of event comes twice for an order
+/// in good faith: its status never goes back, and a cancellation that was refused is not asked for again.
 fn audit_notifications(books: &Books, audit: &mut Audit) {
-    let mut seen = HashSet::new();
-    for notification in books.notifications.iter().flatten() {
-        if !seen.insert(notification.event_id.as_str()) {
-            audit.violated(Invariant::OneNotificationPerEvent, &notification.order_id);
+    let Some(notifications) = &books.notifications else {
+        return;
+    };
+    let mut told = HashSet::new();
+    for Notification { order_id, kind } in notifications {
+        if !told.insert((order_id.as_str(), kind.as_str())) {
+            audit.violated(Invariant::NotifiedOnce, order_id);
         }
     }
+    for what in worth_telling(books) {
+        if !told.contains(&what) {
+            audit.due(Invariant::NotifiedOnce, what.0);
+        }
+    }
+}
+
+/// What has happened to which order by the other books, as the events are called that say so.
+fn worth_telling(books: &Books) -> Vec<(&str, &'static str)> {
+    let mut worth = Vec::new();
+    for Order { id, stage, .. } in &books.orders_after {
+        worth.push((id.as_str(), "OrderPaid"));
+        match stage {
+            Stage::UnderWay => {}
+            Stage::Delivered => worth.push((id, "OrderDelivered")),
+            Stage::Cancelled => worth.push((id, "OrderCancelled")),
+        }
+    }
+    let refunds = books.payments.iter().filter(|it| it.is_refunded);
+    worth.extend(refunds.map(|it| (it.order_id.as_str(), "PaymentRefunded")));
+    let coupons = books.coupons.iter().flatten();
+    worth.extend(coupons.map(|it| (it.order_id.as_str(), "CouponIssued")));
+    worth
 }
 
 fn stages(orders: &[Order]) -> HashMap<&str, Stage> {

@@ -20,6 +20,8 @@ pub struct Member {
     example: Value,
     /// What the whole of a text must match.
     pattern: Option<String>,
+    /// How long a text may be, in bytes.
+    longest: Option<usize>,
     /// The smallest integer.
     from: Option<i64>,
     /// The largest integer.
@@ -61,8 +63,8 @@ impl Members {
             .collect()
     }
 
-    /// What else is as good: without what may be missing, with more than was agreed, and with the
-    /// smallest and largest integers.
+    /// What else is as good: without what may be missing, with more than was agreed, with the smallest
+    /// and largest integers, and with the longest texts.
     pub fn examples(&self) -> Vec<Map<String, Value>> {
         let mut barest = self.example();
         barest.retain(|name, _| !self.0[name].optional);
@@ -70,8 +72,8 @@ impl Members {
         richer.insert("addedLater".to_owned(), "and unknown".into());
         let mut examples = vec![self.example(), barest, richer];
         for (name, member) in &self.0 {
-            for limit in [member.from, member.to].into_iter().flatten() {
-                examples.push(self.example_with(name, limit.into()));
+            for value in member.values_at_limits() {
+                examples.push(self.example_with(name, value));
             }
         }
         examples
@@ -123,18 +125,20 @@ impl Member {
     }
 
     fn matches(&self, text: &str) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| {
+        let is_short_enough = self.longest.is_none_or(|longest| text.len() <= longest);
+        let pattern = self.pattern.as_ref().map(|pattern| {
             let whole = Regex::new(&format!("^(?:{pattern})$"));
-            whole
-                .unwrap_or_else(|error| panic!("{error}"))
-                .is_match(text)
-        })
+            whole.unwrap_or_else(|error| panic!("{error}"))
+        });
+        is_short_enough && pattern.is_none_or(|pattern| pattern.is_match(text))
     }
 
     fn wanted(&self) -> String {
+        let at_most = |longest| format!(" of at most {longest} bytes");
+        let at_most = self.longest.map_or_else(String::new, at_most);
         match (&self.example, &self.pattern) {
-            (Value::String(_), Some(pattern)) => format!("a text like {pattern}"),
-            (Value::String(_), None) => "a text".to_owned(),
+            (Value::String(_), Some(pattern)) => format!("a text like {pattern}{at_most}"),
+            (Value::String(_), None) => format!("a text{at_most}"),
             _ => match (self.from, self.to) {
                 (Some(from), Some(to)) => format!("an integer from {from} to {to}"),
                 (Some(from), None) => format!("an integer from {from}"),
@@ -151,10 +155,23 @@ impl Member {
         }
     }
 
+    fn values_at_limits(&self) -> Vec<Value> {
+        let integers = [self.from, self.to].into_iter().flatten().map(Value::from);
+        let longest = self.longest.map(|longest| self.text_of(longest));
+        integers.chain(longest).collect()
+    }
+
+    /// The example, made longer.
+    fn text_of(&self, bytes: usize) -> Value {
+        let text = self.example.as_str().expect("only a text has a length");
+        let more = "x".repeat(bytes.saturating_sub(text.len()));
+        format!("{text}{more}").into()
+    }
+
     fn values_beyond_limits(&self) -> Vec<Value> {
         let mut values = Vec::new();
         if let (Value::String(text), Some(_)) = (&self.example, &self.pattern) {
-            let strange = [format!("{text}?"), String::new()];
+            let strange = [format!("{text}?"), String::new(), format!("{text}\0")];
             let unmatched = strange.into_iter().find(|text| !self.matches(text));
             values.push(
                 unmatched
@@ -162,6 +179,7 @@ impl Member {
                     .into(),
             );
         }
+        values.extend(self.longest.map(|longest| self.text_of(longest + 1)));
         values.extend(self.from.map(|from| Value::from(from - 1)));
         values.extend(self.to.map(|to| Value::from(to + 1)));
         values

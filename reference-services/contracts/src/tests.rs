@@ -22,7 +22,7 @@ fn members() -> Members {
     let members = json!({
         "orderId": {"example": "a1", "pattern": "[a-z0-9]+"},
         "amount": {"example": 5, "from": 1, "to": 9},
-        "address": {"example": "here", "optional": true},
+        "address": {"example": "here", "longest": 5, "optional": true},
     });
     serde_json::from_value(members).unwrap()
 }
@@ -96,7 +96,11 @@ fn a_breach_is_named() {
         ),
         (
             json!({"orderId": "a1", "amount": 5, "address": null}),
-            "address should be a text, and is null",
+            "address should be a text of at most 5 bytes, and is null",
+        ),
+        (
+            json!({"orderId": "a1", "amount": 5, "address": "저기"}),
+            "address should be a text of at most 5 bytes, and is \"저기\"",
         ),
     ] {
         assert_eq!(checked(found), [breach]);

@@ -69,8 +69,8 @@ struct CouponEntry {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NotificationEntry {
-    event_id: String,
     order_id: String,
+    r#type: String,
 }
 
 impl HttpServices {
@@ -144,8 +144,8 @@ impl Look<'_> {
         let entries: Vec<NotificationEntry> =
             self.book("customer", address, "notifications").await?;
         let notification = |entry: NotificationEntry| Notification {
-            event_id: entry.event_id,
             order_id: entry.order_id,
+            kind: entry.r#type,
         };
         Ok(Some(entries.into_iter().map(notification).collect()))
     }

@@ -72,12 +72,20 @@ async fn customer_understands_all_that_it_may_be_told_and_needs_all_that_it_asks
 
 /// customer, and things as the contract has them.
 async fn customer_where(given: &str) -> Router {
-    let events = match given {
-        "an event was told" => 1,
-        "more events were told than a part of the list holds" => 30,
+    let (events, what) = match given {
+        "an event was told" | "an order was paid" => (1, paid()),
+        "an order was delivered" => (1, Happening::OrderDelivered),
+        "an order was cancelled" => (1, Happening::OrderCancelled { amount: 1 }),
+        "a payment was given back" => (1, Happening::PaymentRefunded { amount: 1 }),
+        "a coupon was issued" => {
+            let coupon_id = "c".to_owned();
+            let percent = 10;
+            (1, Happening::CouponIssued { coupon_id, percent })
+        }
+        "more events were told than a part of the list holds" => (30, paid()),
         other => panic!("customer does not know how to have it that {other}"),
     };
-    let events = (0..events).map(|id| happened(&format!("order-{id}"), id, 0, paid()));
+    let events = (0..events).map(|id| happened(&format!("order-{id}"), id, 0, what.clone()));
     customer_over_http(events).await
 }
 
