@@ -83,6 +83,36 @@ impl Quantity {
     }
 }
 
+/// Where an order is brought: text without NUL, at most [`Address::LONGEST`] of it. Any other has no
+/// place in some databases, and what the store cannot write down would be paid and never delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(String);
+
+/// Text that is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an address has at most 16 KiB and no NUL")]
+pub struct InvalidAddress;
+
+impl Address {
+    /// In bytes.
+    pub const LONGEST: usize = 16 * 1024;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let is_address = text.len() <= Self::LONGEST && !text.contains('\0');
+        is_address
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidAddress)
+    }
+}
+
 /// What an order is called: 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OrderId(u128);
@@ -120,7 +150,7 @@ pub struct Order {
     pub id: OrderId,
     pub item: Item,
     pub quantity: Quantity,
-    pub address: Option<String>,
+    pub address: Option<Address>,
 }
 
 impl Order {
@@ -188,6 +218,18 @@ mod tests {
         assert_eq!(Quantity::new(100).unwrap().get(), 100);
         for count in [0, 101] {
             assert_eq!(Quantity::new(count), Err(InvalidQuantity));
+        }
+    }
+
+    #[test]
+    fn addresses_have_limits() {
+        let longest = "x".repeat(Address::LONGEST);
+        for good in ["", "서울시 \"강남구\"\n7", &longest] {
+            assert_eq!(good.parse::<Address>().unwrap().as_str(), good);
+        }
+        // A third as many characters as bytes.
+        for bad in ["a\0", &(longest + "x"), &"서".repeat(6_000)] {
+            assert_eq!(bad.parse::<Address>(), Err(InvalidAddress));
         }
     }
 

@@ -8,15 +8,15 @@ pub mod service;
 
 use std::sync::Arc;
 
-use axum::Router;
 use prometheus_client::registry::Registry;
 use service_kit::background::Background;
 use service_kit::chance::Chance;
 use service_kit::database::{Database, OpenError};
 use service_kit::events::kafka::{self, ClientError};
 use service_kit::events::{EventBus, follow};
+use service_kit::inbox;
 use service_kit::outbox::{self, OutboxMetrics, Relay};
-use service_kit::{inbox, metrics};
+use service_kit::server::{self, Routers};
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::costs::PacedOrders;
@@ -40,7 +40,10 @@ pub enum BuildError {
 
 /// Puts app together, ready to be served, with what it does in the background. Orders under way run
 /// on `work`.
-pub async fn build(config: &Config, work: TaskTracker) -> Result<(Router, Background), BuildError> {
+pub async fn build(
+    config: &Config,
+    work: TaskTracker,
+) -> Result<(Routers, Background), BuildError> {
     let mut registry = Registry::default();
     let bus = kafka::connect(config.kafka.as_ref(), &mut registry)?;
     build_on(bus, config, registry, work).await
@@ -52,7 +55,7 @@ pub async fn build_on(
     config: &Config,
     mut registry: Registry,
     work: TaskTracker,
-) -> Result<(Router, Background), BuildError> {
+) -> Result<(Routers, Background), BuildError> {
     let database = Arc::new(Database::open(&config.database, &SCHEMAS).await?);
     database.register(&mut registry);
     let orders = SqlOrders::new(Arc::clone(&database));
@@ -68,9 +71,10 @@ pub async fn build_on(
 
     let outbox = OutboxMetrics::register(&mut registry);
     let background = start_background(bus, config, database, outbox, service.clone());
-    let router = http::telling_of_circuit(http::router(service), protection);
-    let router = metrics::measured(router, registry);
-    Ok((router, background))
+    let routers = server::routers(&config.server, http::router(service), registry);
+    // Around everything that is answered to a client, also to one who asks for what is not there.
+    let api = http::telling_of_circuit(routers.api, protection);
+    Ok((Routers { api, ..routers }, background))
 }
 
 fn start_background(
@@ -85,7 +89,8 @@ fn start_background(
         let deliveries = Deliveries(service.clone());
         let of_consumer = Arc::clone(&bus);
         background.spawn(|stop| follow(of_consumer, events::subscription(), deliveries, stop));
-        let relay = Relay::new(Arc::clone(&database), bus, outbox.clone());
+        let topics = &[events::TOPIC];
+        let relay = Relay::new(Arc::clone(&database), bus, topics, outbox.clone());
         background.spawn(|stop| async move { relay.run(&stop).await });
     }
     let limit = config.intent_limit;

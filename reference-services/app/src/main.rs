@@ -31,8 +31,8 @@ async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
     let telemetry = telemetry::start(&config.telemetry)?;
     let work = TaskTracker::new();
-    let (router, background) = app::build(&config, work.clone()).await?;
-    let served = server::serve(&config.server, router, work).await;
+    let (routers, background) = app::build(&config, work.clone()).await?;
+    let served = server::serve(&config.server, routers, work).await;
     background.end().await;
     telemetry.end().await;
     Ok(served?)

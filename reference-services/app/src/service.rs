@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::domain::{
-    AcceptedOrder, IdempotencyKey, Item, News, Order, OrderId, Quantity, Status, Step,
+    AcceptedOrder, Address, IdempotencyKey, Item, News, Order, OrderId, Quantity, Status, Step,
 };
 use crate::ports::{
     Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Overdue, PaymentError,
@@ -25,7 +25,7 @@ use crate::ports::{
 pub struct OrderRequest {
     pub item: Item,
     pub quantity: Quantity,
-    pub address: Option<String>,
+    pub address: Option<Address>,
     pub key: Option<IdempotencyKey>,
 }
 
@@ -93,9 +93,15 @@ impl OrderService {
             quantity: request.quantity,
             address: request.address,
         };
-        let span = tracing::info_span!("order", correlation_id = %order.id, causation_id = %cause);
+        let span = order_span(order.id, &cause);
         let service = self.clone();
-        let placing = async move { service.accept(order, request.key, &cause).await };
+        let placing = async move {
+            let placed = service.accept(order, request.key, &cause).await;
+            if let Err(OrderError::Store(error)) = &placed {
+                log(error);
+            }
+            placed
+        };
         detached::result(self.work.spawn(placing.instrument(span))).await
     }
 
@@ -134,8 +140,11 @@ impl OrderService {
     /// Asks for an accepted order not to be brought. The store decides; the status returned tells
     /// whether it still may.
     pub async fn cancel(&self, id: OrderId, cause: Cause) -> Result<Option<Status>, StoreError> {
-        let mut connection = self.orders.connect().await?;
-        let taken = connection.take(id, Step::Cancel, &cause).await?;
+        let cancelling = logged(async {
+            let mut connection = self.orders.connect().await?;
+            connection.take(id, Step::Cancel, &cause).await
+        });
+        let taken = cancelling.instrument(order_span(id, &cause)).await?;
         Ok(taken.map(|taken| taken.after))
     }
 
@@ -180,26 +189,45 @@ impl OrderService {
                 origin: Origin::Clock,
                 traceparent: Some(span.traceparent()),
             };
-            tracing::warn!(
-                correlation_id = %order.id,
-                trace = %span.context().trace_id(),
-                "abandons an order that was never finished"
-            );
-            connection
-                .rollback(&order, Rollback::PerhapsPaid, &cause)
-                .await?;
+            let abandoning = logged(async {
+                let trace = span.context().trace_id();
+                tracing::warn!(%trace, "abandons an order that was never finished");
+                connection
+                    .rollback(&order, Rollback::PerhapsPaid, &cause)
+                    .await
+            });
+            abandoning.instrument(order_span(order.id, &cause)).await?;
         }
         Ok(())
     }
 
     /// The accepted order of this name.
     pub async fn find(&self, id: OrderId) -> Result<Option<AcceptedOrder>, StoreError> {
-        self.orders.connect().await?.find(id).await
+        logged(async { self.orders.connect().await?.find(id).await }).await
     }
 
     /// All accepted orders, oldest first.
     pub async fn list(&self) -> Result<Vec<AcceptedOrder>, StoreError> {
-        self.orders.connect().await?.list().await
+        logged(async { self.orders.connect().await?.list().await }).await
+    }
+}
+
+/// Gives what is logged about an order its name, and what it is done because of.
+pub(crate) fn order_span(id: OrderId, cause: &Cause) -> tracing::Span {
+    tracing::info_span!("order", correlation_id = %id, causation_id = %cause)
+}
+
+/// What `work` results in; a failure is logged first, in the span of the work.
+async fn logged<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    work.await.inspect_err(log)
+}
+
+/// What the database said is for the log, never for the customer.
+fn log(error: &StoreError) {
+    match error {
+        StoreError::Exhausted => {}
+        StoreError::Unreachable(cause) => tracing::warn!(%cause, "{error}"),
+        StoreError::Broken(cause) => tracing::error!(%cause, "{error}"),
     }
 }
 

@@ -9,19 +9,35 @@ pub mod ports;
 
 use std::sync::Arc;
 
-use axum::Router;
 use prometheus_client::registry::Registry;
-use service_kit::metrics;
+use service_kit::server::{self, Routers};
 
 use crate::adapters::http;
-use crate::adapters::services::{ClientError, HttpServices};
+use crate::adapters::services::{Addresses, ClientError, HttpServices};
 use crate::config::Config;
 
 /// Puts auditor together, ready to be served.
-pub fn build(config: &Config) -> Result<Router, ClientError> {
+pub fn build(config: &Config) -> Result<Routers, ClientError> {
+    warn_of_closed_books(&config.addresses);
     let services = HttpServices::new(config.addresses.clone())?;
-    Ok(metrics::measured(
-        http::router(Arc::new(services), config.events),
-        Registry::default(),
-    ))
+    let api = http::router(Arc::new(services), config.events);
+    Ok(server::routers(&config.server, api, Registry::default()))
+}
+
+/// What is not looked at cannot be found wanting: whoever reads that all promises are kept is to know
+/// which of them were not asked after.
+fn warn_of_closed_books(addresses: &Addresses) {
+    for (address, service, book) in [
+        (&addresses.store, "store", "deliveries"),
+        (&addresses.customer, "customer", "notifications"),
+        (&addresses.marketing, "marketing", "coupons"),
+    ] {
+        if address.is_none() {
+            let name = service.to_uppercase();
+            tracing::warn!(
+                "{name}_URL is not set, nor {name}_SERVICE_HOST and _PORT: \
+                 the {book} of {service} are not asked for"
+            );
+        }
+    }
 }

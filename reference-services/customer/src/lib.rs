@@ -8,12 +8,11 @@ pub mod service;
 
 use std::sync::Arc;
 
-use axum::Router;
 use prometheus_client::registry::Registry;
 use service_kit::background::Background;
 use service_kit::events::kafka::{self, ClientError};
 use service_kit::events::{EventBus, follow};
-use service_kit::metrics;
+use service_kit::server::{self, Routers};
 
 use crate::adapters::events::{self, Happenings};
 use crate::adapters::http;
@@ -31,7 +30,7 @@ pub enum BuildError {
 }
 
 /// Puts customer together, ready to be served, with what it does in the background.
-pub fn build(config: &Config) -> Result<(Router, Background), BuildError> {
+pub fn build(config: &Config) -> Result<(Routers, Background), BuildError> {
     let mut registry = Registry::default();
     let bus = kafka::connect(config.kafka.as_ref(), &mut registry)?;
     Ok(build_on(bus, config, registry)?)
@@ -42,7 +41,7 @@ pub fn build_on(
     bus: Option<Arc<dyn EventBus>>,
     config: &Config,
     mut registry: Registry,
-) -> Result<(Router, Background), OpenError> {
+) -> Result<(Routers, Background), OpenError> {
     let views = KvViews::open(&config.folder)?;
     let subscription = events::subscription(views.identity());
     let service = CustomerService::new(Arc::new(views), &mut registry);
@@ -52,6 +51,6 @@ pub fn build_on(
         let happenings = Happenings(service.clone());
         background.spawn(|stop| follow(bus, subscription, happenings, stop));
     }
-    let router = metrics::measured(http::router(service), registry);
-    Ok((router, background))
+    let routers = server::routers(&config.server, http::router(service), registry);
+    Ok((routers, background))
 }

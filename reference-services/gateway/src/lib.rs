@@ -16,12 +16,11 @@ pub mod tokens;
 
 use std::sync::Arc;
 
-use axum::Router;
 use prometheus_client::registry::Registry;
-use service_kit::metrics;
+use service_kit::server::{self, Routers};
 
-use crate::adapters::http;
 use crate::adapters::upstreams::HttpUpstreams;
+use crate::adapters::{correlation, http};
 use crate::admission::Admission;
 use crate::authority::Authority;
 use crate::config::{AuthSettings, Config, KeySource};
@@ -32,7 +31,7 @@ use crate::service::Gateway;
 use crate::tokens::Tokens;
 
 /// Puts the gateway together, ready to be served. Must be called inside a tokio runtime.
-pub fn build(config: &Config) -> Router {
+pub fn build(config: &Config) -> Routers {
     let mut registry = Registry::default();
     let measurements = Measurements::register(&mut registry);
     let gateway = Gateway {
@@ -43,7 +42,10 @@ pub fn build(config: &Config) -> Router {
         upstreams: Arc::new(HttpUpstreams::new(config.upstreams.clone())),
         measurements,
     };
-    metrics::measured(http::router(gateway), registry)
+    let routers = server::routers(&config.server, http::router(gateway), registry);
+    // Around everything that is answered to a client, also to one who asks for what is not there.
+    let api = correlation::correlated(routers.api);
+    Routers { api, ..routers }
 }
 
 fn authority(settings: Option<AuthSettings>) -> Option<Authority> {

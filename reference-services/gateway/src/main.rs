@@ -27,8 +27,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
     let telemetry = telemetry::start(&config.telemetry)?;
-    let router = gateway::build(&config);
-    let served = server::serve(&config.server, router, TaskTracker::new()).await;
+    let routers = gateway::build(&config);
+    let served = server::serve(&config.server, routers, TaskTracker::new()).await;
     telemetry.end().await;
     Ok(served?)
 }

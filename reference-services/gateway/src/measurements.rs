@@ -8,6 +8,9 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::Upstream;
 
+/// What a request was refused for that was shed.
+pub(crate) const SHED: &str = "shed";
+
 /// The metrics of the gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Measurements {
@@ -56,6 +59,9 @@ impl Measurements {
             "Requests whose answer is not yet all sent",
             measurements.in_flight.clone(),
         );
+        // Whoever watches for an increase does not see one in a count that begins with it.
+        let shed = ReasonLabel { reason: SHED };
+        drop(measurements.refusals.get_or_create(&shed));
         for upstream in Upstream::ALL {
             drop(measurements.in_flight(upstream));
             drop(measurements.retries.get_or_create(&label(upstream)));

@@ -12,7 +12,7 @@ use crate::admission::Admission;
 use crate::authority::{Authority, Grant, GrantError};
 use crate::domain::{Resource, Scope, Upstream};
 use crate::limits::{Limiter, Subject, TooMany};
-use crate::measurements::Measurements;
+use crate::measurements::{Measurements, SHED};
 use crate::ports::{UpstreamError, Upstreams};
 use crate::retries::{UpstreamRetries, is_safe};
 use crate::tokens::{Identity, TokenError};
@@ -166,7 +166,7 @@ impl Refusal {
             Self::Token(TokenError::Invalid) => "token-invalid",
             Self::Scope(_) => "scope",
             Self::TooMany(_) => "rate",
-            Self::Shed => "shed",
+            Self::Shed => SHED,
             Self::Upstream(error) => label(*error),
         }
     }

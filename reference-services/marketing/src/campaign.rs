@@ -49,10 +49,16 @@ pub async fn issue(service: MarketingService, interval: Duration, stop: Cancella
     }
 }
 
-/// Publishes what is issued, in order and at least once, until `stop`.
+/// Publishes what is issued, in order and at least once, until `stop`. The topic is made as soon as the
+/// bus is there, so that whoever listens to it need not wait for a coupon.
 pub async fn publish(service: MarketingService, bus: Arc<dyn EventBus>, stop: CancellationToken) {
+    let making = stop.run_until_cancelled(bus.make_topics(&[events::COUPONS]));
+    tokio::join!(making, publish_all(&service, &*bus, &stop));
+}
+
+async fn publish_all(service: &MarketingService, bus: &dyn EventBus, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        let pause = match publish_next(&service, &*bus, &stop).await {
+        let pause = match publish_next(service, bus, stop).await {
             Ok(0) => None,
             Ok(_) => continue,
             Err(error) => {

@@ -9,12 +9,11 @@ pub mod service;
 
 use std::sync::Arc;
 
-use axum::Router;
 use prometheus_client::registry::Registry;
 use service_kit::background::Background;
 use service_kit::events::kafka::{self, ClientError};
 use service_kit::events::{EventBus, follow};
-use service_kit::metrics;
+use service_kit::server::{self, Routers};
 
 use crate::adapters::events::{self, Deliveries};
 use crate::adapters::files::{FileLedger, OpenError};
@@ -32,7 +31,7 @@ pub enum BuildError {
 }
 
 /// Puts marketing together, ready to be served, with what it does in the background.
-pub fn build(config: &Config) -> Result<(Router, Background), BuildError> {
+pub fn build(config: &Config) -> Result<(Routers, Background), BuildError> {
     let mut registry = Registry::default();
     let bus = kafka::connect(config.kafka.as_ref(), &mut registry)?;
     Ok(build_on(bus, config, registry)?)
@@ -43,7 +42,7 @@ pub fn build_on(
     bus: Option<Arc<dyn EventBus>>,
     config: &Config,
     mut registry: Registry,
-) -> Result<(Router, Background), OpenError> {
+) -> Result<(Routers, Background), OpenError> {
     let ledger = FileLedger::open(&config.folder)?;
     let subscription = events::subscription(ledger.identity());
     let service = MarketingService::new(Arc::new(ledger), config.percent, &mut registry);
@@ -56,6 +55,6 @@ pub fn build_on(
         background.spawn(|stop| follow(of_consumer, subscription, deliveries, stop));
         background.spawn(|stop| campaign::publish(service.clone(), bus, stop));
     }
-    let router = metrics::measured(http::router(service), registry);
-    Ok((router, background))
+    let routers = server::routers(&config.server, http::router(service), registry);
+    Ok((routers, background))
 }

@@ -25,8 +25,8 @@ pub struct Config {
 
 impl Config {
     /// Reads, besides what every service reads: `PAY_LATENCY_BASE` (default 400 ms),
-    /// `PAY_LATENCY_JITTER` (default 220 ms), `PAY_OVERHEAD` (default 0) and `RNG_SEED` (default:
-    /// a different series on each start).
+    /// `PAY_LATENCY_JITTER` (default 220 ms), `PAY_OVERHEAD` (default 0), `PAY_PROCESSOR_TIME`
+    /// (default 0) and `RNG_SEED` (default: a different series on each start).
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
         let config = Self {
             server: ServerConfig::from_env(&mut env, 8082),
@@ -38,6 +38,7 @@ impl Config {
                 latency_base: env.duration("PAY_LATENCY_BASE", Duration::from_millis(400)),
                 latency_jitter: env.duration("PAY_LATENCY_JITTER", Duration::from_millis(220)),
                 overhead: env.duration("PAY_OVERHEAD", Duration::ZERO),
+                processor: env.duration("PAY_PROCESSOR_TIME", Duration::ZERO),
                 seed: env.parse_optional("RNG_SEED"),
             },
         };

@@ -9,14 +9,14 @@ pub mod service;
 
 use std::sync::Arc;
 
-use axum::Router;
 use prometheus_client::registry::Registry;
 use service_kit::background::Background;
 use service_kit::database::{Database, OpenError};
 use service_kit::events::kafka::{self, ClientError};
 use service_kit::events::{EventBus, follow};
+use service_kit::inbox;
 use service_kit::outbox::{self, OutboxMetrics, Relay};
-use service_kit::{inbox, metrics};
+use service_kit::server::{self, Routers};
 
 use crate::adapters::events::{self, Orders};
 use crate::adapters::sql::{SCHEMAS, SqlPayments};
@@ -34,7 +34,7 @@ pub enum BuildError {
 }
 
 /// Puts pay together, ready to be served, with what it does in the background.
-pub async fn build(config: &Config) -> Result<(Router, Background), BuildError> {
+pub async fn build(config: &Config) -> Result<(Routers, Background), BuildError> {
     let mut registry = Registry::default();
     let bus = kafka::connect(config.kafka.as_ref(), &mut registry)?;
     Ok(build_on(bus, config, registry).await?)
@@ -45,7 +45,7 @@ pub async fn build_on(
     bus: Option<Arc<dyn EventBus>>,
     config: &Config,
     mut registry: Registry,
-) -> Result<(Router, Background), OpenError> {
+) -> Result<(Routers, Background), OpenError> {
     let database = Arc::new(Database::open(&config.database, &SCHEMAS).await?);
     database.register(&mut registry);
     let payments = SqlPayments::new(Arc::clone(&database));
@@ -57,7 +57,8 @@ pub async fn build_on(
         let orders = Orders(service.clone());
         let of_consumer = Arc::clone(&bus);
         background.spawn(|stop| follow(of_consumer, events::subscription(), orders, stop));
-        let relay = Relay::new(Arc::clone(&database), bus, outbox.clone());
+        let topics = &[events::TOPIC];
+        let relay = Relay::new(Arc::clone(&database), bus, topics, outbox.clone());
         background.spawn(|stop| async move { relay.run(&stop).await });
     }
     let watched = Arc::clone(&database);
@@ -66,5 +67,6 @@ pub async fn build_on(
     background.spawn(|stop| async move { inbox::expire_regularly(&database, inbox, &stop).await });
     let service = Arc::new(service);
     let api = http::router(Arc::clone(&service)).merge(grpc::router(service));
-    Ok((metrics::measured(api, registry), background))
+    let routers = server::routers(&config.server, api, registry);
+    Ok((routers, background))
 }

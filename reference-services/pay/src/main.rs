@@ -30,8 +30,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), MainError> {
     let config = Config::from_env(Env::of_process())?;
     let telemetry = telemetry::start(&config.telemetry)?;
-    let (router, background) = pay::build(&config).await?;
-    let served = server::serve(&config.server, router, TaskTracker::new()).await;
+    let (routers, background) = pay::build(&config).await?;
+    let served = server::serve(&config.server, routers, TaskTracker::new()).await;
     background.end().await;
     telemetry.end().await;
     Ok(served?)

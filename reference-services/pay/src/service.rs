@@ -7,7 +7,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use service_kit::chance::Chance;
 use service_kit::metrics::{duration_histogram, observe};
-use service_kit::precise;
+use service_kit::{precise, processor};
 
 use crate::domain::{Entry, OrderId, Payment, Status};
 use crate::ports::{Cause, Payments, Recorded, StoreError};
@@ -21,6 +21,8 @@ pub struct AnswerTime {
     pub latency_jitter: Duration,
     /// Mean of a gamma draw of shape 2, spent without a connection, half before and half after.
     pub overhead: Duration,
+    /// Processor time that is used meanwhile, for autoscalers to see.
+    pub processor: Duration,
     /// The series of draws; `None` is another one on each start.
     pub seed: Option<u64>,
 }
@@ -96,6 +98,7 @@ impl PaymentService {
             return repeated(payment, &earlier, Duration::ZERO);
         }
         let latency = self.answer.latency_base + self.chance.uniform(self.answer.latency_jitter);
+        processor::spend(self.answer.processor).await;
         precise::sleep_until(connected + latency).await;
         let recorded = connection.record(&payment).await?;
         drop(connection);

@@ -164,6 +164,10 @@ pub struct Addressed {
 /// Carries events from those who publish them to those who subscribed.
 #[async_trait]
 pub trait EventBus: Send + Sync {
+    /// Makes those of `topics` that are missing, as soon as the bus is there: whoever looks for one finds
+    /// it, although nothing was published to it.
+    async fn make_topics(&self, topics: &[&str]);
+
     /// Publishes in the given order, and returns when every one of `events` is durable. After an
     /// error any of them may be: who publishes them again does so at least once.
     async fn publish(&self, events: &[Addressed]) -> Result<(), BusError>;

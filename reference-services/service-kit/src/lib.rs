@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod precise;
 pub mod problem;
+pub mod processor;
 pub mod resilience;
 pub mod server;
 pub mod telemetry;

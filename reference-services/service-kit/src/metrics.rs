@@ -24,15 +24,18 @@ use crate::{telemetry, trace};
 mod grpc;
 mod requests;
 
-/// Measures every request to `api`, each in a span of its own ([`crate::trace`]), and serves what was
-/// registered at `/metrics`.
-pub fn measured(api: Router, mut registry: Registry) -> Router {
-    let requests = Requests::register(&mut registry);
-    telemetry::register_losses(&mut registry);
-    let registry = Arc::new(registry);
+/// Measures every request to `api`, each in a span of its own ([`crate::trace`]).
+pub fn measured(api: Router, registry: &mut Registry) -> Router {
+    let requests = Requests::register(registry);
+    telemetry::register_losses(registry);
     api.layer(from_fn_with_state(requests, requests::measure))
         .layer(from_fn(trace::served))
-        .route("/metrics", get(move || async move { render(&registry) }))
+}
+
+/// What was registered, at `/metrics`.
+pub fn shown(registry: Registry) -> Router {
+    let registry = Arc::new(registry);
+    Router::new().route("/metrics", get(move || async move { render(&registry) }))
 }
 
 fn render(registry: &Registry) -> Response {

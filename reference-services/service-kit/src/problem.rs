@@ -1,11 +1,13 @@
-//! Errors over HTTP as problem details (RFC 9457), and the JSON body extractor that speaks them.
+//! Errors over HTTP as problem details (RFC 9457), and the extractors of JSON bodies and of paths that
+//! speak them.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::value::MapAccessDeserializer;
@@ -81,6 +83,28 @@ where
             .await
             .map(|Json(Object(value))| Self(value))
             .map_err(|rejection: JsonRejection| {
+                Problem::new(rejection.status(), rejection.body_text())
+            })
+    }
+}
+
+/// The parameters of a request's path; what cannot be read as `T`, such as what is not UTF-8, is answered
+/// with a [`Problem`].
+#[derive(Clone, Copy, Debug)]
+pub struct PathParameters<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for PathParameters<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Path::from_request_parts(parts, state)
+            .await
+            .map(|Path(value)| Self(value))
+            .map_err(|rejection: PathRejection| {
                 Problem::new(rejection.status(), rejection.body_text())
             })
     }

@@ -37,7 +37,11 @@ mod tests {
 
     #[tokio::test]
     async fn no_less_than_asked_for_is_spent() {
-        for work in [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(20)] {
+        for work in [
+            Duration::ZERO,
+            Duration::from_millis(5),
+            Duration::from_millis(20),
+        ] {
             let before = used_by_this_process();
             spend(work).await;
             assert!(used_by_this_process() - before >= work, "{work:?}");

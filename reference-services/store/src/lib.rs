@@ -10,14 +10,14 @@ pub mod service;
 
 use std::sync::Arc;
 
-use axum::Router;
 use prometheus_client::registry::Registry;
 use service_kit::background::Background;
 use service_kit::database::OpenError;
 use service_kit::events::kafka::{self, ClientError};
 use service_kit::events::{EventBus, follow};
+use service_kit::inbox;
 use service_kit::outbox::{self, OutboxMetrics, Relay};
-use service_kit::{inbox, metrics};
+use service_kit::server::{self, Routers};
 
 use crate::adapters::events::{self, Orders};
 use crate::adapters::http;
@@ -35,7 +35,7 @@ pub enum BuildError {
 }
 
 /// Puts store together, ready to be served, with what it does in the background.
-pub async fn build(config: &Config) -> Result<(Router, Background), BuildError> {
+pub async fn build(config: &Config) -> Result<(Routers, Background), BuildError> {
     let mut registry = Registry::default();
     let bus = kafka::connect(config.kafka.as_ref(), &mut registry)?;
     Ok(build_on(bus, config, registry).await?)
@@ -46,7 +46,7 @@ pub async fn build_on(
     bus: Option<Arc<dyn EventBus>>,
     config: &Config,
     mut registry: Registry,
-) -> Result<(Router, Background), OpenError> {
+) -> Result<(Routers, Background), OpenError> {
     let deliveries = SqlDeliveries::open(&config.database).await?;
     let database = Arc::clone(deliveries.database());
     database.register(&mut registry);
@@ -59,13 +59,14 @@ pub async fn build_on(
         let orders = Orders(service.clone());
         let of_consumer = Arc::clone(&bus);
         background.spawn(|stop| follow(of_consumer, events::subscription(), orders, stop));
-        let relay = Relay::new(Arc::clone(&database), bus, outbox.clone());
+        let topics = &[events::DELIVERIES];
+        let relay = Relay::new(Arc::clone(&database), bus, topics, outbox.clone());
         background.spawn(|stop| async move { relay.run(&stop).await });
     }
     let watched = Arc::clone(&database);
     background.spawn(|stop| async move { outbox::watch(&watched, &outbox, &stop).await });
     let inbox = config.inbox;
     background.spawn(|stop| async move { inbox::expire_regularly(&database, inbox, &stop).await });
-    let router = metrics::measured(http::router(service), registry);
-    Ok((router, background))
+    let routers = server::routers(&config.server, http::router(service), registry);
+    Ok((routers, background))
 }

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use service_kit::events::{Addressed, Event, HandleError, Handler, Subscription};
 
-use crate::domain::{Fact, News, Order, OrderId};
+use crate::domain::{Address, Fact, News, Order, OrderId};
 use crate::ports::{Cause, Origin};
 use crate::service::OrderService;
 
-const TOPIC: &str = "orders";
+/// Where app's own events go.
+pub(crate) const TOPIC: &str = "orders";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,7 +46,7 @@ pub(crate) fn told(order: &Order, fact: Fact, cause: &Cause) -> Addressed {
                 order_id,
                 item: order.item.as_str(),
                 quantity: order.quantity.get(),
-                address: order.address.as_deref(),
+                address: order.address.as_ref().map(Address::as_str),
                 amount,
             };
             event("OrderPaid", order, cause, &payload)

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use service_kit::problem::{JsonBody, Problem};
+use service_kit::problem::{JsonBody, PathParameters, Problem};
 use service_kit::resilience::{CIRCUIT, Command, RefusalReason, retry_after};
+use tracing::Instrument as _;
 
 use super::cause;
 use crate::domain::{
-    AcceptedOrder, IdempotencyKey, InvalidIdempotencyKey, Item, OrderId, Quantity, Status,
+    AcceptedOrder, Address, IdempotencyKey, InvalidIdempotencyKey, Item, OrderId, Quantity, Status,
 };
 use crate::ports::{PaymentError, StoreError};
-use crate::service::{OrderError, OrderRequest, OrderService, Placed};
+use crate::service::{OrderError, OrderRequest, OrderService, Placed, order_span};
 
 /// `/주문s` as clients send it: percent-encoded in either case of letters, or raw.
 const ORDERS_IN_KOREAN: [&str; 3] = ["/%EC%A3%BC%EB%AC%B8s", "/%ec%a3%bc%eb%ac%b8s", "/주문s"];
@@ -58,7 +59,7 @@ impl From<AcceptedOrder> for OrderResponse {
             item: order.item.as_str(),
             quantity: order.quantity.get(),
             amount: order.amount(),
-            address: order.address,
+            address: order.address.map(|address| address.as_str().to_owned()),
             status: status.as_str(),
         }
     }
@@ -133,7 +134,7 @@ async fn place(
 /// the order is being cooked or further.
 async fn cancel(
     State(service): State<OrderService>,
-    Path(id): Path<String>,
+    PathParameters(id): PathParameters<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let order_id = order_id(&id)?;
@@ -157,13 +158,15 @@ async fn cancel(
 
 async fn find(
     State(service): State<OrderService>,
-    Path(id): Path<String>,
+    PathParameters(id): PathParameters<String>,
+    headers: HeaderMap,
 ) -> Result<Json<OrderResponse>, Problem> {
-    let order = service
-        .find(order_id(&id)?)
-        .await
-        .map_err(|error| store_failed(&error))?;
-    let order = order.ok_or_else(|| unknown(&id))?;
+    let order_id = order_id(&id)?;
+    let span = order_span(order_id, &cause::of_request(&headers));
+    let order = service.find(order_id).instrument(span).await;
+    let order = order
+        .map_err(|error| store_failed(&error))?
+        .ok_or_else(|| unknown(&id))?;
     Ok(Json(order.into()))
 }
 
@@ -211,10 +214,11 @@ fn request(body: OrderBody, key: Option<IdempotencyKey>) -> Result<OrderRequest,
             Quantity::new(count).map_err(|error| invalid(error.to_string()))?
         }
     };
+    let address = body.address.map(|text| text.parse::<Address>()).transpose();
     Ok(OrderRequest {
         item,
         quantity,
-        address: body.address,
+        address: address.map_err(|error| invalid(error.to_string()))?,
         key,
     })
 }
@@ -245,16 +249,10 @@ fn not_paid(error: PaymentError) -> Problem {
 }
 
 fn store_failed(error: &StoreError) -> Problem {
+    let detail = error.to_string();
     match error {
-        StoreError::Exhausted => RefusalReason::PoolExhausted.problem(error.to_string()),
-        StoreError::Unreachable(cause) => {
-            tracing::warn!(%cause, "{error}");
-            RefusalReason::Connect.problem(error.to_string())
-        }
-        StoreError::Broken(cause) => {
-            // What the database said is for the log, never for the client.
-            tracing::error!(%cause, "{error}");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-        }
+        StoreError::Exhausted => RefusalReason::PoolExhausted.problem(detail),
+        StoreError::Unreachable(_) => RefusalReason::Connect.problem(detail),
+        StoreError::Broken(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
     }
 }

@@ -220,7 +220,12 @@ async fn insert(
     .bind(order.id.to_string())
     .bind(order.item.as_str())
     .bind(i64::from(order.quantity.get()))
-    .bind(order.address.clone())
+    .bind(
+        order
+            .address
+            .as_ref()
+            .map(|address| address.as_str().to_owned()),
+    )
     .bind(PENDING)
     .bind(key.as_ref().map(|key| key.as_str().to_owned()))
     .bind(*begun_at_ms)
@@ -324,11 +329,12 @@ fn order(row: &AnyRow) -> Result<Order, sqlx::Error> {
     let item: &str = row.try_get("item")?;
     let quantity: i64 = row.try_get("quantity")?;
     let quantity = u32::try_from(quantity).map_err(unreadable)?;
+    let address: Option<&str> = row.try_get("address")?;
     Ok(Order {
         id: id.parse().map_err(unreadable)?,
         item: item.parse().map_err(unreadable)?,
         quantity: Quantity::new(quantity).map_err(unreadable)?,
-        address: row.try_get("address")?,
+        address: address.map(str::parse).transpose().map_err(unreadable)?,
     })
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use app::adapters::sql::{SCHEMAS, SqlOrders};
 use app::config::Config;
-use app::domain::{AcceptedOrder, Fact, Item, News, Order, OrderId, Quantity, Status, Step};
+use app::domain::{
+    AcceptedOrder, Address, Fact, Item, News, Order, OrderId, Quantity, Status, Step,
+};
 use app::ports::{
     Cause, Committed, Connection, Inserted, Intent, Orders, Origin, Overdue, Rollback, Taken,
 };
@@ -101,7 +103,7 @@ fn order(id: u128, item: Item, quantity: u32, address: Option<&str>) -> Order {
         id: OrderId::new(id),
         item,
         quantity: Quantity::new(quantity).unwrap(),
-        address: address.map(str::to_owned),
+        address: address.map(|text| text.parse().unwrap()),
     }
 }
 
@@ -157,7 +159,7 @@ async fn accepted_orders_are_found_listed_and_told_as_they_came() {
         order(u128::MAX, Item::Pizza, 100, Some("서울시 \"강남구\"")),
         order(0, Item::Chicken, 1, None),
         order(7, Item::Jjajangmyeon, 2, Some("")),
-        order(8, Item::Tteokbokki, 3, None),
+        order(8, Item::Tteokbokki, 3, Some(&"x".repeat(Address::LONGEST))),
     ];
     for store in every_store().await {
         for order in &orders {

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use service_kit::events::memory::MemoryBus;
 use service_kit::events::{Event, EventBus as _};
+use test_servers::Nowhere;
 
 use crate::rig::{app, app_on, get, json_of, order, post, post_with};
 use crate::scripted_pay::{Script, ScriptedPay};
@@ -55,6 +56,19 @@ pub(crate) async fn id_of_order(app: &Router) -> String {
 async fn status(app: &Router, id: &str) -> String {
     let order = json_of(get(app, &format!("/orders/{id}")).await).await;
     order["status"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn its_topic_is_there_before_the_first_order() {
+    let nowhere = Nowhere::new().unwrap();
+    let bus = Arc::new(MemoryBus::new());
+    let _app = app_on(&bus, nowhere.url(), []).await;
+    let made = async {
+        while !bus.has_topic("orders") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, made).await.unwrap();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use app::adapters::events::{Deliveries, subscription};
 use app::adapters::pay::PayClient;
 use app::config::Config;
-use app::domain::{Item, Order, Quantity, Status, Step};
+use app::domain::{Address, Item, Order, Quantity, Status, Step};
 use app::ports::{Cause, Connection as _, Intent, Origin, PaymentError, Payments as _};
 use app::service::OrderService;
 use axum::Router;
@@ -172,11 +172,12 @@ async fn app_understands_all_that_store_may_tell_and_needs_all_that_it_asks_for(
     }
 }
 
-/// Has app tell of an order with and without an address, and of one that is cancelled.
+/// Has app tell of an order with the longest address and of one without, which is cancelled.
 async fn orders_that_are_paid(bus: &Arc<MemoryBus>) {
     let pay = ScriptedPay::start(Script::Answer(StatusCode::CREATED)).await;
-    let app = app_on(bus, &pay.url(), []).await;
-    let body = serde_json::json!({"item": "피자", "quantity": 2, "address": "서울"});
+    let app = app_on(bus, &pay.url(), [("BODY_LIMIT", "100000")]).await;
+    let address = "x".repeat(Address::LONGEST);
+    let body = serde_json::json!({"item": "피자", "quantity": 2, "address": address});
     let headers = [("traceparent", TRACEPARENT)];
     post_with(&app, "/orders", &body, &headers).await;
     let id = id_of_order(&app).await;

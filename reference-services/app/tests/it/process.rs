@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use app::adapters::sql::SCHEMAS;
 use app::config::Config;
+use app::domain::OrderId;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use service_kit::database::{Database, query};
 use service_kit::env::Env;
 use sqlx::Row as _;
 use tempfile::TempDir;
-use test_servers::{Collector, SpanKind, ToldSpan};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use test_servers::{Collector, Nowhere, SpanKind, ToldSpan};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use crate::scripted_pay::{Script, ScriptedPay};
 
@@ -23,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct App {
     process: Child,
     url: String,
+    /// What it says until its end.
+    says: JoinHandle<Vec<Value>>,
     /// Where it makes its temporary database; what a killed process leaves goes with it.
     temporary: TempDir,
 }
@@ -31,24 +35,24 @@ impl App {
     async fn start<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let mut process = command(&temporary)
-            .env("LOG_FORMAT", "json")
             .envs(env)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
         let url = loop {
             let line = log.next_line().await.unwrap().expect("app never listened");
             let line: Value = serde_json::from_str(&line).unwrap();
             if let Some(address) = line["fields"]["address"].as_str() {
                 break format!("http://{address}");
             }
+            said.push(line);
         };
-        // The pipe must be read to its end, or the next line of log would stop the process.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         Self {
             process,
             url,
+            says: tokio::spawn(all(said, log)),
             temporary,
         }
     }
@@ -61,12 +65,26 @@ impl App {
         assert!(sent.unwrap().success());
     }
 
-    async fn exit(mut self) -> ExitStatus {
+    async fn exit(self) -> ExitStatus {
+        self.exit_and_read().await.0
+    }
+
+    /// Returns what it said, too.
+    async fn exit_and_read(mut self) -> (ExitStatus, Vec<Value>) {
         let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
         let left_behind = self.temporary.path().read_dir().unwrap().count();
         assert_eq!(left_behind, 0, "a temporary database was left behind");
-        status.unwrap().unwrap()
+        (status.unwrap().unwrap(), self.says.await.unwrap())
     }
+}
+
+/// What was `said`, and all that follows in the log. The pipe must be read to its end, or the next line
+/// would stop the process.
+async fn all(mut said: Vec<Value>, mut log: Lines<BufReader<ChildStdout>>) -> Vec<Value> {
+    while let Ok(Some(line)) = log.next_line().await {
+        said.push(serde_json::from_str(&line).unwrap());
+    }
+    said
 }
 
 fn command(temporary: &TempDir) -> Command {
@@ -75,6 +93,7 @@ fn command(temporary: &TempDir) -> Command {
         .env_clear()
         .env("BIND_ADDR", "127.0.0.1")
         .env("PORT", "0")
+        .env("LOG_FORMAT", "json")
         .env("TMPDIR", temporary.path())
         .kill_on_drop(true);
     command
@@ -174,6 +193,29 @@ async fn paths_and_methods_that_are_not_served_are_problems_and_bodies_have_a_li
 }
 
 #[tokio::test]
+async fn what_is_not_served_is_counted_and_tells_of_the_circuit_like_everything_else() {
+    let app = App::start([]).await;
+    let url = |path: &str| format!("{}{path}", app.url);
+    let nothing = client().get(url("/nothing")).send().await.unwrap();
+    let deleted = client().delete(url("/orders")).send().await.unwrap();
+    let listed = client().get(url("/orders")).send().await.unwrap();
+    for answer in [nothing, deleted, listed] {
+        let circuit = answer.headers().get("x-circuit").unwrap();
+        assert!(circuit.to_str().unwrap().starts_with("closed;"));
+    }
+    let metrics = client().get(url("/metrics")).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for series in [
+        "http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
+        "http_requests_total{method=\"DELETE\",route=\"/orders\",status=\"405\"} 1",
+        "http_requests_total{method=\"GET\",route=\"/orders\",status=\"200\"} 1",
+    ] {
+        let is_there = metrics.lines().any(|line| line == series);
+        assert!(is_there, "no {series} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_whose_app_was_killed_is_abandoned_by_the_next() {
     let pay = ScriptedPay::start(Script::Hold).await;
     let data = tempfile::tempdir().unwrap();
@@ -216,7 +258,11 @@ async fn an_order_whose_app_was_killed_is_abandoned_by_the_next() {
     let abandoned = tokio::time::timeout(PATIENCE, abandoned).await.unwrap();
     assert_eq!(abandoned, asked[0]);
     second.signal("TERM");
-    assert!(second.exit().await.success());
+    let (status, said) = second.exit_and_read().await;
+    assert!(status.success());
+    let is_it = |line: &&Value| line["span"]["causation_id"] == "clock";
+    let line = said.iter().find(is_it).unwrap();
+    assert_eq!(line["span"]["correlation_id"], abandoned);
 }
 
 /// A pay service that breaks its answer off, and takes no other call.
@@ -260,6 +306,46 @@ async fn an_answer_that_breaks_off_is_told_as_a_failure() {
 }
 
 #[tokio::test]
+async fn what_it_logs_about_an_order_has_the_orders_name_and_the_requests() {
+    let nowhere = Nowhere::new().unwrap();
+    let database = nowhere.url().replace("http", "postgres");
+    let settings = [
+        ("DATABASE_URL", database.as_str()),
+        ("DB_CONNECT_TIMEOUT", "50ms"),
+    ];
+    let app = App::start(settings).await;
+    let orders = format!("{}/orders", app.url);
+    let id = "0af7651916cd43dd8448eb211c80319c";
+    let placing = client().post(&orders).json(&json!({"item": "chicken"}));
+    let cancelling = client().post(format!("{orders}/{id}/cancellation"));
+    let finding = client().get(format!("{orders}/{id}"));
+    for (request, asking) in [
+        ("place", placing),
+        ("cancel", cancelling),
+        ("find", finding),
+    ] {
+        let refused = asking.header("x-request-id", request).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    app.signal("TERM");
+    let (_, said) = app.exit_and_read().await;
+
+    let failed = "the store of orders cannot be reached";
+    let order_of = |request: &str| {
+        let is_it = |line: &&Value| {
+            line["fields"]["message"] == failed && line["span"]["causation_id"] == request
+        };
+        let line = said.iter().find(is_it);
+        let line = line.unwrap_or_else(|| panic!("nothing of {request} in {said:#?}"));
+        line["span"]["correlation_id"].as_str().unwrap()
+    };
+    // Nobody but the log knows what the order was to be called.
+    assert!(order_of("place").parse::<OrderId>().is_ok());
+    assert_eq!(order_of("cancel"), id);
+    assert_eq!(order_of("find"), id);
+}
+
+#[tokio::test]
 async fn a_signal_while_starting_ends_the_process() {
     let temporary = tempfile::tempdir().unwrap();
     let mut process = command(&temporary)
@@ -273,6 +359,7 @@ async fn a_signal_while_starting_ends_the_process() {
     let app = App {
         process,
         url: String::new(),
+        says: tokio::spawn(all(Vec::new(), log)),
         temporary,
     };
     app.signal("TERM");

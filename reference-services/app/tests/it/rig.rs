@@ -42,8 +42,8 @@ async fn build<'a>(
     let config = Config::from_env(env).unwrap();
     let work = TaskTracker::new();
     let built = app::build_on(bus, &config, Registry::default(), work).await;
-    let (router, _background) = built.unwrap();
-    router
+    let (routers, _background) = built.unwrap();
+    routers.on_one_port()
 }
 
 pub(crate) async fn post(app: &Router, path: &str, body: &Value) -> Response<Body> {

@@ -119,7 +119,7 @@ async fn a_repeated_request_is_one_order() {
             ..chicken_with_key()
         },
         OrderRequest {
-            address: Some(String::new()),
+            address: Some("".parse().unwrap()),
             ..chicken_with_key()
         },
     ] {

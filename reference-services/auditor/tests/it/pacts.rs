@@ -58,8 +58,8 @@ fn outcome(meaning: &str, answer: &Response<String>) -> Outcome {
     };
     let notification = || Books {
         notifications: Some(vec![Notification {
-            event_id: text("eventId"),
             order_id: text("orderId"),
+            kind: text("type"),
         }]),
         ..Books::default()
     };
@@ -73,7 +73,7 @@ fn outcome(meaning: &str, answer: &Response<String>) -> Outcome {
         "the delivery is made" => (vec![], delivery(Stage::Delivered)),
         "the delivery is cancelled" => (vec![], delivery(Stage::Cancelled)),
         "there is a coupon for the order" => (vec![], coupon()),
-        "there is a notification of the event" => (vec![], notification()),
+        "there is a notification of it" => (vec![], notification()),
         "there are more notifications in another part" => {
             let link = answer.headers()[header::LINK].to_str().unwrap();
             let (next, _) = link.trim_start_matches('<').split_once('>').unwrap();

@@ -1,14 +1,14 @@
 //! Customer over HTTP: the page of the orders, and the notifications.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use service_kit::problem::Problem;
+use service_kit::problem::{PathParameters, Problem};
 
 use crate::domain::{Happened, Order, OrderId};
 use crate::ports::{Notification, StorageError};
@@ -135,7 +135,7 @@ async fn my_page(
 
 async fn find(
     State(service): State<CustomerService>,
-    Path(text): Path<String>,
+    PathParameters(text): PathParameters<String>,
 ) -> Result<Json<OrderResponse>, Problem> {
     let unknown = || Problem::new(StatusCode::NOT_FOUND, format!("there is no order {text}"));
     // Text that cannot be an order id names no order.

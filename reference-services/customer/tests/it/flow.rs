@@ -28,8 +28,9 @@ async fn start(folder: &Path, bus: &Arc<MemoryBus>) -> Customer {
     let settings = [("DATA_DIR", folder.to_str().unwrap())];
     let config = Config::from_env(Env::of_pairs(settings)).unwrap();
     let port = Arc::clone(bus) as Arc<dyn EventBus>;
-    let (router, background) =
+    let (routers, background) =
         customer::build_on(Some(port), &config, Registry::default()).unwrap();
+    let router = routers.on_one_port();
     let customer = Customer { router, background };
     customer.until_heard(folder, bus).await;
     customer

@@ -131,6 +131,7 @@ async fn requests_that_make_no_sense_are_told_so() {
     for (path, status) in [
         ("/my-page/unknown", StatusCode::NOT_FOUND),
         ("/my-page/a%20b", StatusCode::NOT_FOUND),
+        ("/my-page/%FF", StatusCode::BAD_REQUEST),
         ("/my-page?before=unknown", StatusCode::UNPROCESSABLE_ENTITY),
         ("/my-page?before=a%20b", StatusCode::UNPROCESSABLE_ENTITY),
         ("/my-page?limit=0", StatusCode::UNPROCESSABLE_ENTITY),

@@ -141,6 +141,9 @@ async fn requests_that_make_no_sense_are_told_so_and_noted_by_nobody() {
         (r#"{"item": "chicken", "quantity": "two"}"#, 422),
         (r#"{"item": "chicken", "quantity": [1]}"#, 422),
         (r#"{"item": "chicken", "address": 5}"#, 422),
+        // It would be paid, and never delivered: the store cannot write it down.
+        (r#"{"item": "chicken", "address": "a\u0000"}"#, 422),
+        (r#"{"품목": "치킨", "주소": "\u0000"}"#, 422),
     ] {
         let what = &body[..body.len().min(60)];
         refused(what, client.order(body.to_owned()), status).await;
@@ -172,6 +175,8 @@ async fn requests_that_make_no_sense_are_told_so_and_noted_by_nobody() {
     for (method, path, status) in [
         (Method::GET, format!("/orders/{unknown}"), 404),
         (Method::GET, "/orders/x".to_owned(), 404),
+        (Method::GET, "/orders/%FF".to_owned(), 400),
+        (Method::GET, "/my-page/%FF".to_owned(), 400),
         (Method::POST, format!("/orders/{unknown}/cancellation"), 404),
         (Method::GET, format!("/my-page/{unknown}"), 404),
         (Method::GET, "/nothing".to_owned(), 404),

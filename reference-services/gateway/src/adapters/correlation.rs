@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use service_kit::chance::Chance;
 use tracing::Instrument;
@@ -15,7 +16,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 128;
 
 /// Gives each request an id, its client's own where that is sensible. It is told in the answer.
-pub async fn correlate(
+pub fn correlated(router: Router) -> Router {
+    let chance = Arc::new(Chance::new(None));
+    router.layer(from_fn_with_state(chance, correlate))
+}
+
+async fn correlate(
     State(chance): State<Arc<Chance>>,
     mut request: Request,
     next: Next,
@@ -27,7 +33,8 @@ pub async fn correlate(
         .cloned()
         .unwrap_or_else(|| value(&format!("{:032x}", chance.identifier())));
     headers.insert(REQUEST_ID, id.clone());
-    let lines = tracing::info_span!("correlated", id = ?id);
+    // What an event is caused by is called so, too: the services behind name this request as that.
+    let lines = tracing::info_span!("correlated", causation_id = id.to_str().ok());
     let mut response = next.run(request).instrument(lines).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response

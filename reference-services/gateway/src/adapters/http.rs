@@ -7,15 +7,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Extension, FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use percent_encoding::percent_decode_str;
-use service_kit::chance::Chance;
 use service_kit::problem::Problem;
 use service_kit::resilience::{RefusalReason, retry_after};
 
-use super::{correlation, headers, oauth};
+use super::{headers, oauth};
 use crate::domain::{Offer, RESOURCES, Resource};
 use crate::ports::UpstreamError;
 use crate::service::{Gateway, Refusal, SHED_PAUSE};
@@ -37,10 +35,7 @@ pub fn router(gateway: Gateway) -> Router {
     if gateway.authority.is_some() {
         router = router.route("/oauth2/token", post(oauth::token));
     }
-    let chance = Arc::new(Chance::new(None));
-    router
-        .layer(from_fn_with_state(chance, correlation::correlate))
-        .with_state(Arc::new(gateway))
+    router.with_state(Arc::new(gateway))
 }
 
 fn route(resource: &'static Resource) -> MethodRouter<Arc<Gateway>> {

@@ -35,7 +35,8 @@ pub(crate) fn gateway<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     let home = [("JWT_KEY", KEY), ("OAUTH_CLIENTS", CLIENTS)];
     let env = Env::of_pairs(home.into_iter().chain(env));
     let client: SocketAddr = HOME.parse().unwrap();
-    gateway::build(&Config::from_env(env).unwrap()).layer(MockConnectInfo(client))
+    let routers = gateway::build(&Config::from_env(env).unwrap());
+    routers.on_one_port().layer(MockConnectInfo(client))
 }
 
 /// A gateway that lets everybody in.

@@ -223,6 +223,11 @@ async fn a_request_has_an_id_wherever_it_goes() {
         assert_eq!(given == Some(id), is_kept);
         assert!(!id.is_empty());
     }
-    let refused = get(&gateway, "/orders/../metrics").await;
+    for path in ["/orders/../metrics", "/nothing"] {
+        let refused = get(&gateway, path).await;
+        assert_eq!(header(&refused, "x-request-id").len(), 32, "{path}");
+    }
+    let refused = post(&gateway, "/payments", "{}").await;
+    assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(header(&refused, "x-request-id").len(), 32);
 }

@@ -70,6 +70,13 @@ impl Process {
         format!("http://{}{path}", self.address)
     }
 
+    /// The same at the port for operators, which it told of before.
+    fn admin_url(&self, path: &str) -> String {
+        let address = |line: &Value| line["fields"]["admin_address"].as_str().map(str::to_owned);
+        let address = self.said.iter().find_map(address).unwrap();
+        format!("http://{address}{path}")
+    }
+
     /// Sends text as it is, and gives all that comes back until the connection ends.
     async fn raw(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
@@ -118,6 +125,99 @@ async fn it_says_once_that_its_doors_are_open_or_its_key_is_its_own() {
     assert_eq!(orders.status(), StatusCode::UNAUTHORIZED);
 }
 
+/// What is for operators and not for clients.
+const ADMIN_PATHS: [&str; 3] = ["/metrics", "/livez", "/readyz"];
+
+async fn status_of(url: &str) -> StatusCode {
+    reqwest::get(url).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn what_is_for_operators_is_at_a_port_of_its_own_and_not_at_that_of_clients() {
+    let app = ScriptedUpstream::start(Script::Echo).await;
+    let url = app.url();
+    let gateway = Process::open([("APP_URL", url.as_str()), ("ADMIN_PORT", "0")]).await;
+    for path in ADMIN_PATHS {
+        let refused = reqwest::get(gateway.url(path)).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(
+            refused.headers()["content-type"],
+            "application/problem+json"
+        );
+        assert_eq!(status_of(&gateway.admin_url(path)).await, StatusCode::OK);
+    }
+    assert_eq!(status_of(&gateway.url("/orders")).await, StatusCode::OK);
+    for (path, status) in [("/orders", 404), ("/oauth2/token", 404), ("/", 404)] {
+        let refused = reqwest::get(gateway.admin_url(path)).await.unwrap();
+        assert_eq!(refused.status(), status, "{path}");
+        assert_eq!(
+            refused.headers()["content-type"],
+            "application/problem+json"
+        );
+    }
+    assert_eq!(app.asked_so_far().len(), 1);
+
+    let metrics = reqwest::get(gateway.admin_url("/metrics")).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for series in [
+        "http_requests_total{method=\"GET\",route=\"/orders\",status=\"200\"} 1",
+        "http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 3",
+    ] {
+        let is_there = metrics.lines().any(|line| line == series);
+        assert!(is_there, "no {series} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn operators_see_at_their_port_that_it_drains_while_clients_are_still_served() {
+    let app = ScriptedUpstream::start(Script::Echo).await;
+    let url = app.url();
+    let gateway = Process::open([
+        ("APP_URL", url.as_str()),
+        ("ADMIN_PORT", "0"),
+        ("DRAIN_DELAY", "100s"),
+    ])
+    .await;
+    let (orders, ready) = (gateway.url("/orders"), gateway.admin_url("/readyz"));
+    assert_eq!(status_of(&ready).await, StatusCode::OK);
+    let exit = tokio::spawn(gateway.terminate());
+    let draining = async { while status_of(&ready).await != StatusCode::SERVICE_UNAVAILABLE {} };
+    tokio::time::timeout(PATIENCE, draining).await.unwrap();
+    assert_eq!(status_of(&orders).await, StatusCode::OK);
+    // The process with it.
+    exit.abort();
+}
+
+#[tokio::test]
+async fn a_connection_that_an_operator_keeps_does_not_keep_it_from_its_end() {
+    let gateway = Process::open([("ADMIN_PORT", "0"), ("DRAIN_LIMIT", "20s")]).await;
+    let operator = reqwest::Client::new();
+    let alive = operator.get(gateway.admin_url("/livez")).send().await;
+    assert_eq!(alive.unwrap().text().await.unwrap(), "alive");
+    assert_eq!(gateway.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_port_for_operators_that_is_taken_is_told_in_one_line() {
+    let nobody = Nowhere::new().unwrap();
+    let address = nobody.url().strip_prefix("http://").unwrap();
+    let (_, port) = address.split_once(':').unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .env_clear()
+        .env("BIND_ADDR", "127.0.0.1")
+        .env("PORT", "0")
+        .env("ADMIN_PORT", port)
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, output).await;
+    let output = output.expect("it listens elsewhere alone").unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("error: cannot listen on {address}: ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert_eq!(message.lines().count(), 1);
+}
+
 #[tokio::test]
 async fn a_terminated_gateway_finishes_what_it_has_in_hand() {
     let app = ScriptedUpstream::start(Script::Hold).await;
@@ -157,6 +257,38 @@ async fn clients_that_send_slowly_are_left_and_nothing_reaches_the_service() {
     );
     assert!(answer.contains("application/problem+json"), "{answer}");
     assert_eq!(app.asked_so_far().len(), 0);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_token_slowly_is_left_and_who_asks_at_length_is_refused() {
+    let gateway = Process::start([("BODY_TIMEOUT", "50ms"), ("BODY_LIMIT", "100")]).await;
+    let header = "POST /oauth2/token HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+                  content-type: application/x-www-form-urlencoded\r\n";
+    let grant = "grant_type=client_credentials&";
+    let padding = "x".repeat(101);
+    for (body, status) in [
+        (format!("content-length: 99\r\n\r\n{grant}"), "408"),
+        (
+            format!("transfer-encoding: chunked\r\n\r\n1e\r\n{grant}\r\n"),
+            "408",
+        ),
+        (
+            format!("content-length: 131\r\n\r\n{grant}{padding}"),
+            "413",
+        ),
+        (
+            format!("transfer-encoding: chunked\r\n\r\n65\r\n{padding}\r\n0\r\n\r\n"),
+            "413",
+        ),
+    ] {
+        let answer = gateway.raw(&format!("{header}{body}")).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(!answer.contains("access_token"), "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -264,6 +396,25 @@ async fn a_collector_that_is_away_costs_no_request_and_is_told_of_once() {
         message.contains("collector")
     });
     assert_eq!(of_collector.count(), 1, "{said:#?}");
+}
+
+#[tokio::test]
+async fn what_it_logs_about_a_request_has_the_id_that_the_services_behind_are_told() {
+    let nobody = Nowhere::new().unwrap();
+    let gateway = Process::open([
+        ("APP_URL", nobody.url()),
+        ("RUST_LOG", "info,gateway=debug"),
+    ])
+    .await;
+    let asking = reqwest::Client::new().get(gateway.url("/orders"));
+    let refused = asking.header("x-request-id", "a-1").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let (_, said) = gateway.terminate_and_read().await;
+    let is_about_it = |line: &&Value| line["fields"]["message"] == "no answer";
+    let line = said.iter().find(is_about_it).unwrap();
+    let spans = line["spans"].as_array().unwrap();
+    let has_id = |span: &Value| span["causation_id"] == "a-1";
+    assert!(spans.iter().any(has_id), "{line}");
 }
 
 #[tokio::test]

@@ -23,8 +23,12 @@ fn tokens() -> Tokens {
 }
 
 fn token(scopes: &str) -> String {
+    token_of("web", scopes)
+}
+
+pub(crate) fn token_of(client: &str, scopes: &str) -> String {
     let scopes: Scopes = scopes.parse().unwrap();
-    format!("Bearer {}", tokens().issue("web", &scopes))
+    format!("Bearer {}", tokens().issue(client, &scopes))
 }
 
 /// What a good token claims.

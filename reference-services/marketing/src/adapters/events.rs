@@ -8,7 +8,7 @@ use crate::domain::{Coupon, Delivered};
 use crate::service::MarketingService;
 
 const DELIVERIES: &str = "deliveries";
-const COUPONS: &str = "coupons";
+pub(crate) const COUPONS: &str = "coupons";
 const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Debug, Deserialize)]

@@ -24,12 +24,18 @@ use crate::doubles::{InMemoryLedger, coupon, rewarded};
 #[derive(Default)]
 struct ScriptedBus {
     failures: Mutex<u32>,
+    made: Mutex<Vec<String>>,
     taken: Mutex<Vec<Addressed>>,
     took: Notify,
 }
 
 #[async_trait]
 impl EventBus for ScriptedBus {
+    async fn make_topics(&self, topics: &[&str]) {
+        let topics = topics.iter().map(|&topic| topic.to_owned());
+        self.made.lock().unwrap().extend(topics);
+    }
+
     async fn publish(&self, events: &[Addressed]) -> Result<(), BusError> {
         // Even a failed attempt may have got through.
         self.taken.lock().unwrap().extend(events.iter().cloned());
@@ -128,6 +134,7 @@ async fn coupons_are_issued_when_it_is_time_and_published_until_the_bus_took_the
     let publishing = tokio::spawn(campaign::publish(service, publisher, stop.clone()));
     // The first round finds nothing, the second one comes a minute later.
     tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(*bus.made.lock().unwrap(), ["coupons"]);
     handler.handle(&order_delivered("a")).await.unwrap();
     tokio::time::sleep(Duration::from_secs(58)).await;
     assert!(ledger.list().await.unwrap().is_empty());

@@ -66,6 +66,27 @@ async fn every_delivered_order_gets_its_coupon_across_restarts_and_outages() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = Arc::new(MemoryBus::new());
+    let key = "order-0";
+    let delivered = |payload| Event::new("OrderDelivered", key, "cause", &payload);
+    let mut newer = delivered(json!({"orderId": key}));
+    newer.schema_version = 2;
+    let nameless = delivered(json!({"orderId": 7}));
+    let misnamed = delivered(json!({"orderId": "or der"}));
+    for poison in [newer, nameless, misnamed] {
+        bus.publish(&[poison.to("deliveries")]).await.unwrap();
+    }
+    deliver(&bus, 0..1).await;
+    let marketing = start(folder.path(), &bus);
+    until_told(&bus, 1).await;
+    marketing.end().await;
+    assert_eq!(bus.records("deliveries.marketing.dead-letters").len(), 3);
+    assert_eq!(bus.events("coupons")[0].key, key);
+}
+
+#[tokio::test]
 async fn a_ledger_that_was_lost_gives_the_same_coupons_again_and_no_others() {
     let bus = Arc::new(MemoryBus::new());
     deliver(&bus, 0..20).await;

@@ -8,7 +8,8 @@ use crate::domain::OrderId;
 use crate::ports::Cause;
 use crate::service::PaymentService;
 
-const TOPIC: &str = "payments";
+/// Where pay's own events go.
+pub(crate) const TOPIC: &str = "payments";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -49,7 +49,8 @@ impl Payments for GrpcPayments {
             order_id,
             amount: request.amount,
         };
-        let taken = self.0.pay(payment).instrument(span).await.map_err(refuse)?;
+        let paying = async { self.0.pay(payment).await.map_err(refuse) };
+        let taken = paying.instrument(span).await?;
         let mut response = Response::new(paid(&taken.payment, proto::Status::Taken));
         let latency = format!("{:.3}", taken.latency.as_secs_f64() * 1e3);
         let latency = HeaderValue::try_from(latency).expect("digits make a header value");
@@ -62,12 +63,14 @@ impl Payments for GrpcPayments {
         &self,
         request: Request<FindRequest>,
     ) -> Result<Response<proto::Payment>, Status> {
-        let order_id = order_id(&request.into_inner().order_id)?;
-        let found = self
-            .0
-            .find(&order_id)
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let (metadata, _, request) = request.into_parts();
+        let order_id = order_id(&request.order_id)?;
+        let span = payment_span(&order_id, metadata.as_ref());
+        let finding = async {
+            let found = self.0.find(&order_id).await;
+            found.map_err(|error| unavailable(&error))
+        };
+        let found = finding.instrument(span).await?;
         let not_found = || {
             let order_id = order_id.as_str();
             Status::not_found(format!("the order {order_id} has not been paid"))

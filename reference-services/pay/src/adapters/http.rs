@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use service_kit::problem::{JsonBody, Problem};
+use service_kit::problem::{JsonBody, PathParameters, Problem};
 use service_kit::resilience::RefusalReason;
 use tracing::Instrument as _;
 
@@ -67,8 +67,8 @@ async fn pay(
         order_id,
         amount: request.amount,
     };
-    let taken = service.pay(payment).instrument(span).await;
-    let taken = taken.map_err(refuse)?;
+    let paying = async { service.pay(payment).await.map_err(refuse) };
+    let taken = paying.instrument(span).await?;
     let status = if taken.is_new {
         StatusCode::CREATED
     } else {
@@ -90,14 +90,16 @@ async fn pay(
 
 async fn find(
     State(service): State<Arc<PaymentService>>,
-    Path(text): Path<String>,
+    PathParameters(text): PathParameters<String>,
+    headers: HeaderMap,
 ) -> Result<Json<PaymentResponse>, Problem> {
     let order_id = order_id(&text)?;
-    match service
-        .find(&order_id)
-        .await
-        .map_err(|error| unavailable(&error))?
-    {
+    let span = payment_span(&order_id, &headers);
+    let finding = async {
+        let found = service.find(&order_id).await;
+        found.map_err(|error| unavailable(&error))
+    };
+    match finding.instrument(span).await? {
         Some(payment) => Ok(Json(payment.into())),
         None => Err(Problem::new(
             StatusCode::NOT_FOUND,

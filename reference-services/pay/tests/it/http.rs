@@ -34,8 +34,8 @@ pub(crate) async fn build<'a>(
     let config = Config::from_env(env).unwrap();
     let bus = bus.map(|bus| bus as Arc<dyn EventBus>);
     let built = pay::build_on(bus, &config, Registry::default()).await;
-    let (router, _background) = built.unwrap();
-    router
+    let (routers, _background) = built.unwrap();
+    routers.on_one_port()
 }
 
 pub(crate) async fn post(pay: &Router, body: &Value) -> Response<Body> {
@@ -142,9 +142,71 @@ async fn requests_that_make_no_sense_are_told_so() {
         assert_eq!(response.status(), status, "{body}");
         assert_eq!(json_of(response).await["status"], status.as_u16());
     }
-    for path in ["/payments/unknown", "/payments/a%20b"] {
-        assert!(get(&pay, path).await.status().is_client_error());
+    for (path, status) in [
+        ("/payments/unknown", StatusCode::NOT_FOUND),
+        ("/payments/a%20b", StatusCode::UNPROCESSABLE_ENTITY),
+        ("/payments/%FF", StatusCode::BAD_REQUEST),
+    ] {
+        let response = get(&pay, path).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(json_of(response).await["status"], status.as_u16());
     }
+}
+
+#[tokio::test]
+async fn bodies_that_cannot_be_read_are_told_so_and_nothing_is_paid() {
+    let pay = pay([("BODY_LIMIT", "100")]).await;
+    let json = "application/json";
+    let good = r#"{"orderId": "42", "amount": 18000}"#;
+    let long = format!(r#"{{"orderId": "42", "amount": 18000{}}}"#, " ".repeat(100));
+    for (r#type, body, status) in [
+        (json, "", StatusCode::BAD_REQUEST),
+        (json, "{", StatusCode::BAD_REQUEST),
+        (json, "orderId=42", StatusCode::BAD_REQUEST),
+        (
+            json,
+            r#"{"orderId": "42", "amount": 18000,}"#,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            json,
+            r#"{"orderId": "42", "amount": "18000"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (
+            json,
+            r#"{"orderId": "42", "amount": 1.5}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (
+            json,
+            r#"{"orderId": "42", "amount": 4294967296}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (
+            json,
+            r#"{"orderId": 42, "amount": 18000}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        ("text/plain", good, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("", good, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (json, &long, StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let request = Request::post("/payments").header("content-type", r#type);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let refused = pay.clone().oneshot(request).await.unwrap();
+        assert_eq!(refused.status(), status, "{type}: {body}");
+        assert_eq!(
+            header(&refused, "content-type"),
+            "application/problem+json",
+            "{type}: {body}"
+        );
+        assert_eq!(json_of(refused).await["status"], status.as_u16());
+    }
+    assert_eq!(json_of(get(&pay, "/payments").await).await, json!([]));
+    // What was refused is still to be had.
+    let body: Value = serde_json::from_str(good).unwrap();
+    assert_eq!(post(&pay, &body).await.status(), StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -214,6 +276,20 @@ pub(crate) async fn refunds(bus: &MemoryBus, count: usize) -> Vec<Event> {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn its_topic_is_there_before_the_first_refund() {
+    let bus = Arc::new(MemoryBus::new());
+    let _pay = pay_on(&bus).await;
+    let made = async {
+        while !bus.has_topic("payments") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), made)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -23,13 +23,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const PANICS: u32 = 3;
 
 /// What came of a record.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Delivery {
     Handled,
     /// It can never be handled, for this reason.
-    Dead(String),
+    Dead {
+        reason: String,
+        /// What log lines about it are written in.
+        lines: tracing::Span,
+    },
     /// It was not handled before the stop.
     Stopped,
+}
+
+impl Delivery {
+    /// To be called in the span of what is dead.
+    fn dead(reason: String) -> Self {
+        Self::Dead {
+            reason,
+            lines: tracing::Span::current(),
+        }
+    }
 }
 
 /// Who is given records, and what is noted of that.
@@ -49,12 +63,15 @@ impl Recipient<'_> {
     pub(super) async fn deliver(&self, record: &Record, topic: &str) -> Delivery {
         let mut event = match record.read() {
             Ok(event) => event,
-            Err(error) => return Delivery::Dead(error.to_string()),
+            Err(error) => {
+                let dead = || Delivery::dead(error.to_string());
+                return record.span().in_scope(dead);
+            }
         };
         let mut span = spans::process(&event, topic, self.subscription, self.system);
         event.traceparent = Some(span.traceparent());
         let delivery = self.attempt(&event, topic).instrument(event.span()).await;
-        if let Delivery::Dead(reason) = &delivery {
+        if let Delivery::Dead { reason, .. } = &delivery {
             span.fail("dead-letter", reason);
         }
         delivery
@@ -77,11 +94,11 @@ impl Recipient<'_> {
                     tracing::error!(topic, message, "the handler panicked");
                     panics += 1;
                     if panics == PANICS {
-                        return Delivery::Dead(format!("the handler panicked: {message}"));
+                        return Delivery::dead(format!("the handler panicked: {message}"));
                     }
                     self.measurements.retried(topic);
                 }
-                Ok(Err(HandleError::Poison(reason))) => return Delivery::Dead(reason),
+                Ok(Err(HandleError::Poison(reason))) => return Delivery::dead(reason),
                 Ok(Err(HandleError::Retry(error))) => {
                     self.measurements.retried(topic);
                     tracing::warn!(

@@ -112,8 +112,10 @@ impl KafkaBus {
             measurements,
         })
     }
+}
 
-    /// Waits for the broker if need be.
+#[async_trait]
+impl EventBus for KafkaBus {
     async fn make_topics(&self, topics: &[&str]) {
         let mut pauses = Pauses::default();
         while let Err(error) = self.topics.ensure(topics).await {
@@ -121,10 +123,7 @@ impl KafkaBus {
             pauses.next().await;
         }
     }
-}
 
-#[async_trait]
-impl EventBus for KafkaBus {
     async fn publish(&self, events: &[Addressed]) -> Result<(), BusError> {
         let topics: BTreeSet<&str> = events.iter().map(|it| it.topic.as_str()).collect();
         let topics: Vec<&str> = topics.into_iter().collect();
@@ -172,6 +171,7 @@ impl EventBus for KafkaBus {
         handler: &dyn Handler,
         stop: &CancellationToken,
     ) -> Result<(), BusError> {
+        self.measurements.follow(&subscription.topics);
         let dead_letters = subscription
             .topics
             .iter()

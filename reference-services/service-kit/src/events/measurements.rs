@@ -70,6 +70,16 @@ impl Measurements {
         measurements
     }
 
+    /// Counts from zero what may go wrong with the events of `topics`: whoever watches for an increase
+    /// does not see one in a count that begins with it.
+    pub(super) fn follow(&self, topics: &[String]) {
+        for topic in topics {
+            for count in [&self.retries, &self.panics, &self.dead_lettered] {
+                drop(count.get_or_create(&topic_label(topic)));
+            }
+        }
+    }
+
     pub(super) fn published(&self, topic: &str) {
         self.published.get_or_create(&topic_label(topic)).inc();
     }

@@ -90,6 +90,11 @@ impl MemoryBus {
         self.change(|state| state.is_down = false);
     }
 
+    /// Whether there is such a topic, with or without events.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        self.state().topics.contains_key(topic)
+    }
+
     /// Adds a record as it is, event or not.
     pub fn put(&self, topic: &str, record: Record) {
         self.change(|state| state.put(topic, record));
@@ -154,6 +159,16 @@ impl MemoryBus {
 }
 
 impl State {
+    /// False while the bus is down.
+    fn make_topics(&mut self, topics: &[&str]) -> bool {
+        if !self.is_down {
+            for topic in topics {
+                self.topics.entry((*topic).to_owned()).or_default();
+            }
+        }
+        !self.is_down
+    }
+
     fn put(&mut self, topic: &str, record: Record) {
         let mut hasher = DefaultHasher::new();
         record.key.hash(&mut hasher);
@@ -229,7 +244,7 @@ impl Taken<'_> {
 
     fn bury(self, subscription: &Subscription, reason: &str) {
         let topic = &self.place.topic;
-        tracing::error!(topic, reason, "an event goes to the dead letters");
+        tracing::error!(topic, reason, "dead letter");
         self.bus.measurements.dead_lettered(topic);
         let letter = self.record.clone().into_dead_letter(reason);
         self.bus.put(&subscription.dead_letters(topic), letter);
@@ -247,6 +262,13 @@ impl Drop for Taken<'_> {
 
 #[async_trait]
 impl EventBus for MemoryBus {
+    async fn make_topics(&self, topics: &[&str]) {
+        let mut changes = self.changes.subscribe();
+        while !self.state().make_topics(topics) {
+            changes.changed().await.expect("this bus holds the sender");
+        }
+    }
+
     async fn publish(&self, events: &[Addressed]) -> Result<(), BusError> {
         for addressed in events {
             let topic = &addressed.topic;
@@ -277,6 +299,7 @@ impl EventBus for MemoryBus {
         handler: &dyn Handler,
         stop: &CancellationToken,
     ) -> Result<(), BusError> {
+        self.measurements.follow(&subscription.topics);
         let mut changes = self.changes.subscribe();
         let recipient = Recipient {
             system: SYSTEM,
@@ -297,7 +320,9 @@ impl EventBus for MemoryBus {
             let topic = &taken.place.topic;
             match recipient.deliver(&taken.record, topic).await {
                 Delivery::Handled => taken.handled(),
-                Delivery::Dead(reason) => taken.bury(subscription, &reason),
+                Delivery::Dead { reason, lines } => {
+                    lines.in_scope(|| taken.bury(subscription, &reason));
+                }
                 Delivery::Stopped => {}
             }
             // A handler that never waits must not keep the other members from their share.

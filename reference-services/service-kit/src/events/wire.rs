@@ -77,6 +77,19 @@ impl Record {
         self
     }
 
+    /// What log lines about this record are written in where it is no event: as much of an event's
+    /// span as can be read.
+    pub(super) fn span(&self) -> tracing::Span {
+        let text = |name| str::from_utf8(self.header(name)?).ok();
+        tracing::info_span!(
+            "record",
+            id = text(EVENT_ID),
+            kind = text(EVENT_TYPE),
+            correlation_id = text(CORRELATION_ID),
+            causation_id = text(CAUSATION_ID),
+        )
+    }
+
     /// The event that this record is, if it is one.
     pub fn read(&self) -> Result<Event, WireError> {
         Ok(Event {

@@ -109,7 +109,8 @@ mod tests {
     use prometheus_client::registry::Registry;
     use tower::ServiceExt;
 
-    use super::super::measured;
+    use crate::env::Env;
+    use crate::server::{self, ServerConfig};
 
     async fn ask(router: &Router, method: &str, path: &str) -> String {
         let request = Request::builder().method(method).uri(path);
@@ -124,7 +125,8 @@ mod tests {
         let api = Router::new()
             .route("/things/{id}", get(|| async { StatusCode::NOT_FOUND }))
             .route("/things", get(|| async { "all" }));
-        let router = measured(api, Registry::default());
+        let config = ServerConfig::from_env(&mut Env::of_pairs([]), 0);
+        let router = server::routers(&config, api, Registry::default()).on_one_port();
         for (method, path) in [
             ("GET", "/things/1"),
             ("GET", "/things/2"),

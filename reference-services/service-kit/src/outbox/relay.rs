@@ -32,6 +32,7 @@ const LAST_ROUND: Duration = Duration::from_secs(1);
 pub struct Relay {
     database: Arc<Database>,
     bus: Arc<dyn EventBus>,
+    topics: &'static [&'static str],
     metrics: OutboxMetrics,
 }
 
@@ -42,16 +43,29 @@ impl std::fmt::Debug for Relay {
 }
 
 impl Relay {
-    pub fn new(database: Arc<Database>, bus: Arc<dyn EventBus>, metrics: OutboxMetrics) -> Self {
+    /// `topics` are those that the events go to.
+    pub fn new(
+        database: Arc<Database>,
+        bus: Arc<dyn EventBus>,
+        topics: &'static [&'static str],
+        metrics: OutboxMetrics,
+    ) -> Self {
         Self {
             database,
             bus,
+            topics,
             metrics,
         }
     }
 
-    /// Publishes until `stop`, whatever fails in the meantime.
+    /// Publishes until `stop`, whatever fails in the meantime. Its topics are made as soon as the bus is
+    /// there, so that whoever listens to them need not wait for an event.
     pub async fn run(&self, stop: &CancellationToken) {
+        let making = stop.run_until_cancelled(self.bus.make_topics(self.topics));
+        tokio::join!(making, self.publish(stop));
+    }
+
+    async fn publish(&self, stop: &CancellationToken) {
         let mut patience = Patience::default();
         while !stop.is_cancelled() {
             let pause = match self.database.try_exclusive("outbox").await {

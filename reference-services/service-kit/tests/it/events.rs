@@ -2,12 +2,14 @@
 //! built, and of the Kafka that `KAFKA_BROKERS` names.
 
 mod broker;
+mod log;
 mod member;
 mod metrics;
 mod outage;
 mod panics;
 mod rig;
 mod size;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

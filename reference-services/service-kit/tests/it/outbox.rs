@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// for it.
 struct NotingBus {
     is_up: watch::Sender<bool>,
+    made: watch::Sender<Vec<String>>,
     published: watch::Sender<Vec<Addressed>>,
     attempts: watch::Sender<usize>,
     /// How many publish at this moment.
@@ -34,6 +35,7 @@ impl NotingBus {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             is_up: watch::Sender::new(true),
+            made: watch::Sender::default(),
             published: watch::Sender::new(Vec::new()),
             attempts: watch::Sender::new(0),
             at_once: Mutex::new(0),
@@ -54,6 +56,13 @@ impl NotingBus {
 
 #[async_trait]
 impl EventBus for NotingBus {
+    async fn make_topics(&self, topics: &[&str]) {
+        let mut is_up = self.is_up.subscribe();
+        is_up.wait_for(|is_up| *is_up).await.unwrap();
+        let topics = topics.iter().map(|&topic| topic.to_owned());
+        self.made.send_modify(|made| made.extend(topics));
+    }
+
     async fn publish(&self, events: &[Addressed]) -> Result<(), BusError> {
         self.attempts.send_modify(|attempts| *attempts += 1);
         let mut is_up = self.is_up.subscribe();
@@ -123,7 +132,12 @@ async fn notes(database: &Database) -> Vec<i64> {
 
 fn start_relay(background: &Background, database: &Arc<Database>, bus: &Arc<NotingBus>) {
     let bus: Arc<dyn EventBus> = Arc::<NotingBus>::clone(bus);
-    let relay = Relay::new(Arc::clone(database), bus, OutboxMetrics::default());
+    let relay = Relay::new(
+        Arc::clone(database),
+        bus,
+        &["counts", "other-counts"],
+        OutboxMetrics::default(),
+    );
     background.spawn(|stop| async move { relay.run(&stop).await });
 }
 
@@ -203,6 +217,23 @@ async fn events_wait_while_the_bus_is_down() {
         bus.is_up.send_replace(true);
         let numbers: Vec<_> = bus.published(10).await.iter().map(number).collect();
         assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+        background.end().await;
+    }
+}
+
+#[tokio::test]
+async fn topics_are_made_once_the_bus_is_up_although_there_is_no_event() {
+    for place in places() {
+        let database = place.open().await;
+        let bus = NotingBus::new();
+        bus.is_up.send_replace(false);
+        let background = Background::default();
+        start_relay(&background, &database, &bus);
+        bus.is_up.send_replace(true);
+        let mut made = bus.made.subscribe();
+        let made = tokio::time::timeout(PATIENCE, made.wait_for(|made| !made.is_empty())).await;
+        let made = made.expect("nothing was made").unwrap().clone();
+        assert_eq!(made, ["counts", "other-counts"]);
         background.end().await;
     }
 }
@@ -295,7 +326,7 @@ async fn the_outbox_is_measured_whether_or_not_somebody_publishes() {
             tokio::task::yield_now().await;
         }
         assert!((60.0..120.0).contains(&value("outbox_oldest_age_seconds")));
-        let relay = Relay::new(database, NotingBus::new(), metrics);
+        let relay = Relay::new(database, NotingBus::new(), &["counts"], metrics);
         background.spawn(|stop| async move { relay.run(&stop).await });
         while value("outbox_published_total") < 2.0 || value("outbox_pending") > 0.0 {
             tokio::task::yield_now().await;

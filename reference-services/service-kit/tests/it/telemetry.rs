@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use service_kit::env::Env;
 use service_kit::events::memory::MemoryBus;
 use service_kit::events::{Event, EventBus, HandleError, Handler, Subscription, follow};
-use service_kit::metrics;
+use service_kit::server::{self, ServerConfig};
 use service_kit::telemetry::{self, TelemetryConfig};
 use service_kit::trace::{self, TRACEPARENT};
 use test_servers::{Collector, SpanKind, ToldSpan};
@@ -28,8 +28,9 @@ const CLIENTS_SPAN: &str = "00f067aa0ba902b7";
 async fn serve(api: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = metrics::measured(api, Registry::default());
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let config = ServerConfig::from_env(&mut Env::of_pairs([]), 0);
+    let routers = server::routers(&config, api, Registry::default());
+    tokio::spawn(async move { axum::serve(listener, routers.api).await });
     url
 }
 
@@ -110,6 +111,8 @@ async fn a_collector_is_told_of_every_request_call_and_event_as_one_trace() {
     assert_eq!(ask(&url, &asked).await, StatusCode::SERVICE_UNAVAILABLE);
     let not_sampled = format!("00-{TRACE}-{CLIENTS_SPAN}-00");
     ask(&url, &not_sampled).await;
+    let nothing = format!("{front_url}/nothing");
+    assert_eq!(ask(&nothing, &asked).await, StatusCode::NOT_FOUND);
     bus.until_handled(&subscription).await;
     stop.cancel();
     following.await.unwrap();
@@ -118,13 +121,17 @@ async fn a_collector_is_told_of_every_request_call_and_event_as_one_trace() {
 
     let told = collector.until(|_| true).await;
     let spans: Vec<&ToldSpan> = told.iter().filter(|span| span.trace == TRACE).collect();
-    assert_eq!(spans.len(), 5, "{spans:#?}");
+    assert_eq!(spans.len(), 6, "{spans:#?}");
     let served = only(&spans, SpanKind::Server, "GET /front");
     assert_eq!(served.parent, CLIENTS_SPAN);
     assert!(served.has_failed);
     assert_eq!(attribute(served, "http.request.method"), "GET");
     assert_eq!(attribute(served, "http.route"), "/front");
     assert_eq!(attribute(served, "http.response.status_code"), "503");
+    // Of what is not served, too, by the method alone: clients make paths up.
+    let refused = only(&spans, SpanKind::Server, "GET");
+    assert_eq!(refused.parent, CLIENTS_SPAN);
+    assert_eq!(attribute(refused, "http.response.status_code"), "404");
     let called = only(&spans, SpanKind::Client, "GET /back/{id}");
     assert_eq!(called.parent, served.id);
     assert_eq!(attribute(called, "server.address"), "127.0.0.1");

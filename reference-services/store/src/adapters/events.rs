@@ -10,7 +10,7 @@ use crate::domain::{Announcement, Meal, News, OrderId, Trail};
 use crate::service::StoreService;
 
 const ORDERS: &str = "orders";
-const DELIVERIES: &str = "deliveries";
+pub(crate) const DELIVERIES: &str = "deliveries";
 const SCHEMA_VERSION: u32 = 1;
 
 /// In bytes. What is longer would not find room in every database, and its event, tried again for

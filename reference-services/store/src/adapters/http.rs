@@ -1,11 +1,11 @@
 //! Store over HTTP: what there is to see.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use service_kit::problem::Problem;
+use service_kit::problem::{PathParameters, Problem};
 use service_kit::resilience::RefusalReason;
 
 use crate::domain::{Delivery, OrderId};
@@ -45,7 +45,7 @@ pub fn router(service: StoreService) -> Router {
 
 async fn find(
     State(service): State<StoreService>,
-    Path(text): Path<String>,
+    PathParameters(text): PathParameters<String>,
 ) -> Result<Json<DeliveryResponse>, Problem> {
     let unknown = || {
         let detail = format!("there is no delivery for the order {text}");

@@ -35,7 +35,7 @@ pub(crate) async fn start<'a>(
 ) -> Background {
     let config = database.config(settings);
     let bus = Arc::clone(bus) as Arc<dyn EventBus>;
-    let (_router, background) = store::build_on(Some(bus), &config, Registry::default())
+    let (_routers, background) = store::build_on(Some(bus), &config, Registry::default())
         .await
         .unwrap();
     background
@@ -55,9 +55,13 @@ pub(crate) async fn until_told(bus: &MemoryBus, wanted: impl Fn(&Event) -> bool,
     told.expect("not all was told");
 }
 
-async fn pay(bus: &MemoryBus, order_id: &str) -> Event {
+fn paid(order_id: &str) -> Event {
     let payload = json!({"orderId": order_id, "item": "chicken", "quantity": 1, "amount": 18_000});
-    let paid = Event::new("OrderPaid", order_id, "request", &payload);
+    Event::new("OrderPaid", order_id, "request", &payload)
+}
+
+async fn pay(bus: &MemoryBus, order_id: &str) -> Event {
+    let paid = paid(order_id);
     bus.publish(&[paid.clone().to("orders")]).await.unwrap();
     paid
 }
@@ -73,6 +77,20 @@ fn told(bus: &MemoryBus) -> BTreeMap<String, Vec<Event>> {
 
 fn kinds(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
+}
+
+#[tokio::test]
+async fn its_topic_is_there_before_the_first_delivery() {
+    let database = Database::in_a_folder();
+    let bus = Arc::new(MemoryBus::new());
+    let store = start(&database, &bus, SWIFT).await;
+    let made = async {
+        while !bus.has_topic("deliveries") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, made).await.unwrap();
+    store.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +160,27 @@ async fn every_request_to_cancel_gets_one_answer_whatever_it_races_with() {
             assert_eq!(kinds, WAY, "{order_id}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on() {
+    let database = Database::in_a_folder();
+    let bus = Arc::new(MemoryBus::new());
+    let store = start(&database, &bus, SWIFT).await;
+    let mut newer = paid("order");
+    newer.schema_version = 2;
+    let empty = json!({"orderId": "order"});
+    let mealless = Event::new("OrderPaid", "order", "request", &empty);
+    let misnamed = json!({"orderId": "or der"});
+    let misnamed = Event::new("CancellationRequested", "order", "request", &misnamed);
+    for poison in [newer, mealless, misnamed] {
+        bus.publish(&[poison.to("orders")]).await.unwrap();
+    }
+    pay(&bus, "order").await;
+    until_told(&bus, is_one_of(END), 1).await;
+    store.end().await;
+    assert_eq!(bus.records("orders.store.dead-letters").len(), 3);
+    assert_eq!(kinds(&told(&bus)["order"]), WAY);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,11 +61,15 @@ async fn deliveries_can_be_seen() {
 }
 
 #[tokio::test]
-async fn what_is_not_delivered_is_not_found() {
+async fn what_is_not_delivered_is_not_found_and_what_is_no_text_not_looked_for() {
     let store = store().await;
-    for path in ["/deliveries/unknown", "/deliveries/a%20b"] {
+    for (path, status) in [
+        ("/deliveries/unknown", StatusCode::NOT_FOUND),
+        ("/deliveries/a%20b", StatusCode::NOT_FOUND),
+        ("/deliveries/%FF", StatusCode::BAD_REQUEST),
+    ] {
         let response = get(&store, path).await;
-        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.status(), status, "{path}");
         assert_eq!(
             response.headers()["content-type"],
             "application/problem+json"

@@ -12,6 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::client;
 use super::lane::{Lane, Parcel, Partition, Put};
@@ -197,15 +198,13 @@ impl Worker<'_> {
         };
         match recipient.deliver(&record, topic).await {
             Delivery::Handled => {}
-            Delivery::Dead(reason) => {
-                tracing::error!(
-                    topic,
-                    partition = partition.number,
-                    offset,
-                    reason,
-                    "dead letter"
-                );
-                if !self.bury(topic, record.into_dead_letter(&reason)).await {
+            Delivery::Dead { reason, lines } => {
+                let burying = async {
+                    let partition = partition.number;
+                    tracing::error!(topic, partition, offset, reason, "dead letter");
+                    self.bury(topic, record.into_dead_letter(&reason)).await
+                };
+                if !burying.instrument(lines).await {
                     return false;
                 }
             }

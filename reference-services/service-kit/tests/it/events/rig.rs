@@ -143,6 +143,17 @@ impl Rig {
         producer.send(message, ANSWER_WITHIN).await.unwrap();
     }
 
+    /// Whether there is such a topic. Asking for it by its name might make it.
+    pub(crate) async fn has_topic(&self, topic: &str) -> bool {
+        if let Self::Memory(bus) = self {
+            return bus.has_topic(topic);
+        }
+        let consumer: BaseConsumer = self.settings().create().unwrap();
+        let asking = move || consumer.fetch_metadata(None, ANSWER_WITHIN);
+        let metadata = tokio::task::spawn_blocking(asking).await.unwrap().unwrap();
+        metadata.topics().iter().any(|it| it.name() == topic)
+    }
+
     /// Everything in the topic; in order where it was put there with one key.
     pub(crate) async fn records(&self, topic: &str) -> Vec<Record> {
         if let Self::Memory(bus) = self {
