@@ -2,7 +2,7 @@
 
 use tokio::net::TcpStream;
 
-use super::agent::{Agent, in_seconds, run};
+use super::agent::{Agent, in_seconds, run, until};
 use super::upstream;
 
 /// What an agent says that does not even begin.
@@ -51,7 +51,12 @@ async fn it_tells_that_it_is_there_and_what_it_did() {
     let upstream = upstream::echo().await.to_string();
     let words = ["proxy", "--listen", "0", "--upstream", &upstream];
     let agent = Agent::start(&words).await;
-    assert!(agent.get("/healthz").await.starts_with("HTTP/1.1 200"));
+    // The log is first to tell.
+    until(async || {
+        let answer = agent.get("/healthz").await;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    })
+    .await;
     assert!(agent.get("/other").await.starts_with("HTTP/1.1 404"));
     let metrics = agent.get("/metrics").await;
     for line in [
