@@ -12,6 +12,7 @@
 //! server that was killed and came back costs the requests that were in hand, and no other. One that
 //! hangs costs a statement its limit and a second more.
 
+mod checkpoint;
 mod config;
 mod connection;
 mod dialect;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 use tokio::sync::{Notify, OnceCell};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::config::Place;
 pub use self::config::{DatabaseConfig, Location};
@@ -74,6 +76,7 @@ pub enum ConnectError {
 pub struct Database {
     // Closed before the place can go away.
     pool: AnyPool,
+    _checkpoints: Option<AbortOnDropHandle<()>>,
     place: Place,
     schemas: Vec<Schema>,
     schemas_made: OnceCell<()>,
@@ -110,8 +113,17 @@ impl Database {
             Dialect::Sqlite => Patience(None),
             Dialect::Postgres | Dialect::MySql => Patience(Some(config.statement_timeout)),
         };
+        let checkpoints = match &place.file {
+            None => None,
+            Some(file) => {
+                let options = place.url.parse().map_err(open_failed)?;
+                let keeping = checkpoint::keep_short(file.clone(), options);
+                Some(AbortOnDropHandle::new(tokio::spawn(keeping)))
+            }
+        };
         let database = Self {
             pool: pool(config, &place).map_err(open_failed)?,
+            _checkpoints: checkpoints,
             place,
             schemas: schemas.to_vec(),
             schemas_made: OnceCell::new(),

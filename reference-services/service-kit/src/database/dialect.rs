@@ -7,7 +7,7 @@ use sqlx::error::DatabaseError;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use super::Connection;
+use super::{Connection, checkpoint};
 
 /// How long SQLite waits for whoever else writes.
 pub(super) const SQLITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -126,8 +126,9 @@ impl Dialect {
             // loses nothing when the process is killed, only (and at most the last transactions)
             // when the machine is.
             Self::Sqlite => format!(
-                "PRAGMA busy_timeout = {}; PRAGMA synchronous = NORMAL",
-                SQLITE_PATIENCE.as_millis()
+                "PRAGMA busy_timeout = {}; PRAGMA synchronous = NORMAL; {}",
+                SQLITE_PATIENCE.as_millis(),
+                checkpoint::SETTINGS,
             ),
             Self::Postgres => format!("SET statement_timeout = {ms}"),
             // READ COMMITTED as PostgreSQL does; it also keeps writers from waiting for gaps between

@@ -1,5 +1,6 @@
 //! What a service may rely on, whichever the kind of its database.
 
+mod checkpoint;
 mod limits;
 mod line;
 mod metrics;
