@@ -101,5 +101,5 @@ pub(crate) async fn client(kubeconfig: &str) -> Result<Client, Failure> {
         .map_err(|error| cannot(&error))?;
     // The cluster is on loopback, where a proxy from the environment has no business.
     config.proxy_url = None;
-    Client::try_from(config).map_err(|error| cannot(&error))
+    holdfast_faults::client(config).map_err(|error| cannot(&error))
 }

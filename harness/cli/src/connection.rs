@@ -108,7 +108,7 @@ pub(crate) async fn connect(context: Option<&str>) -> Result<Connection, Failure
     };
     config.connect_timeout = Some(CONNECT_WITHIN);
     let server = config.cluster_url.to_string();
-    let client = Client::try_from(config).map_err(|error| unusable(&server, &error))?;
+    let client = holdfast_faults::client(config).map_err(|error| unusable(&server, &error))?;
     Ok(Connection {
         client,
         context,

@@ -7,6 +7,7 @@
 //!       ─controller→ injected, evidence ─controller→ reverted, evidence
 //! ```
 //!
+//! * [`client`] makes the client for it;
 //! * [`KubeFaults`] is the loop's driver: it makes a [`FaultInjection`] and waits;
 //! * [`Planner`] says what a fault would do, and changes nothing;
 //! * [`Controller`] brings FaultInjections about and undoes them;
@@ -17,6 +18,7 @@
 
 mod action;
 mod blueprint;
+mod client;
 mod cluster_lock;
 mod conditions;
 mod controller;
@@ -41,6 +43,7 @@ mod safety;
 mod undo;
 
 pub use action::RUN_LABEL;
+pub use client::client;
 pub use cluster_lock::{ClusterLockError, check_cluster};
 pub use conditions::KubeConditions;
 pub use controller::Controller;

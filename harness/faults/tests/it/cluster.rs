@@ -44,7 +44,7 @@ impl TestCluster {
         let kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig()).unwrap();
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let client = Client::try_from(config.unwrap()).unwrap();
+        let client = holdfast_faults::client(config.unwrap()).unwrap();
         let allowed = json!({"metadata": {"labels": {CHAOS_LABEL: "allowed"}}});
         Api::<Namespace>::all(client.clone())
             .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(allowed))
