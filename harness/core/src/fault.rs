@@ -45,7 +45,7 @@ pub use throttle::{Bandwidth, Caller, Throttle};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
-    /// Delete pods of a Deployment.
+    /// Evict or delete pods of a Deployment.
     PodKill(PodKill),
     /// Stop the processes of pods, and let them go on.
     PodFreeze(PodFreeze),

@@ -22,7 +22,7 @@ pub(crate) use back::Back;
 pub(crate) use create::Create;
 pub use create::RUN_LABEL;
 pub(crate) use evict::Evict;
-pub(crate) use kill::Kill;
+pub(crate) use kill::{Kill, Means};
 pub(crate) use remove::Remove;
 pub(crate) use set::Set;
 pub(crate) use wait::{Condition, Wait, has_ended, is_ready};
@@ -37,7 +37,7 @@ pub(crate) enum Action {
     Create(Create),
     /// An object is deleted, and made again afterwards.
     Remove(Remove),
-    /// Pods are deleted; their controller replaces them.
+    /// Pods are evicted or deleted; their controller replaces them.
     Kill(Kill),
     /// Pods are asked to leave a node, as far as disruption budgets permit.
     Evict(Evict),
@@ -112,7 +112,7 @@ impl Action {
         }
     }
 
-    /// Pods that are deleted without asking their disruption budgets.
+    /// Pods that are taken all at once, whatever becomes of the others.
     pub(crate) fn takes(&self) -> &[Object] {
         match self {
             Self::Kill(kill) => &kill.pods,

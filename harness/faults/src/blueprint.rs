@@ -1,6 +1,7 @@
 //! What a fault will do to which objects: what is shown by `holdfast plan`, checked by the safety
 //! nets, and recorded before anything is changed.
 
+use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -58,6 +59,8 @@ pub(crate) struct Context<'a> {
     pub(crate) not_after: i64,
     /// The image of the program that does harm inside the cluster.
     pub(crate) agent_image: &'a str,
+    /// Safety nets switched off by name.
+    pub(crate) allow: &'a [SafetyNet],
 }
 
 impl Context<'_> {

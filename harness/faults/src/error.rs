@@ -83,10 +83,10 @@ pub enum FaultError {
     Taken { what: String },
     #[error("{what} is {found} after it was set; an admission webhook may have changed it")]
     NotAsAsked { what: String, found: String },
-    #[error("no running pod with {0} is left to delete")]
+    #[error("no running pod with {0} is left to kill")]
     NothingToKill(String),
-    #[error("a disruption budget refuses the eviction of {0}")]
-    BudgetRefuses(String),
+    #[error("the eviction of {what} is refused: {why}")]
+    NotEvicted { what: String, why: String },
     #[error("pod {pod} ended before it was in effect; it said: {said}")]
     AgentEnded { pod: String, said: String },
     #[error("it was not seen within {seconds} s that {what}")]

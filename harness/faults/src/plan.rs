@@ -71,6 +71,7 @@ impl Planner<'_> {
             name,
             not_after: 0,
             agent_image: self.agent_image,
+            allow: self.allow,
         };
         let blueprint = Blueprint::of(fault, context).await?;
         safety::permit(&cluster, &blueprint, self.allow).await?;

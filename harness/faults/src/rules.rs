@@ -33,8 +33,11 @@ pub fn rules(fault: &Fault, allow: &[SafetyNet]) -> Vec<Rule> {
         Fault::PodKill(_) => {
             needs.workload(Resource::Deployment);
             needs.on(Resource::Deployment, &WATCH);
-            needs.on(Resource::Pod, &["delete", "watch"]);
-            if !allow.contains(&SafetyNet::Pdb) {
+            needs.on(Resource::Pod, &["watch"]);
+            if allow.contains(&SafetyNet::Pdb) {
+                needs.on(Resource::Pod, &["delete"]);
+            } else {
+                needs.evictions();
                 needs.add("policy", "poddisruptionbudgets", &["list"]);
             }
         }
@@ -91,7 +94,7 @@ pub fn rules(fault: &Fault, allow: &[SafetyNet]) -> Vec<Rule> {
         Fault::NodeDrain(_) => {
             needs.on(Resource::Node, &["get", "list", "update"]);
             needs.on(Resource::Pod, &WATCH);
-            needs.add("", "pods/eviction", &["create"]);
+            needs.evictions();
             // Which Deployments its pods are of.
             needs.add("apps", "replicasets", &["list"]);
             needs.on(Resource::Deployment, &["get"]);
@@ -149,6 +152,11 @@ impl Needs {
     fn agent(&mut self) {
         self.made(Resource::Pod);
         self.add("", "pods/log", &["get"]);
+    }
+
+    /// Pods are asked to leave.
+    fn evictions(&mut self) {
+        self.add("", "pods/eviction", &["create"]);
     }
 
     /// A Deployment gets another template, and is watched until it has followed.

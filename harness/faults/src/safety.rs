@@ -42,6 +42,19 @@ pub(crate) async fn permit(
     blueprint: &Blueprint,
     allow: &[SafetyNet],
 ) -> Result<(), FaultError> {
+    permit_round(cluster, blueprint, allow).await?;
+    if !allow.contains(&SafetyNet::Pdb) {
+        check_budgets(cluster, blueprint).await?;
+    }
+    Ok(())
+}
+
+/// The same of what is done again: its evictions ask the disruption budgets, one pod after the other.
+pub(crate) async fn permit_round(
+    cluster: &Cluster,
+    blueprint: &Blueprint,
+    allow: &[SafetyNet],
+) -> Result<(), FaultError> {
     check_namespace_promptly(cluster).await?;
     if let Some(why) = halted(&cluster.client).await? {
         return Err(FaultError::Halted(why));
@@ -53,13 +66,10 @@ pub(crate) async fn permit(
     if !allow.contains(&SafetyNet::BlastRadius) {
         blueprint.targets.iter().try_for_each(check_blast_radius)?;
     }
-    if !allow.contains(&SafetyNet::Pdb) {
-        check_budgets(cluster, blueprint).await?;
-    }
     Ok(())
 }
 
-/// A deletion does not ask a pod's disruption budgets as an eviction does: this does.
+/// Refuses before anything is changed what the API server would refuse half-way.
 async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), FaultError> {
     let taken: Vec<&Object> = blueprint.actions.iter().flat_map(Action::takes).collect();
     if taken.is_empty() {

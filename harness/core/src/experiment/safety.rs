@@ -123,7 +123,7 @@ impl StopCondition {
 pub enum SafetyNet {
     /// At most half of a workload's ready pods are taken, and at least one is left.
     BlastRadius,
-    /// Pods are deleted only as their disruption budgets permit.
+    /// Pods are evicted, as their disruption budgets permit, and not deleted.
     Pdb,
     /// A fault is held for 5 minutes at most; without this net for 30.
     LongFault,

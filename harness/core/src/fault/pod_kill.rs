@@ -1,4 +1,4 @@
-//! `podKill`: delete pods of a Deployment, once or again and again.
+//! `podKill`: evict or delete pods of a Deployment, once or again and again.
 //!
 //! ```yaml
 //! fault: {podKill: {deployment: app, count: 1}}
@@ -8,7 +8,11 @@
 //! fault: {podKill: {deployment: app, count: "50%", grace: 0s, every: 10s}}
 //! ```
 //!
-//! The Deployment replaces what is deleted, so there is nothing to put back: the fault is over when
+//! The pods are evicted, so that the API server holds their disruption budgets: a pod that one protects
+//! ends a kill that is done once, and of one with `every` it is spared in that round, which the record
+//! says. With `safety.allow: [pdb]` they are deleted, whatever the budgets say.
+//!
+//! The Deployment replaces what is gone, so there is nothing to put back: the fault is over when
 //! as many pods are ready as before. Which ones are taken is a draw that comes out alike for the same
 //! ready pods: `holdfast plan` names them. `grace` is the time between the request to stop and the kill,
 //! the pod's own where it is left out; `0s` kills at once, as a crashed node does. `every` takes
@@ -30,7 +34,7 @@ use crate::duration::{self, text};
 pub struct PodKill {
     /// The Deployment's name in the system's namespace.
     pub deployment: String,
-    /// How many of its pods are deleted each time.
+    /// How many of its pods are taken each time.
     pub count: Count,
     /// Time from the request to stop to the kill; `None`: the pod's own.
     #[serde(

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Precondition
 use kube::api::PostParams;
 use kube::runtime::{conditions, wait::await_condition};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{Cluster, FaultError};
 use crate::object::Object;
@@ -35,40 +36,74 @@ impl Evict {
 
     pub(super) async fn inject(&self, cluster: &Cluster) -> Result<String, FaultError> {
         for pod in &self.pods {
-            let asking = tokio::time::timeout(PATIENCE, ask(cluster, pod)).await;
-            asking.map_err(|_elapsed| FaultError::BudgetRefuses(pod.to_string()))??;
+            ask(cluster, pod).await?;
             left(cluster, pod).await?;
         }
         Ok(format!("evicted {}", pods::names(&self.pods)))
     }
 }
 
-/// Asks until the pod may go; this very pod, and not another one that has its name since.
+/// Asks until the pod may go, or for as long as a budget may refuse.
 async fn ask(cluster: &Cluster, pod: &Object) -> Result<(), FaultError> {
-    let api = cluster.api::<Pod>();
+    let began = Instant::now();
+    loop {
+        match evict(cluster, pod, None).await? {
+            Answer::Goes | Answer::Gone => return Ok(()),
+            Answer::Refused(why) if began.elapsed() >= PATIENCE => {
+                return Err(FaultError::NotEvicted {
+                    what: pod.to_string(),
+                    why,
+                });
+            }
+            Answer::Refused(_) => tokio::time::sleep(ASK_AGAIN).await,
+        }
+    }
+}
+
+/// What becomes of a pod that was to leave.
+pub(super) enum Answer {
+    /// It goes.
+    Goes,
+    /// It had gone; another one may have its name since.
+    Gone,
+    /// It stays, for a disruption budget has nothing to spare; the API server's words.
+    Refused(String),
+}
+
+/// Asks once that this very pod leaves, with so many seconds of grace; `None`: the pod's own.
+pub(super) async fn evict(
+    cluster: &Cluster,
+    pod: &Object,
+    grace: Option<u32>,
+) -> Result<Answer, FaultError> {
     let mut eviction = Eviction::default();
     eviction.metadata.name = Some(pod.name.clone());
     eviction.delete_options = Some(DeleteOptions {
+        grace_period_seconds: grace.map(i64::from),
         preconditions: Some(Preconditions {
             uid: Some(pod.uid.clone()),
             resource_version: None,
         }),
         ..DeleteOptions::default()
     });
+    let api = cluster.api::<Pod>();
     // The client's own `evict` writes its options under a name that the API does not know.
     let parameters = PostParams::default();
-    loop {
-        let asked = api.create_subresource("eviction", &pod.name, &parameters, &eviction);
-        match asked.await.map(|_: Status| ()) {
-            Ok(()) => return Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                return Ok(());
-            }
-            Err(kube::Error::Api(status)) if status.code == 429 => {
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            Err(error) => return Err(FaultError::during(format!("evict {pod}"))(error)),
+    let asked = api.create_subresource("eviction", &pod.name, &parameters, &eviction);
+    match asked.await.map(|_: Status| ()) {
+        Ok(()) => Ok(Answer::Goes),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+            Ok(Answer::Gone)
         }
+        Err(kube::Error::Api(status)) if status.code == 429 => {
+            // The cause names the budget; the message is the same for all.
+            let details = status.details.into_iter();
+            let cause = details.flat_map(|details| details.causes).next();
+            Ok(Answer::Refused(
+                cause.map_or(status.message, |cause| cause.message),
+            ))
+        }
+        Err(error) => Err(FaultError::during(format!("evict {pod}"))(error)),
     }
 }
 

@@ -124,6 +124,7 @@ impl<'a> Work<'a> {
             name: &self.name,
             not_after: self.injection.not_after()?.as_second(),
             agent_image,
+            allow: &self.injection.spec.allow,
         })
     }
 
@@ -257,7 +258,7 @@ impl<'a> Work<'a> {
         for target in &mut blueprint.targets {
             target.ready = target.ready.max(before.ready);
         }
-        safety::permit(&self.cluster, &blueprint, &spec.allow).await?;
+        safety::permit_round(&self.cluster, &blueprint, &spec.allow).await?;
         let mut evidence = Vec::new();
         for (kill, _) in blueprint.actions.iter().filter_map(Action::repeated) {
             evidence.push(kill.inject(&self.cluster, Attempt::First).await?);

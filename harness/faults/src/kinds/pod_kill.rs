@@ -1,9 +1,10 @@
-//! `podKill`: pods are deleted; their controller replaces them.
+//! `podKill`: pods are evicted, or deleted where budgets need not be asked; their controller replaces them.
 
+use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::PodKill;
 
 use super::workload::Workload;
-use crate::action::{Action, Condition, Kill, Wait};
+use crate::action::{Action, Condition, Kill, Means, Wait};
 use crate::blueprint::{Blueprint, Context};
 use crate::error::FaultError;
 use crate::pods;
@@ -19,6 +20,11 @@ pub(super) async fn blueprint(
         .map(pods::object)
         .collect();
     let taken = pods.len();
+    let means = if context.allow.contains(&SafetyNet::Pdb) {
+        Means::Deletion
+    } else {
+        Means::Eviction
+    };
     let whole = Condition::Replaced {
         deployment: kill.deployment.clone(),
         selector: deployment.selector.clone(),
@@ -33,6 +39,7 @@ pub(super) async fn blueprint(
                 pods,
                 ready: deployment.ready(),
                 selector: deployment.selector.clone(),
+                means,
                 grace: kill
                     .grace
                     .map(|grace| u32::try_from(grace.as_secs()).unwrap_or(u32::MAX)),

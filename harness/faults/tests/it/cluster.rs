@@ -28,7 +28,7 @@ pub(crate) const NAMESPACE: &str = "default";
 pub(crate) const RUN: &str = "Run-1";
 
 /// The image of the agent.
-const AGENT: &str = "holdfast/agent:dev";
+pub(crate) const AGENT: &str = "holdfast/agent:dev";
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
 use holdfast_core::plan::PlannedFault;
 use holdfast_engine::FaultDriver;
@@ -160,7 +161,7 @@ async fn killed_pods_are_gone_and_nothing_is_put_back() {
     let undo = faults.prepare(&kill).await.unwrap();
     assert!(undo.starts_with("nothing to put back"), "{undo}");
     let evidence = in_time(faults.inject(&kill)).await.unwrap();
-    assert!(evidence.starts_with("deleted pods pay-"), "{evidence}");
+    assert!(evidence.starts_with("evicted pods pay-"), "{evidence}");
     let _kubelet = test.kubelet();
     assert_eq!(
         in_time(faults.recover(&kill)).await.unwrap(),
@@ -245,7 +246,7 @@ async fn a_second_attempt_kills_no_pod_in_place_of_another() {
     let test = TestCluster::start().await;
     test.create_ready("pay", 4).await;
     let before = test.pods("pay").await;
-    let (deleted, lost) = (
+    let (evicted, lost) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicBool::new(false)),
     );
@@ -253,11 +254,11 @@ async fn a_second_attempt_kills_no_pod_in_place_of_another() {
     // After the deed the word of it is lost, as if the controller had ended in between.
     let client = test.watched_client(move |request| {
         let path = request.uri().path();
-        if request.method() == Method::DELETE && path.contains("/pods/") {
-            deleted.store(true, Ordering::SeqCst);
+        if request.method() == Method::POST && path.ends_with("/eviction") {
+            evicted.store(true, Ordering::SeqCst);
         }
         !(path.ends_with("/status")
-            && deleted.load(Ordering::SeqCst)
+            && evicted.load(Ordering::SeqCst)
             && !lost.swap(true, Ordering::SeqCst))
     });
     let faults = test.faults_of(RUN, client);
@@ -267,7 +268,7 @@ async fn a_second_attempt_kills_no_pod_in_place_of_another() {
     let evidence = in_time(faults.inject(&kill)).await.unwrap();
     assert!(was_lost.load(Ordering::SeqCst));
     assert!(
-        evidence.contains("an earlier attempt deleted them"),
+        evidence.contains("an earlier attempt evicted them"),
         "{evidence}"
     );
     let after = test.pods("pay").await;
@@ -299,7 +300,7 @@ async fn rounds_that_the_nets_refuse_are_left_out_and_told() {
 
     let _kubelet = test.kubelet();
     let evidence = in_time(faults.recover(&kill)).await.unwrap();
-    assert!(evidence.starts_with("deleted pods pay-"), "{evidence}");
+    assert!(evidence.starts_with("evicted pods pay-"), "{evidence}");
     assert!(
         evidence.contains(&format!("a round was left out: {words}")),
         "{evidence}"
@@ -481,13 +482,13 @@ async fn a_run_takes_the_pods_that_its_plan_named() {
     let mut planned = Vec::new();
     for _ in 0..4 {
         let effect = faults.plan(&kill).await.unwrap();
-        let deed = effect.actions[1].strip_prefix("delete ").unwrap();
+        let deed = effect.actions[1].strip_prefix("evict ").unwrap();
         planned.push(deed.replace(" with 0 s of grace", ""));
     }
     faults.prepare(&kill).await.unwrap();
     let evidence = in_time(faults.inject(&kill)).await.unwrap();
     planned.dedup();
-    assert_eq!(planned, [evidence.strip_prefix("deleted ").unwrap()]);
+    assert_eq!(planned, [evidence.strip_prefix("evicted ").unwrap()]);
     test.shutdown().await;
 }
 
@@ -514,12 +515,91 @@ async fn a_drain_evicts_no_pod_whose_budget_has_nothing_to_spare() {
     faults.prepare(&drain).await.unwrap();
     let refused = tokio::time::timeout(Duration::from_secs(60), faults.inject(&drain)).await;
     let refused = refused.unwrap().unwrap_err();
-    let words = "a disruption budget refuses the eviction of pod full-";
+    let words = "the eviction of pod full-";
     assert!(refused.0.starts_with(words), "{refused}");
+    let why = "The disruption budget full needs 2 healthy pods and has 2 currently";
+    assert!(refused.0.ends_with(why), "{refused}");
     assert_eq!(test.pods("full").await, pods);
     in_time(faults.recover(&drain)).await.unwrap();
     assert_eq!(test.pods("full").await, pods);
     assert_eq!(test.targets("full").await, before);
     assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+/// Protects pods of the Deployment `pay` from now on, and waits until so many of them may go.
+async fn protect(test: &TestCluster, may_go: i32) {
+    test.create::<PodDisruptionBudget>(json!({
+        "metadata": {"name": "pay"},
+        "spec": {"maxUnavailable": may_go, "selector": {"matchLabels": {"app": "pay"}}},
+    }))
+    .await;
+    let computed = |found: Option<&PodDisruptionBudget>| {
+        let status = found.and_then(|found| found.status.as_ref());
+        status.is_some_and(|status| {
+            status.disruptions_allowed == may_go && status.expected_pods > 0
+        })
+    };
+    let budgets = test.api::<PodDisruptionBudget>();
+    in_time(await_condition(budgets, "pay", computed))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_its_budget_protects_by_now_ends_a_kill_unless_budgets_are_not_asked() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 4).await;
+    let before = test.pods("pay").await;
+    let kill = json!({"deployment": "pay", "count": 1, "grace": "0s"});
+    let kill = fault_of(parse(json!({"podKill": kill})));
+    let faults = test.faults();
+    faults.prepare(&kill).await.unwrap();
+    protect(&test, 0).await;
+    let refused = in_time(faults.inject(&kill)).await.unwrap_err();
+    let words = "the eviction of pod pay-";
+    assert!(refused.0.starts_with(words), "{refused}");
+    let why = "refused: The disruption budget pay needs 4 healthy pods and has 4 currently";
+    assert!(refused.0.ends_with(why), "{refused}");
+    in_time(faults.recover(&kill)).await.unwrap();
+    assert_eq!(test.pods("pay").await, before);
+    faults.end().await;
+
+    let client = test.client.clone();
+    let faults = KubeFaults::start(client, NAMESPACE, "Run-2", "", &[SafetyNet::Pdb]);
+    faults.prepare(&kill).await.unwrap();
+    let evidence = in_time(faults.inject(&kill)).await.unwrap();
+    assert!(evidence.starts_with("deleted pod pay-"), "{evidence}");
+    let after = test.pods("pay").await;
+    assert_eq!(before.iter().filter(|pod| after.contains(pod)).count(), 3);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_kill_spares_what_a_budget_protects_and_says_so() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    test.create_targets("pay").await;
+    test.set_replicas("pay", 4).await;
+    test.settled("pay", 4).await;
+    let kill = json!({"deployment": "pay", "count": 2, "grace": "0s", "every": "1s"});
+    let kill = fault_of(parse(json!({"podKill": kill})));
+    let faults = test.faults();
+    faults.prepare(&kill).await.unwrap();
+    protect(&test, 1).await;
+    let evidence = in_time(faults.inject(&kill)).await.unwrap();
+    assert!(evidence.starts_with("evicted pod pay-"), "{evidence}");
+    let spared = "a disruption budget spared 1 of 2: The disruption budget pay needs 3 healthy pods";
+    assert!(evidence.contains(spared), "{evidence}");
+    let again = |found: Option<&FaultInjection>| {
+        let status = found.and_then(|found| found.status.as_ref());
+        let evidence = status.and_then(|status| status.evidence.as_ref());
+        evidence.is_some_and(|evidence| evidence.matches(spared).count() > 1)
+    };
+    let objects = test.api::<FaultInjection>();
+    in_time(await_condition(objects, "run-1-outage", again))
+        .await
+        .unwrap();
+    in_time(faults.recover(&kill)).await.unwrap();
     test.shutdown().await;
 }

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use holdfast_core::condition::ObjectKind;
+use holdfast_core::experiment::SafetyNet;
 use holdfast_engine::{ConditionReader, FaultDriver};
-use holdfast_faults::{KubeConditions, reading, rules};
+use holdfast_faults::{KubeConditions, KubeFaults, reading, rules};
 use http::{Method, Request};
 use kube::client::Body;
+use serde_json::{Value, json};
 
 use crate::catalogue::{catalogue, step};
-use crate::cluster::{NAMESPACE, TestCluster, in_time};
+use crate::cluster::{AGENT, NAMESPACE, TestCluster, in_time};
 
 /// Verbs by `group/resource`.
 type Asked = BTreeMap<String, BTreeSet<String>>;
@@ -55,12 +57,23 @@ fn asked(request: &Request<Body>) -> Option<(String, String)> {
     Some((format!("{group}/{resource}"), verb.to_owned()))
 }
 
+/// Each kind of fault, and what a safety net that is switched off makes of it.
+fn rows() -> Vec<((&'static str, Value), Vec<SafetyNet>)> {
+    let with_nets = catalogue().into_iter();
+    let mut rows: Vec<_> = with_nets
+        .map(|row| (row, vec![SafetyNet::BlastRadius]))
+        .collect();
+    let without_budgets = json!({"podKill": {"deployment": "kill-all", "count": 1}});
+    rows.push((("kill-all", without_budgets), vec![SafetyNet::Pdb]));
+    rows
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn are_what_a_fault_asks_for() {
     let test = TestCluster::start().await;
     let _kubelet = test.kubelet();
     let (mut all_seen, mut all_permitted) = (BTreeMap::new(), BTreeMap::new());
-    for row in catalogue() {
+    for (row, allow) in rows() {
         let step = step(&row);
         test.create_targets(&step.name).await;
         let seen = Arc::new(Mutex::new(Asked::new()));
@@ -76,7 +89,8 @@ async fn are_what_a_fault_asks_for() {
             }
             true
         });
-        let faults = test.faults_of(&format!("Run-{}", step.name), client);
+        let run = format!("Run-{}", step.name);
+        let faults = KubeFaults::start(client, NAMESPACE, &run, AGENT, &allow);
         faults.check(&step).await.unwrap();
         faults.prepare(&step).await.unwrap();
         in_time(faults.inject(&step)).await.unwrap();
@@ -85,7 +99,7 @@ async fn are_what_a_fault_asks_for() {
         faults.end().await;
 
         let mut permitted = Asked::new();
-        for rule in rules(&step.fault, &[]) {
+        for rule in rules(&step.fault, &allow) {
             let verbs = rule.verbs.iter().map(|verb| (*verb).to_owned()).collect();
             permitted.insert(format!("{}/{}", rule.group, rule.resource), verbs);
         }
