@@ -32,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) ready: u32,
     /// Of them, as many as stay ready at the least.
     pub(crate) left: u32,
+    /// Why it is not available as a whole, in its own words, if it says so.
+    pub(crate) unavailable: Option<String>,
 }
 
 impl Target {
@@ -45,6 +47,7 @@ impl Target {
             pods,
             ready,
             left: left.min(ready),
+            unavailable: None,
         }
     }
 }

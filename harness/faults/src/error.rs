@@ -34,6 +34,10 @@ pub enum FaultError {
     #[error("{0} has no available pod, so there is nothing to break")]
     NotAvailable(String),
     #[error(
+        "{what} is not available already before the fault, so nothing could be learnt from it: {why} To see why: kubectl describe {what}"
+    )]
+    Unavailable { what: String, why: String },
+    #[error(
         "the fault leaves {left} of {ready} ready pods of {what}; more than half, or the last one, needs safety.allow: [blastRadius] in the experiment"
     )]
     BlastRadius { what: String, left: u32, ready: u32 },

@@ -75,6 +75,7 @@ impl Planner<'_> {
         };
         let blueprint = Blueprint::of(fault, context).await?;
         safety::permit(&cluster, &blueprint, self.allow).await?;
+        safety::check_available(&blueprint)?;
         Ok(Effect {
             actions: blueprint.actions.iter().map(Action::describe).collect(),
             undo: blueprint.undo(),

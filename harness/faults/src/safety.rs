@@ -69,6 +69,20 @@ pub(crate) async fn permit_round(
     Ok(())
 }
 
+/// Whether everything that the fault takes something of is well to begin with. Only before a run: in its
+/// middle, an earlier fault may have seen to it that it is not.
+pub(crate) fn check_available(blueprint: &Blueprint) -> Result<(), FaultError> {
+    for target in &blueprint.targets {
+        if let Some(why) = &target.unavailable {
+            return Err(FaultError::Unavailable {
+                what: target.what.clone(),
+                why: why.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses before anything is changed what the API server would refuse half-way.
 async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), FaultError> {
     let taken: Vec<&Object> = blueprint.actions.iter().flat_map(Action::takes).collect();

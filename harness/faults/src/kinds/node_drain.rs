@@ -48,10 +48,15 @@ pub(super) async fn blueprint(
     let here = pods::all(cluster, "").await?;
     let going = going(&here, &name, &cluster.namespace)?;
     let owners = Owners::find(cluster).await?;
-    let targets = owners.targets(&here, &going);
+    let mut targets = owners.targets(&here, &going);
     let mut back = Vec::new();
     for name in owners.deployments(&going) {
-        back.push(Workload::deployment(cluster, name).await?.back());
+        let deployment = Workload::deployment(cluster, name).await?;
+        let what = deployment.object.to_string();
+        for target in targets.iter_mut().filter(|target| target.what == what) {
+            target.unavailable = deployment.unavailable();
+        }
+        back.push(deployment.back());
     }
     let pods = going.into_iter().map(pods::object).collect();
     let mut actions = vec![Action::Set(cordon), Action::Evict(Evict { pods })];

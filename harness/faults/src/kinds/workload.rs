@@ -86,7 +86,19 @@ impl Workload {
 
     /// What it leaves when so many stay ready at the least.
     pub(super) fn leaving(&self, left: u32) -> Target {
-        Target::of(self.object.to_string(), &self.pods, left)
+        Target {
+            unavailable: self.unavailable(),
+            ..Target::of(self.object.to_string(), &self.pods, left)
+        }
+    }
+
+    /// Why it is not available, where its condition says so: a StatefulSet has none.
+    pub(super) fn unavailable(&self) -> Option<String> {
+        let conditions = self.found.data["status"]["conditions"].as_array()?;
+        let said = conditions
+            .iter()
+            .find(|condition| condition["type"] == "Available" && condition["status"] == "False")?;
+        Some(said["message"].as_str().unwrap_or_default().to_owned())
     }
 
     /// What a Deployment keeps while its pods are replaced, one after the other or all at once.

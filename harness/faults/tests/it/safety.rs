@@ -73,6 +73,36 @@ async fn what_is_not_there_or_not_available_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_calls_itself_unavailable_is_refused_before_a_run_alone() {
+    let test = TestCluster::start().await;
+    let kubelet = test.kubelet();
+    test.create_targets("pay").await;
+    test.create_targets("elsewhere").await;
+    let drain = fault_of(serde_json::from_value(json!({"nodeDrain": {"node": "pay"}})).unwrap());
+    let faults = test.faults();
+    faults.check(&outage(1)).await.unwrap();
+    faults.check(&drain).await.unwrap();
+    // Two of four pods are missing, where a quarter may be.
+    drop(kubelet);
+    test.set_replicas("pay", 4).await;
+    test.wait_until("pay", |deployment| {
+        let status = deployment.status.as_ref();
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        conditions.into_iter().flatten().any(|condition| {
+            condition.type_ == "Available" && condition.status == "False"
+        })
+    })
+    .await;
+    let words = "deployment pay is not available already before the fault, so nothing could be \
+                 learnt from it: Deployment does not have minimum availability. To see why: \
+                 kubectl describe deployment pay";
+    assert_eq!(refusal(&faults, 1).await.unwrap(), words);
+    assert_eq!(faults.check(&drain).await.unwrap_err().0, words);
+    faults.prepare(&outage(1)).await.unwrap();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_half_of_the_pods_need_permission() {
     let test = TestCluster::start().await;
     let faults = KubeFaults::start(test.client.clone(), NAMESPACE, RUN, "", &[]);
