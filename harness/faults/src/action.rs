@@ -104,6 +104,19 @@ impl Action {
         }
     }
 
+    /// Whether the cluster would permit it, as far as it can say so beforehand; nothing is changed.
+    pub(crate) async fn try_out(&self, cluster: &Cluster) -> Result<(), FaultError> {
+        match self {
+            Self::Create(create) => create.try_out(cluster).await,
+            Self::Set(_)
+            | Self::Remove(_)
+            | Self::Kill(_)
+            | Self::Evict(_)
+            | Self::Wait(_)
+            | Self::Back(_) => Ok(()),
+        }
+    }
+
     /// Whether it may be broken off half-way: it only looks, or nothing of it is put back.
     pub(crate) fn may_be_broken_off(&self) -> bool {
         match self {

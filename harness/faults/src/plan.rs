@@ -76,6 +76,9 @@ impl Planner<'_> {
         let blueprint = Blueprint::of(fault, context).await?;
         safety::permit(&cluster, &blueprint, self.allow).await?;
         safety::check_available(&blueprint)?;
+        for action in &blueprint.actions {
+            action.try_out(&cluster).await?;
+        }
         Ok(Effect {
             actions: blueprint.actions.iter().map(Action::describe).collect(),
             undo: blueprint.undo(),

@@ -39,6 +39,7 @@ spec:
         - name: web
           image: holdfast/victim:dev
           readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}
+          resources: {requests: {cpu: 100m}}
 ";
 
 /// A fault that takes one of the two pods, for as long as the parameter says.

@@ -11,8 +11,9 @@
 //! `create` is a change under test rather than a harm: does scaling out help, and how fast? Undoing
 //! it deletes the autoscaler and sets the Deployment's replicas back. It may take all pods but
 //! `minReplicas`: where that is less than half of those that are ready, it needs
-//! `safety.allow: [blastRadius]`. `remove` deletes one of that name, and undoing creates it again as
-//! it was.
+//! `safety.allow: [blastRadius]`. It is refused where it could do nothing: where a container of the
+//! Deployment requests no CPU, or the cluster does not serve `metrics.k8s.io`. `remove` deletes one of
+//! that name, and undoing creates it again as it was.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -7,8 +7,8 @@
 //! For `down` all processes of the pods are stopped, so that HTTP, TCP and gRPC probes are not
 //! answered; for `up` they run; and so on for as long as the fault is held: what long pauses make of
 //! a pod. It becomes unready only where `down` is long enough for its readiness probe to fail, and
-//! what it is asked until then waits. Where its liveness probe fails as well, the container is
-//! restarted.
+//! what it is asked until then waits: a Deployment without a readiness probe is refused. Where its
+//! liveness probe fails as well, the container is restarted.
 
 use std::time::Duration;
 

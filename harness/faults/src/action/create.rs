@@ -44,8 +44,7 @@ impl Create {
         cluster: &Cluster,
         owner: &Owner,
     ) -> Result<String, FaultError> {
-        let mut object = from_json(self.manifest.clone())?;
-        object.metadata.name = Some(self.name.clone());
+        let mut object = self.object()?;
         object.metadata.owner_references = Some(vec![owner.reference.clone()]);
         object
             .labels_mut()
@@ -70,6 +69,28 @@ impl Create {
             }
         }
         Ok(format!("{word} {} created", self.name))
+    }
+
+    /// Lets the cluster say whether it would take the object; nothing is stored.
+    pub(super) async fn try_out(&self, cluster: &Cluster) -> Result<(), FaultError> {
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let tried = cluster
+            .any(self.resource)
+            .create(&dry_run, &self.object()?)
+            .await;
+        let (word, name) = (self.resource.word(), &self.name);
+        tried.map(drop).map_err(FaultError::during(format!(
+            "create {word} {name}, tried as a dry run"
+        )))
+    }
+
+    fn object(&self) -> Result<DynamicObject, FaultError> {
+        let mut object = from_json(self.manifest.clone())?;
+        object.metadata.name = Some(self.name.clone());
+        Ok(object)
     }
 
     /// Why it is no longer there, or no longer does what it was made for.

@@ -13,7 +13,8 @@ pub(super) async fn freeze(
     freeze: &PodFreeze,
     context: Context<'_>,
 ) -> Result<Blueprint, FaultError> {
-    stop(&freeze.deployment, freeze.count, &[], context).await
+    let deployment = Workload::deployment(context.cluster, &freeze.deployment).await?;
+    Ok(stop(&deployment, freeze.count, &[], context))
 }
 
 pub(super) async fn flap(flap: &ProbeFlap, context: Context<'_>) -> Result<Blueprint, FaultError> {
@@ -24,16 +25,32 @@ pub(super) async fn flap(flap: &ProbeFlap, context: Context<'_>) -> Result<Bluep
         "--up".to_owned(),
         seconds(flap.up),
     ];
-    stop(&flap.deployment, flap.count, &in_turn, context).await
+    let deployment = Workload::deployment(context.cluster, &flap.deployment).await?;
+    has_readiness_probe(&deployment)?;
+    Ok(stop(&deployment, flap.count, &in_turn, context))
 }
 
-async fn stop(
-    deployment: &str,
+/// A pod without one is ready as long as its containers run, and a stopped process runs.
+fn has_readiness_probe(deployment: &Workload) -> Result<(), FaultError> {
+    let spec = &deployment.found.data["spec"]["template"]["spec"];
+    let lists = ["containers", "initContainers"].map(|list| spec[list].as_array());
+    let mut containers = lists.into_iter().flatten().flatten();
+    if containers.any(|container| container["readinessProbe"].is_object()) {
+        return Ok(());
+    }
+    Err(FaultError::Impossible(format!(
+        "no container of {} has a readinessProbe, so that none of its pods would become unready; \
+         podFreeze stops them without that",
+        deployment.object
+    )))
+}
+
+fn stop(
+    deployment: &Workload,
     count: Count,
     in_turn: &[String],
     context: Context<'_>,
-) -> Result<Blueprint, FaultError> {
-    let deployment = Workload::deployment(context.cluster, deployment).await?;
+) -> Blueprint {
     let chosen = deployment.choose(count);
     let agents = chosen.iter().enumerate().map(|(index, pod)| Agent {
         suffix: format!("-{index}"),
@@ -47,10 +64,10 @@ async fn stop(
     let actions = agents.flat_map(|agent| agent.actions(context));
     let actions = actions.chain([deployment.back()]).collect();
     let taken = chosen.len();
-    Ok(Blueprint {
+    Blueprint {
         actions,
         targets: vec![deployment.target(taken)],
-    })
+    }
 }
 
 /// The agent's words for a mode that acts on one pod.

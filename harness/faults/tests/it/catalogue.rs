@@ -114,7 +114,12 @@ impl TestCluster {
                     "metadata": {"labels": {"app": name}},
                     "spec": {
                         "nodeName": name,
-                        "containers": [{"name": "main", "image": "pay:1"}],
+                        "containers": [{
+                            "name": "main",
+                            "image": "pay:1",
+                            "resources": {"requests": {"cpu": "100m"}},
+                            "readinessProbe": {"httpGet": {"port": 80}},
+                        }],
                     },
                 },
             },

@@ -10,7 +10,7 @@ use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::{Fault, Scale};
 use holdfast_core::plan::PlannedFault;
 use holdfast_faults::{CHAOS_LABEL, FaultInjection, KubeFaults};
-use http::Request;
+use http::{Request, Response};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -83,6 +83,25 @@ impl TestCluster {
         Client::new(watched, NAMESPACE)
     }
 
+    /// A client some of whose requests are answered with an error, by its HTTP status and its message.
+    pub(crate) fn refused_client(
+        &self,
+        refuse: impl Fn(&Request<Body>) -> Option<(u16, &'static str)> + Clone + Send + Sync + 'static,
+    ) -> Client {
+        let client = self.client.clone();
+        let refusing = tower::service_fn(move |request: Request<Body>| {
+            let (client, refused) = (client.clone(), refuse(&request));
+            async move {
+                let Some((code, message)) = refused else {
+                    return client.send(request).await;
+                };
+                let body = Body::from(message.as_bytes().to_vec());
+                Ok(Response::builder().status(code).body(body).unwrap())
+            }
+        });
+        Client::new(refusing, NAMESPACE)
+    }
+
     /// Takes one pod of a Deployment away, as a node that fails would.
     pub(crate) async fn delete_a_pod(&self, name: &str) {
         let pods: Api<Pod> = self.api();
@@ -136,7 +155,11 @@ impl TestCluster {
                 "selector": {"matchLabels": {"app": name}},
                 "template": {
                     "metadata": {"labels": {"app": name}},
-                    "spec": {"containers": [{"name": "main", "image": "pay:1"}]},
+                    "spec": {"containers": [{
+                        "name": "main",
+                        "image": "pay:1",
+                        "resources": {"requests": {"cpu": "100m"}},
+                    }]},
                 },
             },
         }))

@@ -209,6 +209,11 @@ async fn what_a_cluster_cannot_do_is_refused_by_name_and_reason() {
             json!({"serviceDown": {"service": "pay"}}),
             "service default/pay does not exist",
         ),
+        (
+            json!({"probeFlap": {"deployment": "pay", "count": 1, "down": "1s", "up": "1s"}}),
+            "this cluster cannot do that: no container of deployment pay has a readinessProbe, so that \
+             none of its pods would become unready; podFreeze stops them without that",
+        ),
     ] {
         let refused = faults.check(&fault_of(parse(fault))).await.unwrap_err();
         assert_eq!(refused.0, words);
@@ -536,9 +541,8 @@ async fn protect(test: &TestCluster, may_go: i32) {
     .await;
     let computed = |found: Option<&PodDisruptionBudget>| {
         let status = found.and_then(|found| found.status.as_ref());
-        status.is_some_and(|status| {
-            status.disruptions_allowed == may_go && status.expected_pods > 0
-        })
+        status
+            .is_some_and(|status| status.disruptions_allowed == may_go && status.expected_pods > 0)
     };
     let budgets = test.api::<PodDisruptionBudget>();
     in_time(await_condition(budgets, "pay", computed))
@@ -589,7 +593,8 @@ async fn a_repeated_kill_spares_what_a_budget_protects_and_says_so() {
     protect(&test, 1).await;
     let evidence = in_time(faults.inject(&kill)).await.unwrap();
     assert!(evidence.starts_with("evicted pod pay-"), "{evidence}");
-    let spared = "a disruption budget spared 1 of 2: The disruption budget pay needs 3 healthy pods";
+    let spared =
+        "a disruption budget spared 1 of 2: The disruption budget pay needs 3 healthy pods";
     assert!(evidence.contains(spared), "{evidence}");
     let again = |found: Option<&FaultInjection>| {
         let status = found.and_then(|found| found.status.as_ref());
@@ -601,5 +606,93 @@ async fn a_repeated_kill_spares_what_a_budget_protects_and_says_so() {
         .await
         .unwrap();
     in_time(faults.recover(&kill)).await.unwrap();
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_that_could_compute_nothing_is_refused() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    let container = |name: &str, resources: Value| json!({"name": name, "image": "pay:1", "resources": resources});
+    let asking = container("main", json!({"requests": {"cpu": "100m"}}));
+    let silent = container("proxy", json!({"requests": {"memory": "1Mi"}}));
+    for (name, containers) in [
+        ("some", json!([asking.clone(), silent])),
+        ("all", json!([asking])),
+    ] {
+        test.create::<Deployment>(json!({
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": containers},
+                },
+            },
+        }))
+        .await;
+        test.settled(name, 2).await;
+    }
+    let scaling = |name: &str| {
+        let hpa = json!({"deployment": name, "minReplicas": 2, "maxReplicas": 9, "cpu": 50});
+        fault_of(parse(json!({"hpa": {"create": hpa}})))
+    };
+    let refused = test.faults().check(&scaling("some")).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "this cluster cannot do that: container proxy of deployment some requests no CPU \
+         (resources.requests.cpu), so that an autoscaler cannot tell how much of it is used"
+    );
+    test.faults().check(&scaling("all")).await.unwrap();
+    let unmeasured = test.refused_client(|request| {
+        let is_asked = request.uri().path().starts_with("/apis/metrics.k8s.io");
+        is_asked.then_some((404, "the server could not find the requested resource"))
+    });
+    let faults = test.faults_of("Run-2", unmeasured);
+    let refused = faults.check(&scaling("all")).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "this cluster cannot do that: it does not serve metrics.k8s.io/v1beta1, by which an autoscaler \
+         learns what pods use; metrics-server does"
+    );
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_fault_will_make_is_tried_before_the_run_and_not_stored() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    let count = async || {
+        let pods = test.api::<Pod>().list(&ListParams::default()).await;
+        let services = test.api::<Service>().list(&ListParams::default()).await;
+        let autoscalers = test.api::<HorizontalPodAutoscaler>();
+        let autoscalers = autoscalers.list(&ListParams::default()).await;
+        let (pods, services) = (pods.unwrap().items, services.unwrap().items);
+        (pods.len(), services.len(), autoscalers.unwrap().items.len())
+    };
+    for (name, made) in [
+        ("freeze", "pod holdfast-run-1-freeze-0"),
+        ("throttle", "service holdfast-run-1-throttle-pods"),
+        ("hpa-made", "horizontalpodautoscaler hpa-made"),
+    ] {
+        test.create_targets(name).await;
+        let mut catalogue = catalogue().into_iter();
+        let step = step(&catalogue.find(|row| row.0 == name).unwrap());
+        let there = count().await;
+        test.faults().check(&step).await.unwrap();
+        assert_eq!(count().await, there, "{name}");
+        // What an admission plugin says no to in a dry run.
+        let strict = test.refused_client(|request| {
+            let query = request.uri().query().unwrap_or_default();
+            let is_tried = request.method() == Method::POST && query.contains("dryRun=All");
+            is_tried.then_some((403, "violates PodSecurity \"restricted:latest\""))
+        });
+        let refused = test.faults_of(RUN, strict).check(&step).await.unwrap_err();
+        let words = format!(
+            "cannot create {made}, tried as a dry run: violates PodSecurity \"restricted:latest\""
+        );
+        assert!(refused.0.starts_with(&words), "{refused}");
+    }
     test.shutdown().await;
 }

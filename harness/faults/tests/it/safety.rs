@@ -88,9 +88,10 @@ async fn a_deployment_that_calls_itself_unavailable_is_refused_before_a_run_alon
     test.wait_until("pay", |deployment| {
         let status = deployment.status.as_ref();
         let conditions = status.and_then(|status| status.conditions.as_ref());
-        conditions.into_iter().flatten().any(|condition| {
-            condition.type_ == "Available" && condition.status == "False"
-        })
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Available" && condition.status == "False")
     })
     .await;
     let words = "deployment pay is not available already before the fault, so nothing could be \
