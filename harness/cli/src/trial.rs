@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use holdfast_core::event::{RunStarted, Stamped, StopCause};
 use holdfast_core::experiment::{Experiment, Profile};
-use holdfast_core::plan::{self, Plan};
+use holdfast_core::plan::{self, Plan, PlannedFault};
 use holdfast_core::record::Record;
 use holdfast_core::spec::{self, SourceFile};
 use holdfast_core::summary;
 use holdfast_core::verdict::{self, Outcome};
-use holdfast_engine::Drivers;
+use holdfast_engine::{Because, Drivers, FaultDriverError};
 use holdfast_faults::{HALT_NAME, HALT_NAMESPACE};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::wait::await_condition;
@@ -217,13 +217,45 @@ async fn end_when_halted(client: Client, stop: UnboundedSender<StopCause>) {
 async fn check_faults(plan: &Plan, drivers: &Drivers) -> Result<(), Failure> {
     for fault in &plan.faults {
         let checked = drivers.faults.check(fault).await;
-        checked.map_err(|error| {
-            Failure::input(format!(
-                "{} ({}): {error}",
-                fault.name,
-                fault.fault.describe()
-            ))
-        })?;
+        checked.map_err(|error| unchecked(fault, &error))?;
     }
     Ok(())
+}
+
+/// A fault that is refused makes the experiment one that cannot be used here; a cluster that does not say
+/// is no fault of its.
+fn unchecked(fault: &PlannedFault, error: &FaultDriverError) -> Failure {
+    let message = format!("{} ({}): {error}", fault.name, fault.fault.describe());
+    match error.1 {
+        Because::Refused => Failure::input(message),
+        Because::Unanswered => Failure::carrying_out(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::fault::{Fault, Scale};
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_does_not_answer_is_not_the_experiment_s_mistake() {
+        let deployment = "pay".to_owned();
+        let fault = PlannedFault {
+            name: "outage".to_owned(),
+            start: Duration::ZERO,
+            end: Duration::from_secs(1),
+            fault: Fault::Scale(Scale {
+                deployment,
+                replicas: 0,
+            }),
+        };
+        for (because, code) in [(Because::Refused, 2), (Because::Unanswered, 3)] {
+            let error = FaultDriverError("cannot read namespace food".to_owned(), because);
+            let failure = unchecked(&fault, &error);
+            assert_eq!(failure.code, code);
+            let words = "cannot read namespace food";
+            assert!(failure.words().ends_with(words), "{failure}");
+        }
+    }
 }

@@ -34,10 +34,19 @@ impl Events {
 #[error("{0}")]
 pub struct LoadDriverError(pub String);
 
-/// Why a fault could not be checked, injected or undone.
+/// Why a fault could not be checked, injected or undone: in words, and who says so.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct FaultDriverError(pub String);
+pub struct FaultDriverError(pub String, pub Because);
+
+/// What a fault failed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It cannot be done as it is wanted, or may not.
+    Refused,
+    /// The cluster did not answer, or could not: it may be possible another time.
+    Unanswered,
+}
 
 /// Sends requests according to a plan.
 #[async_trait]
@@ -155,10 +164,11 @@ pub struct NoFaults;
 #[async_trait]
 impl FaultDriver for NoFaults {
     async fn check(&self, fault: &PlannedFault) -> Result<(), FaultDriverError> {
-        Err(FaultDriverError(format!(
+        let words = format!(
             "{} needs a system in a cluster, and this run has none",
             fault.fault.describe()
-        )))
+        );
+        Err(FaultDriverError(words, Because::Refused))
     }
 
     async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {

@@ -13,7 +13,7 @@ mod run;
 mod stop_condition;
 
 pub use drivers::{
-    ConditionReader, ConditionReaderError, Drivers, Events, FaultDriver, FaultDriverError,
+    Because, ConditionReader, ConditionReaderError, Drivers, Events, FaultDriver, FaultDriverError,
     HttpAnswer, HttpClient, HttpClientError, LoadDriver, LoadDriverError, NoConditions, NoFaults,
     NoHttp, NoObserver, Observer,
 };

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use holdfast_engine::FaultDriverError;
+use holdfast_engine::{Because, FaultDriverError};
+use kube::core::Status;
 
 use crate::safety::CHAOS_LABEL;
 
@@ -124,11 +125,29 @@ impl FaultError {
             source: said(error),
         }
     }
+
+    /// Whether it is the cluster that failed, and not the fault: it was not reached, it was too busy, or
+    /// it went wrong by itself.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Watch { .. } => true,
+            Self::Kubernetes { source, .. } => source
+                .downcast_ref::<Status>()
+                .is_none_or(|status| matches!(status.code, 408 | 429 | 500..)),
+            _ => false,
+        }
+    }
 }
 
 impl From<FaultError> for FaultDriverError {
     fn from(error: FaultError) -> Self {
-        Self(one_line(&error))
+        let because = if error.is_unanswered() {
+            Because::Unanswered
+        } else {
+            Because::Refused
+        };
+        Self(one_line(&error), because)
     }
 }
 

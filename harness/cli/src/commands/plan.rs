@@ -155,7 +155,7 @@ async fn look(
         // Whether or not the cluster is ready for it yet.
         let rules = holdfast_faults::rules(&fault.fault, allow);
         rules.iter().for_each(|rule| permissions.add(rule));
-        faults.push(work_out(&planner, fault).await);
+        faults.push(work_out(&planner, fault).await?);
     }
     for required in plan.stop_conditions.iter().filter_map(StopCondition::reads) {
         permissions.add(&holdfast_faults::reading(required.kind));
@@ -177,7 +177,7 @@ async fn look(
     })
 }
 
-async fn work_out(planner: &Planner<'_>, fault: &PlannedFault) -> Planned {
+async fn work_out(planner: &Planner<'_>, fault: &PlannedFault) -> Result<Planned, Failure> {
     let mut planned = Planned {
         step: fault.name.clone(),
         fault: fault.fault.describe(),
@@ -194,9 +194,13 @@ async fn work_out(planner: &Planner<'_>, fault: &PlannedFault) -> Planned {
             planned.actions = effect.actions;
             planned.undo = effect.undo;
         }
+        Err(error) if error.is_unanswered() => {
+            let what = format!("{} ({})", planned.step, planned.fault);
+            return Err(Failure::carrying_out(chain(&error)).at(what));
+        }
         Err(error) => planned.refused = Some(chain(&error)),
     }
-    planned
+    Ok(planned)
 }
 
 fn target(affected: Affected) -> Target {

@@ -1,11 +1,14 @@
 //! Runs in a cluster that is there already: what they leave, and how they are ended from outside.
 
+use std::fs;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::agent::processes;
-use crate::holdfast::{Finished, ended_with, eventually, finish, processes_of, wait};
+use crate::holdfast::{Finished, ended_with, eventually, finish, holdfast, processes_of, wait};
+use crate::scenario::{Parts, Scenario};
 use crate::standing::{CONTEXT, LONG, NAMESPACE, Standing, pid};
 
 fn code(finished: &Finished) -> i32 {
@@ -365,4 +368,31 @@ fn recover_undoes_what_a_dead_run_has_left_and_leaves_living_ones_alone() {
     let evidence = "reverted: deployment web put back: spec.replicas is 2 again";
     assert!(recovered.err.contains(evidence), "{}", recovered.err);
     eventually("leases are given up", || standing.is_as_before());
+}
+
+#[test]
+fn a_plan_for_a_cluster_that_does_not_answer_is_no_mistake_of_the_experiment() {
+    let scenario = Scenario::new(&Parts {
+        rest: "  method:
+    - {name: outage, at: 1s, duration: 1s, fault: {scale: {deployment: app, replicas: 1}}}
+",
+        ..Parts::default()
+    });
+    let kubeconfig = scenario.folder.path().join("kubeconfig");
+    // Nobody listens there.
+    let text = "apiVersion: v1
+kind: Config
+clusters: [{name: gone, cluster: {server: 'http://127.0.0.1:1'}}]
+users: [{name: gone, user: {}}]
+contexts: [{name: gone, context: {cluster: gone, user: gone}}]
+";
+    fs::write(&kubeconfig, text).unwrap();
+    let mut plan = holdfast("none");
+    plan.args(["plan", "scenario.yaml", "--context", "gone"]);
+    plan.current_dir(scenario.folder.path());
+    let planned = finish(plan.env("KUBECONFIG", &kubeconfig));
+    assert_eq!(planned.status.code(), Some(3), "{}", planned.err);
+    let words = "cannot read namespace food-delivery";
+    assert!(planned.err.contains(words), "{}", planned.err);
+    assert!(planned.err.contains("onnection refused"), "{}", planned.err);
 }

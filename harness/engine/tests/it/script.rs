@@ -17,7 +17,7 @@ use holdfast_core::outcome::{Reason, Source};
 use holdfast_core::plan::{LoadPlan, Plan, PlannedFault};
 use holdfast_core::record::Record;
 use holdfast_engine::{
-    ConditionReader, ConditionReaderError, Drivers, Events, FaultDriver, FaultDriverError,
+    Because, ConditionReader, ConditionReaderError, Drivers, Events, FaultDriver, FaultDriverError,
     HttpAnswer, HttpClient, HttpClientError, LoadDriver, LoadDriverError, NoObserver,
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -127,7 +127,10 @@ impl ScriptedFaults {
 async fn behave(behaviour: Behaviour, call: &str) -> Result<String, FaultDriverError> {
     match behaviour {
         Behaviour::Succeed => Ok(format!("{call} done")),
-        Behaviour::Fail => Err(FaultDriverError(format!("{call} refused"))),
+        Behaviour::Fail => Err(FaultDriverError(
+            format!("{call} refused"),
+            Because::Refused,
+        )),
         Behaviour::Panic => panic!("scripted panic in {call}"),
         Behaviour::Hang => std::future::pending().await,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use holdfast_core::plan::PlannedFault;
-use holdfast_engine::{FaultDriver, FaultDriverError};
+use holdfast_engine::FaultDriver;
 use holdfast_faults::{FaultInjection, KubeFaults, RUN_LABEL, found, recover};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -65,11 +65,11 @@ impl Siege {
     /// Undoes all of them as the loop does: again and again until it succeeds.
     async fn recover(&self, faults: &KubeFaults) {
         let recovering = self.steps.iter().map(async |step| {
-            let mut error = FaultDriverError(String::new());
+            let mut error = String::new();
             for _ in 0..60 {
                 match faults.recover(step).await {
                     Ok(_) => return,
-                    Err(failed) => error = failed,
+                    Err(failed) => error = failed.0,
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }

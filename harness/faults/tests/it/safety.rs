@@ -1,9 +1,10 @@
 //! The safety nets: what is refused before anything is touched.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holdfast_core::experiment::SafetyNet;
-use holdfast_engine::FaultDriver;
+use holdfast_engine::{Because, FaultDriver};
 use holdfast_faults::KubeFaults;
 use http::Request;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -53,6 +54,35 @@ async fn a_cluster_that_answers_slowly_is_refused() {
     let told = told.and_then(|rest| rest.split_once(" s to answer for one object"));
     let (seconds, _) = told.unwrap_or_else(|| panic!("{words}"));
     assert!(seconds.parse::<f64>().unwrap() >= 1.1, "{words}");
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_answer_refuses_nothing() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    for (code, because) in [
+        (500, Because::Unanswered),
+        (503, Because::Unanswered),
+        (429, Because::Unanswered),
+        (403, Because::Refused),
+    ] {
+        let client = test.refused_client(move |request| {
+            let is_asked = request.uri().path().ends_with("/deployments/pay");
+            is_asked.then_some((code, "etcdserver: no leader"))
+        });
+        let faults = KubeFaults::start(client, NAMESPACE, RUN, "", &[]);
+        let error = faults.check(&outage(1)).await.unwrap_err();
+        let words = "cannot read deployment pay: etcdserver: no leader";
+        assert!(error.0.starts_with(words), "{error}");
+        assert_eq!(error.1, because, "{code}");
+    }
+    let (client, down) = test.failing_client();
+    down.store(true, Ordering::SeqCst);
+    let faults = KubeFaults::start(client, NAMESPACE, RUN, "", &[]);
+    let error = faults.check(&outage(1)).await.unwrap_err();
+    assert_eq!(error.1, Because::Unanswered, "{error}");
+    assert!(error.0.ends_with("connection refused"), "{error}");
     test.shutdown().await;
 }
 
