@@ -21,6 +21,10 @@ const RENEWAL: Duration = Duration::from_secs(2);
 /// Three renewals missed.
 const EXPIRY: Duration = Duration::from_secs(6);
 
+/// Whoever looks at a lease looks each second: between looks that are further apart than this it was
+/// kept from looking, and its holder perhaps from renewing.
+const LOOKS_APART: Duration = Duration::from_secs(3);
+
 /// How soon one that another holder has is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -203,23 +207,78 @@ pub(crate) fn holder_of(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref()
 }
 
-/// When the renewals of leases were first seen, by this process's clock.
+/// When the renewals of leases were first seen, by this process's clock; by the UIDs of the leases.
 #[derive(Debug, Default)]
-pub(crate) struct Watch(Mutex<HashMap<String, (Option<MicroTime>, Instant)>>);
+pub(crate) struct Watch(Mutex<HashMap<String, Seen>>);
+
+#[derive(Debug)]
+struct Seen {
+    renewed: Option<MicroTime>,
+    /// Since then it has been looked for the next one.
+    since: Instant,
+    looked: Instant,
+}
 
 impl Watch {
     /// Whether a renewal of the lease was seen within its duration. One that is seen for the first
-    /// time is alive: its holder has as long as everybody else.
+    /// time is alive: its holder has as long as everybody else. So has it after a time in which nobody
+    /// could look, such as an outage of the API server.
     pub(crate) fn is_alive(&self, lease: &Lease) -> bool {
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
         let now = Instant::now();
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = seen
             .entry(lease.uid().unwrap_or_default())
-            .or_insert_with(|| (renewed.clone(), now));
-        if entry.0 != renewed {
-            *entry = (renewed, now);
+            .or_insert_with(|| Seen {
+                renewed: renewed.clone(),
+                since: now,
+                looked: now,
+            });
+        let was_kept_from_it = now.duration_since(entry.looked) > LOOKS_APART;
+        if entry.renewed != renewed || was_kept_from_it {
+            entry.renewed = renewed;
+            entry.since = now;
         }
-        now.duration_since(entry.1) < EXPIRY
+        entry.looked = now;
+        now.duration_since(entry.since) < EXPIRY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// For how many seconds it is alive, looked at each second.
+    async fn lives(watch: &Watch, lease: &Lease) -> u32 {
+        let mut seconds = 0;
+        while watch.is_alive(lease) {
+            seconds += 1;
+            advance(SECOND).await;
+        }
+        seconds
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_time_in_which_it_could_look_counts() {
+        let mut lease = Lease::default();
+        lease.metadata.uid = Some("run".to_owned());
+        lease.spec = Some(held_by("run"));
+        let watch = Watch::default();
+        assert_eq!(lives(&watch, &lease).await, 6);
+        // Renewed, and looked at until the cluster does not answer.
+        lease.spec = Some(LeaseSpec {
+            renew_time: Some(MicroTime(jiff::Timestamp::UNIX_EPOCH)),
+            ..held_by("run")
+        });
+        for _ in 0..4 {
+            assert!(watch.is_alive(&lease));
+            advance(SECOND).await;
+        }
+        advance(10 * SECOND).await;
+        assert_eq!(lives(&watch, &lease).await, 6);
     }
 }
