@@ -24,8 +24,10 @@ use crate::lease::{self, Kept, Watch};
 use crate::object::Cluster;
 use crate::recover::objects;
 
+mod ages;
 mod work;
 
+use ages::Ages;
 use work::Work;
 
 /// How often it is looked whether a fault in effect must end.
@@ -49,6 +51,9 @@ pub struct Controller {
     /// Tells controllers apart.
     identity: String,
     watch: Watch,
+    ages: Arc<Ages>,
+    /// What time it is.
+    clock: fn() -> jiff::Timestamp,
     /// The lease of each namespace with a fault.
     leading: Mutex<HashMap<String, Kept>>,
     /// What renews them.
@@ -108,6 +113,16 @@ impl Controller {
         Self::with(client, Some(namespace.to_owned()), Duty::Undo, stop)
     }
 
+    /// Another one that only undoes, and knows for how long this one has known each fault.
+    pub(crate) fn beside(&self, stop: CancellationToken) -> Self {
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
+        Self {
+            ages: Arc::clone(&self.ages),
+            clock: self.clock,
+            ..Self::with(client, namespace, Duty::Undo, stop)
+        }
+    }
+
     fn with(
         client: Client,
         namespace: Option<String>,
@@ -121,6 +136,8 @@ impl Controller {
             own_run: None,
             identity: format!("{}-{:08x}", std::process::id(), rand::random::<u32>()),
             watch: Watch::default(),
+            ages: Arc::default(),
+            clock: jiff::Timestamp::now,
             leading: Mutex::default(),
             renewing: TaskTracker::new(),
             done: CancellationToken::new(),
@@ -214,13 +231,26 @@ impl Controller {
         injection: &FaultInjection,
         abandoned: Result<bool, FaultError>,
     ) -> Result<Option<String>, FaultError> {
-        if jiff::Timestamp::now() >= injection.not_after()? {
+        if self.is_over(injection)? {
             return Ok(Some("its time is over".to_owned()));
         }
         if let Some(why) = halt::halted(&self.client).await? {
             return Ok(Some(format!("everything is halted: {why}")));
         }
         Ok(abandoned?.then(|| "the run that wanted it is gone".to_owned()))
+    }
+
+    /// Whether its time is over by either clock: one may be set back, the other one stands still while the
+    /// machine is asleep.
+    fn is_over(&self, injection: &FaultInjection) -> Result<bool, FaultError> {
+        let known = self.ages.see(injection).elapsed();
+        if (self.clock)() >= injection.not_after()? {
+            return Ok(true);
+        }
+        // The run in this process ends its faults by the same steady clock. It has written `notAfter` by a
+        // clock that need not be the API server's, whose word the object's beginning is.
+        let is_own = self.own_run.is_some() && self.own_run == injection.spec.lease;
+        Ok(!is_own && known >= injection.longest()?)
     }
 }
 
@@ -233,6 +263,7 @@ async fn reconcile(
     injection: Arc<FaultInjection>,
     controller: Arc<Controller>,
 ) -> Result<Next, FaultError> {
+    controller.ages.see(&injection);
     let namespace = injection.namespace().unwrap_or_default();
     // Also where another one acts: a run and its controller may be dead since the same moment.
     let abandoned = controller.is_abandoned(&injection).await;
@@ -254,4 +285,66 @@ async fn reconcile(
     Work::on(injection, cluster, &controller)
         .step(abandoned)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// A cluster in which nothing is.
+    fn empty() -> Client {
+        let answering = tower::service_fn(|_: Request<Body>| async {
+            let status = serde_json::json!({"code": 404, "reason": "NotFound"});
+            let body = Body::from(status.to_string().into_bytes());
+            Ok::<_, tower::BoxError>(Response::builder().status(404).body(body).unwrap())
+        });
+        Client::new(answering, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_delays_the_end_of_no_fault() {
+        let fault: FaultInjection = serde_json::from_value(serde_json::json!({
+            "apiVersion": "holdfast.dev/v1alpha1",
+            "kind": "FaultInjection",
+            "metadata": {"name": "outage", "uid": "a", "creationTimestamp": "2026-01-01T10:00:00Z"},
+            "spec": {
+                "run": "run",
+                "step": "outage",
+                "fault": {"scale": {"deployment": "pay", "replicas": 1}},
+                "notAfter": "2026-01-01T10:00:40Z",
+                "lease": "lease-of-run",
+            },
+        }))
+        .unwrap();
+        let stop = CancellationToken::new();
+        // As if it were set back again and again.
+        let clock = || jiff::Timestamp::constant(1_767_261_600, 0);
+        let alone = Controller {
+            clock,
+            ..Controller::undoing(empty(), "default", stop.clone())
+        };
+        let (agent, lease) = (String::new(), "lease-of-run".to_owned());
+        let of_the_run = Controller {
+            clock,
+            ..Controller::of_run(empty(), "default", agent, lease, stop.clone())
+        };
+        let why = async |controller: &Controller| {
+            let why = controller.must_end(&fault, Ok(false)).await;
+            why.unwrap()
+        };
+        assert_eq!(why(&alone).await, None);
+        assert_eq!(why(&of_the_run).await, None);
+        advance(Duration::from_secs(39)).await;
+        assert_eq!(why(&alone).await, None);
+        advance(Duration::from_secs(1)).await;
+        let over = Some("its time is over".to_owned());
+        assert_eq!(why(&alone).await, over);
+        // Whoever takes over has seen it for as long.
+        assert_eq!(why(&alone.beside(stop)).await, over);
+        assert_eq!(why(&of_the_run).await, None);
+    }
 }

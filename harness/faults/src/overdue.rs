@@ -21,9 +21,9 @@ pub async fn undo_overdue(
         for fault in &overdue {
             say(fault);
         }
-        // It judges for itself, from its beginning: a lease that was late is not lost.
+        // Of leases it judges for itself, from its beginning: one that was late is not lost.
         let over = stop.child_token();
-        let acting = Controller::undoing(client.clone(), namespace, over.clone());
+        let acting = looking.beside(over.clone());
         let watching = async {
             until(&looking, stop, <[_]>::is_empty).await;
             over.cancel();
