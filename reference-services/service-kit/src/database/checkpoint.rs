@@ -16,6 +16,10 @@ use tokio::time::{MissedTickBehavior, interval};
 /// A longer log is moved: the length at which SQLite would do so, a thousand pages.
 const LONG: u64 = 1000 * 4096;
 
+/// It begins anew only when all of it has been moved, which never is while somebody writes without a
+/// pause. From this length on writers wait for what little is left.
+const FAR_TOO_LONG: u64 = 16 * LONG;
+
 /// How often its length is looked at. Nobody tells of it.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -59,6 +63,9 @@ async fn move_if_long(
     };
     // It makes nobody wait. What somebody still reads is left to the next time.
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await?;
+    if length >= FAR_TOO_LONG {
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").await?;
+    }
     Ok(())
 }
 
