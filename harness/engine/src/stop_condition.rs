@@ -9,16 +9,18 @@ use holdfast_core::histogram::Histogram;
 use holdfast_core::outcome::Source;
 use holdfast_core::words;
 
-/// Fewer requests than this in the window say nothing, except none at all.
-const MIN_REQUESTS: u64 = 20;
+/// A window holds at least so many of the requests that its figure is made of. Of fewer, a single
+/// failure is more than a percent, and the 99th percentile is the slowest one.
+const MIN_REQUESTS: u64 = 100;
 
-/// A rolling window over the users' ticks for one condition.
+/// A rolling window over the users' ticks for one condition: the shortest stretch of whole seconds up
+/// to now that is long enough and holds enough requests.
 #[derive(Debug)]
 pub(crate) struct Watch {
     bound: Bound,
-    /// The length of the window.
+    /// The least seconds of a window, and how long nobody may be silent.
     over: usize,
-    /// The last seconds, in order.
+    /// The window, in order. Shorter than one must be while the run is young.
     seconds: VecDeque<Second>,
 }
 
@@ -64,35 +66,16 @@ impl Watch {
         })
     }
 
-    /// Takes one tick in; returns why the condition trips, if it does. A full window without a
-    /// single answer trips: no data is no safety.
+    /// Takes one tick in; returns why the condition trips, if it does.
     pub(crate) fn observe(&mut self, tick: &Tick) -> Option<String> {
         if tick.source != Source::Users || tick.draining {
             return None;
         }
         self.add(tick);
-        if self.seconds.len() < self.over {
-            return None;
+        while self.is_window(1) {
+            self.seconds.pop_front();
         }
-        let expected: u64 = self.seconds.iter().map(|second| second.expected).sum();
-        let ended: u64 = self.seconds.iter().map(|second| second.ended).sum();
-        let over = self.over;
-        if ended == 0 {
-            return Some(format!("no request was answered for {over} s"));
-        }
-        match self.bound {
-            Bound::Availability(min) => {
-                let availability = expected as f64 / ended as f64 * 100.0;
-                (ended >= MIN_REQUESTS && availability < min).then(|| {
-                    format!(
-                        "availability {availability:.2} % over the last {over} s is below {min} %"
-                    )
-                })
-            }
-            Bound::P99(max) => self.p99_above(max, expected),
-            Bound::AllFailed => (expected == 0)
-                .then(|| format!("no request was answered as expected for {over} s in a row")),
-        }
+        self.silence().or_else(|| self.out_of_bounds())
     }
 
     fn add(&mut self, tick: &Tick) {
@@ -114,30 +97,75 @@ impl Watch {
                 latency: tick.latency_expected.clone(),
             });
         }
-        if self.seconds.len() > self.over {
-            self.seconds.pop_front();
+    }
+
+    /// Whether the seconds without the first `skipped` are a window.
+    fn is_window(&self, skipped: usize) -> bool {
+        let seconds = self.seconds.iter().skip(skipped);
+        let requests: u64 = match self.bound {
+            Bound::Availability(_) => seconds.map(|second| second.ended).sum(),
+            Bound::P99(_) => seconds.map(|second| second.expected).sum(),
+            // Seconds are counted, however many requests each has.
+            Bound::AllFailed => MIN_REQUESTS,
+        };
+        self.seconds.len() >= self.over.saturating_add(skipped) && requests >= MIN_REQUESTS
+    }
+
+    /// Nobody answered for so long as the least window is: no data is no safety, whatever the bound is.
+    fn silence(&self) -> Option<String> {
+        let over = self.over;
+        if self.seconds.len() < over {
+            return None;
+        }
+        let last = || self.seconds.iter().rev().take(over);
+        if last().all(|second| second.ended == 0) {
+            return Some(format!("no request was answered for {over} s"));
+        }
+        if last().any(|second| second.expected > 0) {
+            return None;
+        }
+        match self.bound {
+            Bound::Availability(_) => None,
+            Bound::P99(_) => Some(format!(
+                "no request was answered as expected for {over} s, so there is no p99"
+            )),
+            Bound::AllFailed => Some(format!(
+                "no request was answered as expected for {over} s in a row"
+            )),
         }
     }
 
-    fn p99_above(&self, max: Duration, expected: u64) -> Option<String> {
-        let over = self.over;
-        if expected == 0 {
-            return Some(format!(
-                "no request was answered as expected for {over} s, so there is no p99"
-            ));
-        }
-        if expected < MIN_REQUESTS {
+    fn out_of_bounds(&self) -> Option<String> {
+        if !self.is_window(0) {
             return None;
         }
-        let mut latency = Histogram::default();
-        for second in &self.seconds {
-            latency.merge(&second.latency);
+        let length = self.seconds.len();
+        let expected: u64 = self.seconds.iter().map(|second| second.expected).sum();
+        match self.bound {
+            Bound::Availability(min) => {
+                let ended: u64 = self.seconds.iter().map(|second| second.ended).sum();
+                let availability = expected as f64 / ended as f64 * 100.0;
+                (availability < min).then(|| {
+                    format!(
+                        "availability {availability:.2} % over the last {length} s (n = {ended}) \
+                         is below {min} %"
+                    )
+                })
+            }
+            Bound::P99(max) => {
+                let mut latency = Histogram::default();
+                for second in &self.seconds {
+                    latency.merge(&second.latency);
+                }
+                let p99 = latency.percentile(99.0)?;
+                (p99 > max).then(|| {
+                    let [p99, max] = [p99, max].map(|time| words::seconds(time.as_secs_f64()));
+                    format!("p99 {p99} over the last {length} s (n = {expected}) is above {max}")
+                })
+            }
+            // They are silence.
+            Bound::AllFailed => None,
         }
-        let p99 = latency.percentile(99.0)?;
-        (p99 > max).then(|| {
-            let [p99, max] = [p99, max].map(|time| words::seconds(time.as_secs_f64()));
-            format!("p99 {p99} over the last {over} s is above {max}")
-        })
     }
 }
 
@@ -181,7 +209,32 @@ mod tests {
         let words = watch
             .observe(&tick(3, 0, 100))
             .expect("100 of 249 is below");
-        assert!(words.contains("40.16 %"), "{words}");
+        assert_eq!(
+            words,
+            "availability 40.16 % over the last 3 s (n = 249) is below 50 %"
+        );
+    }
+
+    #[test]
+    fn a_window_reaches_back_until_it_holds_enough_requests() {
+        let mut watch = watch();
+        for second in 0..16 {
+            assert_eq!(watch.observe(&tick(second, 5, 0)), None);
+        }
+        // The first 20 s hold 100 requests; from then on, each second pushes one out.
+        for second in 16..26 {
+            assert_eq!(watch.observe(&tick(second, 0, 5)), None);
+        }
+        assert_eq!(
+            watch.observe(&tick(26, 0, 5)).as_deref(),
+            Some("availability 45.00 % over the last 20 s (n = 100) is below 50 %")
+        );
+        // A second that holds enough by itself leaves no more than the least length.
+        let words = watch.observe(&tick(27, 40, 60));
+        assert_eq!(
+            words.as_deref(),
+            Some("availability 36.36 % over the last 3 s (n = 110) is below 50 %")
+        );
     }
 
     #[test]
@@ -199,11 +252,14 @@ mod tests {
     fn silence_trips_and_few_requests_do_not() {
         let mut watch = watch();
         for second in 0..3 {
-            assert_eq!(watch.observe(&tick(second, 0, 1)), None);
+            assert_eq!(watch.observe(&tick(second, 0, 33)), None, "99 at most");
         }
         assert_eq!(watch.observe(&tick(3, 0, 0)), None);
         assert_eq!(watch.observe(&tick(4, 0, 0)), None);
-        assert!(watch.observe(&tick(5, 0, 0)).is_some());
+        assert_eq!(
+            watch.observe(&tick(5, 0, 0)).as_deref(),
+            Some("no request was answered for 3 s")
+        );
     }
 
     #[test]
@@ -225,18 +281,34 @@ mod tests {
             over: Duration::from_secs(2),
             max: Duration::from_secs(1),
         });
-        assert_eq!(watch.observe(&slow(0, 100, 5_000)), None, "not full yet");
+        assert_eq!(watch.observe(&slow(0, 100, 5_000)), None, "too short yet");
         let words = watch.observe(&slow(1, 100, 10)).expect("half are slow");
-        assert!(words.contains("is above 1.00 s"), "{words}");
+        assert_eq!(
+            words,
+            "p99 5.00 s over the last 2 s (n = 200) is above 1.00 s"
+        );
         assert_eq!(watch.observe(&slow(2, 100, 10)), None, "the slow ones left");
         assert_eq!(
             watch.observe(&slow(3, 1, 5_000)),
             None,
             "1 of 101 is not 1 %"
         );
-        assert_eq!(watch.observe(&slow(4, 5, 5_000)), None, "6 say nothing");
-        assert_eq!(watch.observe(&tick(5, 0, 9)), None, "5 say nothing");
-        let words = watch.observe(&tick(6, 0, 9)).expect("no data is no safety");
+        let words = watch.observe(&slow(4, 5, 5_000));
+        let words = words.expect("6 of 106: 100 answers reach back to second 2");
+        assert!(words.contains("over the last 3 s (n = 106)"), "{words}");
+    }
+
+    #[test]
+    fn only_expected_answers_make_a_percentile_and_none_at_all_trip() {
+        let mut watch = watch_for(&StopCondition::P99 {
+            over: Duration::from_secs(2),
+            max: Duration::from_secs(1),
+        });
+        let mut mixed = slow(0, 99, 5_000);
+        mixed.unexpected.insert(Reason::Status5xx, 100);
+        assert_eq!(watch.observe(&mixed), None);
+        assert_eq!(watch.observe(&tick(1, 0, 9)), None, "99 say nothing");
+        let words = watch.observe(&tick(2, 0, 9)).expect("no data is no safety");
         assert!(words.contains("no p99"), "{words}");
     }
 

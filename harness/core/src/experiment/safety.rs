@@ -34,17 +34,19 @@ pub enum ClusterLock {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum StopCondition {
-    /// The users' strict availability over a rolling window.
+    /// The users' strict availability over a rolling window: the last whole seconds, as few as last
+    /// `over` and hold 100 requests that ended. While there are fewer, only silence trips.
     Availability {
-        /// Length of the window; whole seconds, at least one.
+        /// The least length of the window; whole seconds, at least one.
         #[serde(with = "seconds")]
         over: Duration,
         /// Trips below this percentage.
         min: f64,
     },
-    /// The 99th percentile of the users' expected answers over a rolling window.
+    /// The 99th percentile of the users' expected answers over a rolling window: the last whole
+    /// seconds, as few as last `over` and hold 100 of them. While there are fewer, only silence trips.
     P99 {
-        /// Length of the window; whole seconds, at least one.
+        /// The least length of the window; whole seconds, at least one.
         #[serde(with = "seconds")]
         over: Duration,
         /// Trips above it.

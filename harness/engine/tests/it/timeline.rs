@@ -103,12 +103,13 @@ async fn a_stop_condition_reverts_and_keeps_the_load_through_recovery() {
         finished.record.stopped,
         Some(StopCause::StopCondition(_))
     ));
-    // Broken from 6 s: below half of four seconds when the tick of second 8 arrives at 9 s.
+    // Ten requests a second, so the window is 10 s long. Broken from 6 s: below half of it when the
+    // tick of second 11 arrives at 12 s.
     assert_eq!(
         finished.calls(),
-        ["prepare a@5", "inject a@5", "recover a@9"]
+        ["prepare a@5", "inject a@5", "recover a@12"]
     );
-    assert_eq!(finished.record.ticks.len(), 14, "9 s and 5 s of recovery");
+    assert_eq!(finished.record.ticks.len(), 17, "12 s and 5 s of recovery");
     assert!(finished.record.residue.is_empty());
 }
 
