@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_faults::{HALT_NAME, HALT_NAMESPACE, Rule};
+use holdfast_faults::{HALT_NAME, HALT_NAMESPACE, READYZ, Rule, reading_health};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -41,6 +41,8 @@ pub(crate) struct Permissions {
     namespace: String,
     namespaced: Rules,
     of_the_cluster: Rules,
+    /// What the API server serves apart from objects, to be got.
+    paths: BTreeSet<&'static str>,
 }
 
 impl Permissions {
@@ -60,6 +62,7 @@ impl Permissions {
             namespace: namespace.to_owned(),
             namespaced,
             of_the_cluster,
+            paths: BTreeSet::new(),
         }
     }
 
@@ -71,6 +74,12 @@ impl Permissions {
             &mut self.namespaced
         };
         add(rules, &rule.group, &rule.resource, &rule.verbs);
+    }
+
+    /// Those to read the health of the cluster.
+    pub(crate) fn add_cluster_health(&mut self) {
+        self.add(&reading_health());
+        self.paths.insert(READYZ);
     }
 
     /// Those to apply an object of a kind, and to remove it.
@@ -107,10 +116,15 @@ impl Permissions {
             "resourceNames": [HALT_NAME],
             "verbs": LOOK,
         }]);
+        let mut of_the_cluster = listed(&self.of_the_cluster);
+        if !self.paths.is_empty() {
+            of_the_cluster.push(json!({"nonResourceURLs": self.paths, "verbs": ["get"]}));
+        }
+        let namespaced = listed(&self.namespaced);
         vec![
-            role("Role", Some(&self.namespace), listed(&self.namespaced)),
+            role("Role", Some(&self.namespace), namespaced.into()),
             role("Role", Some(HALT_NAMESPACE), switch),
-            role("ClusterRole", None, listed(&self.of_the_cluster)),
+            role("ClusterRole", None, of_the_cluster.into()),
         ]
     }
 }
@@ -120,7 +134,7 @@ fn add(rules: &mut Rules, group: &str, resource: &str, verbs: &[&'static str]) {
     known.or_default().extend(verbs);
 }
 
-fn listed(rules: &Rules) -> Value {
+fn listed(rules: &Rules) -> Vec<Value> {
     let rules = rules.iter().map(|((group, resource), verbs)| {
         json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
     });
@@ -164,6 +178,18 @@ mod tests {
         assert_eq!(roles[2]["metadata"].get("namespace"), None);
         assert_eq!(verbs(&roles[2], "nodes"), Some(json!(["delete"])));
         assert!(roles.iter().all(|role| verbs(role, "secrets").is_none()));
+    }
+
+    #[test]
+    fn the_health_of_the_cluster_is_no_object() {
+        let mut permissions = Permissions::of_a_run("shop");
+        permissions.add_cluster_health();
+        let roles = permissions.roles();
+        let rules = roles[2]["rules"].as_array().unwrap();
+        let readyz = json!({"nonResourceURLs": ["/readyz"], "verbs": ["get"]});
+        assert_eq!(rules.last(), Some(&readyz));
+        let nodes = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]});
+        assert!(rules.contains(&nodes), "{rules:?}");
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! The conditions in the status of a cluster's objects: what one must be, and why it is not.
+//! The conditions in the status of a cluster's objects: what one must be, and why it is not. Of a
+//! cluster as a whole: whether it is healthy, and why not.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +126,46 @@ impl RequiredCondition {
     }
 }
 
+/// What a cluster says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterHealth {
+    /// What its API server answers at `/readyz`: `ok`, or a line for each thing that it has checked,
+    /// such as its store (etcd).
+    pub readyz: String,
+    /// The conditions of each of its nodes, by the node's name.
+    pub nodes: BTreeMap<String, Vec<Condition>>,
+}
+
+impl ClusterHealth {
+    /// Why the cluster is not healthy, if so: its API server is not ready, or a node is not, or there
+    /// is none.
+    #[must_use]
+    pub fn unmet(&self) -> Option<String> {
+        let answer = self.readyz.trim();
+        if answer != "ok" {
+            let failed = answer.lines().filter_map(|line| line.strip_prefix("[-]"));
+            let failed: Vec<_> = failed.collect();
+            let why = match failed.as_slice() {
+                [] => answer.to_owned(),
+                failed => failed.join(", "),
+            };
+            return Some(format!("the API server is not ready: {why}"));
+        }
+        if self.nodes.is_empty() {
+            return Some("the cluster has no nodes".to_owned());
+        }
+        self.nodes.iter().find_map(|(name, shown)| {
+            let ready = RequiredCondition {
+                kind: ObjectKind::Node,
+                name: name.clone(),
+                type_: "Ready".to_owned(),
+                status: Status::True,
+            };
+            ready.unmet(Some(shown))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,5 +230,54 @@ mod tests {
             absent.unmet(None),
             Some("deployment pay does not exist".to_owned())
         );
+    }
+
+    fn node(name: &str, status: &str) -> (String, Vec<Condition>) {
+        let mut ready = shown(status, "KubeletReady", "");
+        ready.type_ = "Ready".to_owned();
+        let pressure = shown("True", "", "");
+        (name.to_owned(), vec![pressure, ready])
+    }
+
+    fn unhealthy(readyz: &str, nodes: &[(String, Vec<Condition>)]) -> Option<String> {
+        let nodes = nodes.iter().cloned().collect();
+        let readyz = readyz.to_owned();
+        ClusterHealth { readyz, nodes }.unmet()
+    }
+
+    #[test]
+    fn a_cluster_is_healthy_whose_api_server_and_nodes_are_ready() {
+        let nodes = [node("a", "True"), node("b", "True")];
+        assert_eq!(unhealthy("ok\n", &nodes), None);
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_healthy_says_why() {
+        let words = |words: &str| Some(words.to_owned());
+        let nodes = [node("a", "True"), node("b", "Unknown")];
+        assert_eq!(
+            unhealthy("ok", &nodes),
+            words("Ready of node b is Unknown, not True: KubeletReady")
+        );
+        let answer = "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed";
+        assert_eq!(
+            unhealthy(answer, &nodes),
+            words("the API server is not ready: etcd failed: reason withheld")
+        );
+        assert_eq!(
+            unhealthy("shutting down", &nodes),
+            words("the API server is not ready: shutting down")
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_tell_is_not_healthy() {
+        let words = |words: &str| Some(words.to_owned());
+        let silent = [("a".to_owned(), Vec::new())];
+        assert_eq!(
+            unhealthy("ok", &silent),
+            words("node a has no condition Ready")
+        );
+        assert_eq!(unhealthy("ok", &[]), words("the cluster has no nodes"));
     }
 }

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::condition::RequiredCondition;
 use holdfast_core::experiment::{Address, Invariant, StopCondition};
 use holdfast_core::invariant::{self, Answer, Checked};
 use holdfast_core::promql;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::drivers::{ConditionReader, Drivers, HttpAnswer, HttpClient};
+use crate::drivers::{ConditionReaderError, Drivers, HttpAnswer, HttpClient};
 use crate::guard::guarded;
 
 /// A single answer takes no longer than this.
@@ -107,7 +106,24 @@ pub(crate) fn watch_all(conditions: &[StopCondition], drivers: &Drivers) -> Join
             }
             StopCondition::K8sCondition { required, every } => {
                 let reader = Arc::clone(&drivers.conditions);
-                watching.spawn(watch_condition(reader, required, every));
+                let what = required.object();
+                let read = move || {
+                    let (reader, required) = (Arc::clone(&reader), required.clone());
+                    async move {
+                        let shown = reader.conditions(required.kind, &required.name).await?;
+                        Ok(required.unmet(shown.as_deref()))
+                    }
+                };
+                watching.spawn(watch_cluster(what, every, read));
+            }
+            StopCondition::ClusterHealth { every } => {
+                let reader = Arc::clone(&drivers.conditions);
+                let what = "the health of the cluster".to_owned();
+                let read = move || {
+                    let reader = Arc::clone(&reader);
+                    async move { Ok(reader.cluster_health().await?.unmet()) }
+                };
+                watching.spawn(watch_cluster(what, every, read));
             }
             StopCondition::Availability { .. }
             | StopCondition::P99 { .. }
@@ -138,23 +154,21 @@ async fn watch(
     }
 }
 
-/// Reads until the condition is not what it must be, or cannot be read; returns the words.
-async fn watch_condition(
-    reader: Arc<dyn ConditionReader>,
-    required: RequiredCondition,
+/// Reads in the cluster until something is not as it must be, or cannot be read; returns the words.
+async fn watch_cluster<Reading>(
+    what: String,
     every: Duration,
-) -> String {
+    read: impl Fn() -> Reading + Send,
+) -> String
+where
+    Reading: Future<Output = Result<Option<String>, ConditionReaderError>> + Send + 'static,
+{
     loop {
         sleep(every).await;
-        let (reader, kind, name) = (Arc::clone(&reader), required.kind, required.name.clone());
-        let reading = async move { reader.conditions(kind, &name).await };
-        match guarded("condition reader", ANSWER_TIMEOUT, reading).await {
-            Ok(shown) => {
-                if let Some(words) = required.unmet(shown.as_deref()) {
-                    return words;
-                }
-            }
-            Err(words) => return format!("{} cannot be read: {words}", required.object()),
+        match guarded("condition reader", ANSWER_TIMEOUT, read()).await {
+            Ok(None) => {}
+            Ok(Some(words)) => return words,
+            Err(words) => return format!("{what} cannot be read: {words}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use holdfast_core::condition::{Condition, ObjectKind};
+use holdfast_core::condition::{ClusterHealth, Condition, ObjectKind};
 use holdfast_core::event::Event;
 use holdfast_core::experiment::Address;
 use holdfast_core::plan::{LoadPlan, PlannedFault};
@@ -120,12 +120,12 @@ pub trait HttpClient: Send + Sync {
     async fn get(&self, address: &Address) -> Result<HttpAnswer, HttpClientError>;
 }
 
-/// Why an object's conditions could not be read.
+/// Why an object's conditions, or the cluster's health, could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConditionReaderError(pub String);
 
-/// Reads what the system's objects show of themselves, for stop conditions.
+/// Reads what the cluster and the system's objects show of themselves, for stop conditions.
 #[async_trait]
 pub trait ConditionReader: Send + Sync {
     /// Every condition of the object as it is now; `None` when there is no such object.
@@ -134,6 +134,9 @@ pub trait ConditionReader: Send + Sync {
         kind: ObjectKind,
         name: &str,
     ) -> Result<Option<Vec<Condition>>, ConditionReaderError>;
+
+    /// What the cluster says of its own health now.
+    async fn cluster_health(&self) -> Result<ClusterHealth, ConditionReaderError>;
 }
 
 /// Everything a run needs from outside.
@@ -221,6 +224,10 @@ impl ConditionReader for NoConditions {
         _: ObjectKind,
         _: &str,
     ) -> Result<Option<Vec<Condition>>, ConditionReaderError> {
+        Err(ConditionReaderError("this run has no cluster".to_owned()))
+    }
+
+    async fn cluster_health(&self) -> Result<ClusterHealth, ConditionReaderError> {
         Err(ConditionReaderError("this run has no cluster".to_owned()))
     }
 }

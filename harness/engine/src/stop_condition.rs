@@ -57,7 +57,8 @@ impl Watch {
             }
             StopCondition::Http { .. }
             | StopCondition::Promql { .. }
-            | StopCondition::K8sCondition { .. } => return None,
+            | StopCondition::K8sCondition { .. }
+            | StopCondition::ClusterHealth { .. } => return None,
         };
         Some(Self {
             bound,

@@ -1,13 +1,18 @@
-//! Reads the conditions of the system's objects, for stop conditions.
+//! Reads the conditions of the system's objects and the health of the cluster, for stop conditions.
 
 use async_trait::async_trait;
-use holdfast_core::condition::{Condition, ObjectKind};
+use holdfast_core::condition::{ClusterHealth, Condition, ObjectKind};
 use holdfast_engine::{ConditionReader, ConditionReaderError};
-use kube::Client;
+use http::{Request, StatusCode};
+use kube::api::{DynamicObject, ListParams};
+use kube::{Client, ResourceExt as _};
 use serde::Deserialize as _;
 
 use crate::error::{FaultError, one_line, said};
 use crate::object::{Cluster, Resource};
+
+/// Where an API server tells whether it is ready to serve, its store (etcd) included.
+pub const READYZ: &str = "/readyz";
 
 /// Reads objects of one namespace, and nodes.
 #[derive(Debug)]
@@ -35,15 +40,45 @@ impl ConditionReader for KubeConditions {
     ) -> Result<Option<Vec<Condition>>, ConditionReaderError> {
         // Read anew each time: a watch that has fallen silent would tell of what was.
         let found = self.cluster.any(Resource::from(kind)).get_opt(name).await;
-        let found = found.map_err(|error| ConditionReaderError(one_line(said(error).as_ref())))?;
-        let Some(object) = found else {
-            return Ok(None);
-        };
-        let shown = object.data.pointer("/status/conditions");
-        let shown = shown.map(Option::deserialize).transpose();
-        let shown = shown.map_err(FaultError::Malformed);
-        shown
-            .map(|shown| Some(shown.flatten().unwrap_or_default()))
-            .map_err(|error| ConditionReaderError(one_line(&error)))
+        found
+            .map_err(cannot_read)?
+            .as_ref()
+            .map(shown_by)
+            .transpose()
     }
+
+    async fn cluster_health(&self) -> Result<ClusterHealth, ConditionReaderError> {
+        let asked = Request::get(READYZ).body(Vec::new());
+        let asked = asked.expect("the path of a request");
+        let readyz = match self.cluster.client.request_text(asked).await {
+            Ok(answer) => answer,
+            // Not ready: the answer is what it has checked.
+            Err(kube::Error::Api(answer)) if answer.code == StatusCode::INTERNAL_SERVER_ERROR => {
+                answer.message
+            }
+            Err(error) => return Err(cannot_read(error)),
+        };
+        let nodes = self.cluster.any(Resource::Node);
+        let nodes = nodes.list(&ListParams::default()).await;
+        let nodes = nodes.map_err(cannot_read)?.into_iter();
+        let nodes = nodes.map(|node| Ok((node.name_any(), shown_by(&node)?)));
+        Ok(ClusterHealth {
+            readyz,
+            nodes: nodes.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The conditions in an object's status; none where there is no status yet.
+fn shown_by(object: &DynamicObject) -> Result<Vec<Condition>, ConditionReaderError> {
+    let shown = object.data.pointer("/status/conditions");
+    let shown = shown.map(Option::deserialize).transpose();
+    let shown = shown.map_err(FaultError::Malformed);
+    shown
+        .map(|shown| shown.flatten().unwrap_or_default())
+        .map_err(|error| ConditionReaderError(one_line(&error)))
+}
+
+fn cannot_read(error: kube::Error) -> ConditionReaderError {
+    ConditionReaderError(one_line(said(error).as_ref()))
 }

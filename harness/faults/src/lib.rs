@@ -12,7 +12,8 @@
 //! * [`Planner`] says what a fault would do, and changes nothing;
 //! * [`Controller`] brings FaultInjections about and undoes them;
 //! * [`KubeObserver`] reports endpoints and circuit breakers of the target Service;
-//! * [`KubeConditions`] reads the conditions of single objects for stop conditions;
+//! * [`KubeConditions`] reads the conditions of single objects, and the health of the cluster, for
+//!   stop conditions;
 //! * [`Http`] asks services and other addresses for invariants and stop conditions;
 //! * [`check_cluster`] holds an experiment to the cluster it names.
 
@@ -45,7 +46,7 @@ mod undo;
 pub use action::RUN_LABEL;
 pub use client::client;
 pub use cluster_lock::{ClusterLockError, check_cluster};
-pub use conditions::KubeConditions;
+pub use conditions::{KubeConditions, READYZ};
 pub use controller::Controller;
 pub use driver::KubeFaults;
 pub use error::{FaultError, gone_is_done};
@@ -59,5 +60,5 @@ pub use observer::KubeObserver;
 pub use overdue::undo_overdue;
 pub use plan::{Affected, Effect, Planner};
 pub use recover::{Found, found, is_wanted, recover};
-pub use rules::{Rule, reading, rules};
+pub use rules::{Rule, reading, reading_health, rules};
 pub use safety::CHAOS_LABEL;

@@ -114,6 +114,17 @@ pub fn reading(kind: ObjectKind) -> Rule {
     }
 }
 
+/// What it takes to read the health of the cluster, besides a look at [`READYZ`](crate::READYZ).
+#[must_use]
+pub fn reading_health() -> Rule {
+    let kind = Resource::Node.api_resource();
+    Rule {
+        group: kind.group,
+        resource: kind.plural,
+        verbs: vec!["list"],
+    }
+}
+
 /// Rules by group and resource.
 #[derive(Default)]
 struct Needs(BTreeMap<(String, String), Rule>);

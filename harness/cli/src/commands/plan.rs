@@ -157,8 +157,18 @@ async fn look(
         rules.iter().for_each(|rule| permissions.add(rule));
         faults.push(work_out(&planner, fault).await?);
     }
-    for required in plan.stop_conditions.iter().filter_map(StopCondition::reads) {
-        permissions.add(&holdfast_faults::reading(required.kind));
+    for condition in &plan.stop_conditions {
+        match condition {
+            StopCondition::K8sCondition { required, .. } => {
+                permissions.add(&holdfast_faults::reading(required.kind));
+            }
+            StopCondition::ClusterHealth { .. } => permissions.add_cluster_health(),
+            StopCondition::Availability { .. }
+            | StopCondition::P99 { .. }
+            | StopCondition::FailedSeconds { .. }
+            | StopCondition::Http { .. }
+            | StopCondition::Promql { .. } => {}
+        }
     }
     if !system.manifests.is_empty() {
         let objects = manifests::read(&system.manifests, &system.patches, &system.namespace)?;

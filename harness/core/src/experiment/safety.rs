@@ -90,6 +90,12 @@ pub enum StopCondition {
         #[serde(with = "seconds")]
         every: Duration,
     },
+    /// The cluster itself must be healthy: its API server ready, and each of its nodes.
+    ClusterHealth {
+        /// How often; at least a second.
+        #[serde(with = "seconds")]
+        every: Duration,
+    },
 }
 
 impl StopCondition {
@@ -101,15 +107,19 @@ impl StopCondition {
             Self::Availability { .. }
             | Self::P99 { .. }
             | Self::FailedSeconds { .. }
-            | Self::K8sCondition { .. } => None,
+            | Self::K8sCondition { .. }
+            | Self::ClusterHealth { .. } => None,
         }
     }
 
-    /// What is read in the cluster; `None`: somebody else tells.
+    /// What is read in the cluster, for people; `None`: somebody else tells.
     #[must_use]
-    pub fn reads(&self) -> Option<&RequiredCondition> {
+    pub fn reads(&self) -> Option<String> {
         match self {
-            Self::K8sCondition { required, .. } => Some(required),
+            Self::K8sCondition { required, .. } => {
+                Some(format!("the condition of {}", required.object()))
+            }
+            Self::ClusterHealth { .. } => Some("the health of the cluster".to_owned()),
             Self::Availability { .. }
             | Self::P99 { .. }
             | Self::FailedSeconds { .. }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::Placed;
 use super::problems::{Fields, Problems};
-use crate::condition::RequiredCondition;
 use crate::experiment::{
     Address, Load, Metric, Objective, Phase, Safety, SafetyNet, Step, Windows,
 };
@@ -113,12 +112,12 @@ pub(super) fn unique_names(method: &Option<Vec<Placed<Step>>>, problems: &mut Pr
 }
 
 /// Services and Deployments are names within a namespace, which only `system` gives. `asked`: the
-/// addresses that the experiment asks, `read`: the conditions that it reads, each with its place.
+/// addresses that the experiment asks, `read`: what it reads in the cluster, each with its place.
 pub(super) fn namespace_known<'a>(
     spec: &Fields<'_>,
     method: &Option<Vec<Placed<Step>>>,
     asked: impl Iterator<Item = (&'a Address, &'a Range<usize>)>,
-    read: impl Iterator<Item = (&'a RequiredCondition, &'a Range<usize>)>,
+    read: impl Iterator<Item = (String, &'a Range<usize>)>,
     problems: &mut Problems,
 ) {
     if spec.get("system").is_some() {
@@ -142,14 +141,11 @@ pub(super) fn namespace_known<'a>(
         }
     }
     // A node has no namespace; without a system there is no cluster either.
-    for (required, at) in read {
+    for (what, at) in read {
         problems.report(
             at,
-            format!(
-                "the condition of {} is read in the system's cluster, but there is no system",
-                required.object()
-            ),
-            "allowed: `k8sCondition` together with `spec.system` and its `namespace`",
+            format!("{what} is read in the system's cluster, but there is no system"),
+            "allowed: this stop condition together with `spec.system` and its `namespace`",
         );
     }
     if let Some(step) = method.as_ref().and_then(|steps| steps.first()) {

@@ -97,6 +97,7 @@ fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Opti
         "http",
         "promql",
         "k8sCondition",
+        "clusterHealth",
         "url",
         "over",
         "min",
@@ -105,10 +106,12 @@ fn stop_condition(node: &Node, pause: Duration, problems: &mut Problems) -> Opti
         "every",
     ];
     let fields = problems.fields(node, "stop condition", &known, &[])?;
-    match fields.exactly_one(&["metric", "http", "promql", "k8sCondition"], problems)? {
+    let kinds = ["metric", "http", "promql", "k8sCondition", "clusterHealth"];
+    match fields.exactly_one(&kinds, problems)? {
         ("http", get) => http(get, &fields, problems),
         ("promql", query) => promql(query, &fields, problems),
         ("k8sCondition", node) => k8s_condition(node, &fields, problems),
+        ("clusterHealth", node) => cluster_health(node, &fields, problems),
         (_, metric) => of_the_load(metric, &fields, pause, problems),
     }
 }
@@ -170,6 +173,17 @@ fn k8s_condition(
         required: required?,
         every: every?,
     })
+}
+
+fn cluster_health(
+    node: &Node,
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+) -> Option<StopCondition> {
+    fields.without_others("clusterHealth", &["clusterHealth"], problems)?;
+    let fields = problems.fields(node, "clusterHealth", &["every"], &[])?;
+    let every = every(&fields, problems)?;
+    Some(StopCondition::ClusterHealth { every })
 }
 
 fn required_condition(node: &Node, problems: &mut Problems) -> Option<RequiredCondition> {

@@ -280,3 +280,40 @@ async fn what_an_object_shows_trips_its_stop_condition() {
         assert!(finished.record.residue.is_empty());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_not_healthy_trips_its_stop_condition() {
+    const WELL: Shown = Shown::Available("True");
+    for (shown, words, second) in [
+        (
+            Shown::Available("False"),
+            "node a is not Ready: Scripted",
+            6,
+        ),
+        (Shown::NoObject, "the cluster has no nodes", 6),
+        (
+            Shown::Refused,
+            "the health of the cluster cannot be read: connection refused",
+            6,
+        ),
+        (
+            Shown::Hang,
+            "the health of the cluster cannot be read: no answer within 5 s",
+            11,
+        ),
+    ] {
+        let mut plan = plan(60, vec![fault("a", 1, 50)]);
+        plan.stop_conditions = vec![StopCondition::ClusterHealth {
+            every: Duration::from_secs(2),
+        }];
+        let script = Script {
+            shown: vec![WELL, WELL, shown],
+            ..Script::default()
+        };
+        let finished = start(plan, script).finish().await;
+        let told = StopCause::StopCondition(words.to_owned());
+        assert_eq!(finished.record.stopped, Some(told));
+        let recovered = format!("recover a@{second}");
+        assert_eq!(finished.calls(), ["prepare a@1", "inject a@1", &recovered]);
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use holdfast_core::condition::{Condition, ObjectKind};
+use holdfast_core::condition::{ClusterHealth, Condition, ObjectKind};
 use holdfast_core::event::{
     Environment, Event, LoadFinished, RunStarted, Stamped, StopCause, Tick,
 };
@@ -59,8 +59,8 @@ pub(crate) struct Script {
     /// What is answered over HTTP, one entry per question, the last one for ever after; with none,
     /// nobody answers.
     pub(crate) answers: Vec<Answers>,
-    /// What an object shows, one entry per question, the last one for ever after; with none, nobody
-    /// answers.
+    /// What an object shows, or the only node of the cluster, one entry per question, the last one for
+    /// ever after; with none, nobody answers.
     pub(crate) shown: Vec<Shown>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) enum Answers {
 /// What an object of the cluster shows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shown {
-    /// The condition `Available` with this status.
+    /// The condition `Available` with this status; of a node `Ready`.
     Available(&'static str),
     NoObject,
     Refused,
@@ -224,13 +224,9 @@ struct ScriptedConditions {
     asked: Mutex<usize>,
 }
 
-#[async_trait]
-impl ConditionReader for ScriptedConditions {
-    async fn conditions(
-        &self,
-        _: ObjectKind,
-        _: &str,
-    ) -> Result<Option<Vec<Condition>>, ConditionReaderError> {
+impl ScriptedConditions {
+    /// The condition of this type as it is shown the next time.
+    async fn condition(&self, type_: &str) -> Result<Option<Vec<Condition>>, ConditionReaderError> {
         let nth = {
             let mut asked = self.asked.lock().unwrap();
             *asked += 1;
@@ -239,7 +235,7 @@ impl ConditionReader for ScriptedConditions {
         let shown = self.shown.get(nth).or(self.shown.last());
         match shown.copied().unwrap_or(Shown::Refused) {
             Shown::Available(status) => Ok(Some(vec![Condition {
-                type_: "Available".to_owned(),
+                type_: type_.to_owned(),
                 status: status.to_owned(),
                 reason: "Scripted".to_owned(),
                 message: String::new(),
@@ -249,6 +245,28 @@ impl ConditionReader for ScriptedConditions {
             Shown::Hang => std::future::pending().await,
             Shown::Panic => panic!("scripted panic in conditions"),
         }
+    }
+}
+
+#[async_trait]
+impl ConditionReader for ScriptedConditions {
+    async fn conditions(
+        &self,
+        _: ObjectKind,
+        _: &str,
+    ) -> Result<Option<Vec<Condition>>, ConditionReaderError> {
+        self.condition("Available").await
+    }
+
+    async fn cluster_health(&self) -> Result<ClusterHealth, ConditionReaderError> {
+        let node = self.condition("Ready").await?;
+        Ok(ClusterHealth {
+            readyz: "ok".to_owned(),
+            nodes: node
+                .map(|shown| ("a".to_owned(), shown))
+                .into_iter()
+                .collect(),
+        })
     }
 }
 

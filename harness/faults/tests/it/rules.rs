@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use holdfast_core::condition::ObjectKind;
 use holdfast_core::experiment::SafetyNet;
 use holdfast_engine::{ConditionReader, FaultDriver};
-use holdfast_faults::{KubeConditions, KubeFaults, reading, rules};
+use holdfast_faults::{
+    KubeConditions, KubeFaults, READYZ, Rule, reading, reading_health, rules,
+};
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -132,13 +134,35 @@ async fn are_what_reading_a_condition_asks_for() {
         });
         let reader = KubeConditions::new(client, NAMESPACE);
         assert_eq!(reader.conditions(kind, "pay").await.unwrap(), None);
-        let rule = reading(kind);
-        let resource = format!("{}/{}", rule.group, rule.resource);
-        let permitted = rule
-            .verbs
-            .iter()
-            .map(|verb| Some((resource.clone(), (*verb).to_owned())));
-        assert_eq!(*seen.lock().unwrap(), permitted.collect::<Vec<_>>());
+        assert_eq!(*seen.lock().unwrap(), permitted(&reading(kind)));
     }
     test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn are_what_reading_the_health_of_the_cluster_asks_for() {
+    let test = TestCluster::start().await;
+    let (seen, paths) = (Arc::new(Mutex::new(Vec::new())), Arc::default());
+    let (noted, noted_paths) = (Arc::clone(&seen), Arc::<Mutex<Vec<_>>>::clone(&paths));
+    let client = test.watched_client(move |request| {
+        match asked(request) {
+            Some(asked) => noted.lock().unwrap().push(Some(asked)),
+            None => noted_paths.lock().unwrap().push(request.uri().to_string()),
+        }
+        true
+    });
+    let reader = KubeConditions::new(client, NAMESPACE);
+    reader.cluster_health().await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), permitted(&reading_health()));
+    assert_eq!(*paths.lock().unwrap(), [READYZ]);
+    test.shutdown().await;
+}
+
+/// The requests that a rule permits.
+fn permitted(rule: &Rule) -> Vec<Option<(String, String)>> {
+    let resource = format!("{}/{}", rule.group, rule.resource);
+    let verbs = rule.verbs.iter();
+    verbs
+        .map(|verb| Some((resource.clone(), (*verb).to_owned())))
+        .collect()
 }
