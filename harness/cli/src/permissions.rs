@@ -12,7 +12,8 @@ const LOOK: &[&str] = &["get", "list", "watch"];
 const MAKE: &[&str] = &["get", "watch", "list", "create", "delete"];
 
 /// What every run with faults needs in its namespace: the faults' objects, the leases that say who
-/// is alive, and a look at the Services. What its faults take comes on top.
+/// is alive, and a look at the Services. What its faults take comes on top. A test holds a run and its
+/// janitor to them.
 const OF_EVERY_RUN: [(&str, &str, &[&str]); 5] = [
     (
         "holdfast.dev",

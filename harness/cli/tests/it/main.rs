@@ -19,6 +19,8 @@ mod kubectl;
 mod no_residue;
 mod nothing_left;
 mod other_cluster;
+mod permissions;
+mod relay;
 mod scenario;
 mod siege;
 mod siege_command;

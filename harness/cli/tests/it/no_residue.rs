@@ -13,7 +13,6 @@ use crate::standing::{LONG, NAMESPACE, Standing, pid};
 
 mod at_once;
 mod picture;
-mod relay;
 
 use picture::Picture;
 

@@ -9,10 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::picture::Picture;
-use super::relay::Relay;
 use super::{FAULTS, PAUSE, TAKEN, are_injected, begin, not_after};
 use crate::controller;
 use crate::holdfast::{Finished, eventually, wait};
+use crate::relay::Relay;
 use crate::standing::{LONG, NAMESPACE, SYSTEM, Standing, pid};
 
 /// All faults take their time to begin and to end, one after the other, more of it on a busy machine.
