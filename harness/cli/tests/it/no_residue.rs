@@ -13,6 +13,7 @@ use crate::standing::{LONG, NAMESPACE, Standing, pid};
 
 mod at_once;
 mod picture;
+mod tripped;
 
 use picture::Picture;
 
