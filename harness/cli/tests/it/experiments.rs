@@ -191,7 +191,8 @@ fn better(one: &Run, other: &Run, points: f64) {
 }
 
 #[test]
-fn every_experiment_has_a_quick_profile_and_asks_for_the_books() {
+fn every_experiment_has_a_quick_profile_and_a_stop_condition_and_asks_for_the_books() {
+    let stops = ["\n    stopConditions: [{", "\n  # No stop condition: "];
     for file in std::fs::read_dir(workspace().join("experiments")).unwrap() {
         let file = file.unwrap().path();
         if file.extension().is_some_and(|end| end == "yaml") {
@@ -199,6 +200,8 @@ fn every_experiment_has_a_quick_profile_and_asks_for_the_books() {
             for part in ["\n  quick: {", "\n  invariants:\n"] {
                 assert!(text.contains(part), "{}: no {part}", file.display());
             }
+            let may_stop = stops.iter().any(|stop| text.contains(stop));
+            assert!(may_stop, "{}: none of {stops:?}", file.display());
         }
     }
 }
