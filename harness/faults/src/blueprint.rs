@@ -1,6 +1,8 @@
 //! What a fault will do to which objects: what is shown by `holdfast plan`, checked by the safety
 //! nets, and recorded before anything is changed.
 
+use std::collections::BTreeMap;
+
 use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
 use k8s_openapi::api::core::v1::Pod;
@@ -21,11 +23,16 @@ pub(crate) struct Blueprint {
     pub(crate) targets: Vec<Target>,
 }
 
+/// What makes pods, and others in their place: in words, by UID.
+pub(crate) type Workloads = BTreeMap<String, String>;
+
 /// A workload or a Service, and how much of it the fault leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// The object, in words.
     pub(crate) what: String,
+    /// Whose its pods are: itself, or what is behind a Service.
+    pub(crate) workloads: Workloads,
     /// Its pods that are ready, by name.
     pub(crate) pods: Vec<String>,
     /// How many there are.
@@ -37,13 +44,19 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// What has these pods, of which the fault leaves so many ready ones.
-    pub(crate) fn of<'a>(what: String, pods: impl IntoIterator<Item = &'a Pod>, left: u32) -> Self {
+    /// What has these pods of these workloads, of which the fault leaves so many ready ones.
+    pub(crate) fn of<'a>(
+        what: String,
+        workloads: Workloads,
+        pods: impl IntoIterator<Item = &'a Pod>,
+        left: u32,
+    ) -> Self {
         let ready = pods.into_iter().filter(|pod| is_ready(pod));
         let pods: Vec<_> = ready.map(ResourceExt::name_any).collect();
         let ready = size(pods.len());
         Self {
             what,
+            workloads,
             pods,
             ready,
             left: left.min(ready),
@@ -78,6 +91,12 @@ impl Context<'_> {
 impl Blueprint {
     pub(crate) async fn of(fault: &Fault, context: Context<'_>) -> Result<Self, FaultError> {
         kinds::blueprint(fault, context).await
+    }
+
+    /// The workloads that it affects.
+    pub(crate) fn workloads(&self) -> Workloads {
+        let all = self.targets.iter().flat_map(|target| &target.workloads);
+        all.map(|(uid, what)| (uid.clone(), what.clone())).collect()
     }
 
     /// What will be done, and what undoes it, one line each.

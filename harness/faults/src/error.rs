@@ -56,8 +56,12 @@ pub enum FaultError {
     },
     #[error("the lease of the run cannot be renewed, so its faults would be undone at once")]
     NotAlive,
-    #[error("{what} is under the fault {holder}; one at a time")]
+    #[error(
+        "{what} is held by {holder}, one at a time; wait until that has ended, or undo what a dead run has left: holdfast recover"
+    )]
     Locked { what: String, holder: String },
+    #[error("{0} came to what the fault affects while it was locked; try again")]
+    Joined(String),
     #[error("this cluster cannot do that: {0}")]
     Impossible(String),
     #[error("the fault changes nothing: in {what}, {found} already")]

@@ -187,6 +187,8 @@ impl Needs {
     fn endpoints(&mut self) {
         self.on(Resource::Service, &["get"]);
         self.on(Resource::Pod, &["list"]);
+        // Which workloads those are of.
+        self.add("apps", "replicasets", &["list"]);
         self.add("discovery.k8s.io", "endpointslices", &WATCH);
     }
 }

@@ -113,9 +113,16 @@ impl<'a> Work<'a> {
         let context = self.context(agent_image)?;
         let first = Blueprint::of(&spec.fault, context).await?;
         safety::permit(&self.cluster, &first, &spec.allow).await?;
-        lock::take(&self.cluster, &spec.fault, &self.injection.owner()).await?;
+        let locked = first.workloads();
+        let owner = self.injection.owner();
+        lock::take(&self.cluster, &spec.fault, &locked, &owner).await?;
         // Another run may have changed a target until its lock was ours.
-        Blueprint::of(&spec.fault, context).await
+        let blueprint = Blueprint::of(&spec.fault, context).await?;
+        let mut affected = blueprint.workloads().into_iter();
+        match affected.find(|(uid, _)| !locked.contains_key(uid)) {
+            Some((_, what)) => Err(FaultError::Joined(what)),
+            None => Ok(blueprint),
+        }
     }
 
     fn context<'b>(&'b self, agent_image: &'b str) -> Result<Context<'b>, FaultError> {

@@ -1,4 +1,5 @@
-//! Who makes pods anew when they go: what a drain may take, and of whom.
+//! Who makes pods anew when they go: what a drain may take and of whom, and whose the pods behind a
+//! Service are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::ListParams;
 
 use crate::action::{has_ended, is_ready};
-use crate::blueprint::Target;
+use crate::blueprint::{Target, Workloads};
 use crate::error::FaultError;
 use crate::object::Cluster;
 use crate::pods::size;
@@ -71,12 +72,17 @@ impl Owners {
         Some(self.above.get(&set.uid).unwrap_or(set))
     }
 
+    /// The workloads of these pods; one that nobody made is of none.
+    pub(super) fn workloads<'a>(&self, pods: impl IntoIterator<Item = &'a Pod>) -> Workloads {
+        let owners = pods.into_iter().filter_map(|pod| self.of(pod));
+        owners
+            .map(|owner| (owner.uid.clone(), words(owner)))
+            .collect()
+    }
+
     /// Each workload that loses pods when these go, of all that are `here` now.
     pub(super) fn targets(&self, here: &[Pod], going: &[&Pod]) -> Vec<Target> {
-        let name = |pod: &Pod| {
-            let owner = self.of(pod)?;
-            Some(format!("{} {}", owner.kind.to_lowercase(), owner.name))
-        };
+        let name = |pod: &Pod| self.of(pod).map(words);
         let names: BTreeSet<_> = going.iter().filter_map(|pod| name(pod)).collect();
         let target = |what: String| {
             let its = here
@@ -85,7 +91,7 @@ impl Owners {
             let its: Vec<_> = its.collect();
             let stays = |pod: &&&Pod| is_ready(pod) && !going.contains(*pod);
             let left = size(its.iter().filter(stays).count());
-            Target::of(what, its, left)
+            Target::of(what, self.workloads(its.iter().copied()), its, left)
         };
         names.into_iter().map(target).collect()
     }
@@ -96,6 +102,11 @@ impl Owners {
         let deployments = owners.filter(|owner| owner.kind == "Deployment");
         deployments.map(|owner| owner.name.as_str()).collect()
     }
+}
+
+/// `deployment pay`.
+fn words(owner: &OwnerReference) -> String {
+    format!("{} {}", owner.kind.to_lowercase(), owner.name)
 }
 
 #[cfg(test)]

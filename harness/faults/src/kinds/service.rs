@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-use crate::blueprint::Target;
+use super::owners::Owners;
+use crate::blueprint::{Target, Workloads};
 use crate::error::FaultError;
 use crate::object::{Cluster, Object, Resource};
 use crate::pods;
@@ -16,6 +17,8 @@ pub(super) struct Found {
     pub(super) found: DynamicObject,
     /// Those behind it that are not on their way out.
     pods: Vec<Pod>,
+    /// What makes them.
+    workloads: Workloads,
 }
 
 impl Found {
@@ -30,6 +33,7 @@ impl Found {
             });
         }
         let pods = pods::behind(cluster, &found).await?;
+        let workloads = Owners::find(cluster).await?.workloads(&pods);
         Ok(Self {
             object: Object {
                 resource: Resource::Service,
@@ -37,6 +41,7 @@ impl Found {
                 uid: found.uid().unwrap_or_default(),
             },
             pods,
+            workloads,
             found,
         })
     }
@@ -52,6 +57,7 @@ impl Found {
     }
 
     fn leaving(&self, left: u32) -> Target {
-        Target::of(self.object.to_string(), &self.pods, left)
+        let what = self.object.to_string();
+        Target::of(what, self.workloads.clone(), &self.pods, left)
     }
 }

@@ -86,9 +86,11 @@ impl Workload {
 
     /// What it leaves when so many stay ready at the least.
     pub(super) fn leaving(&self, left: u32) -> Target {
+        let what = self.object.to_string();
+        let itself = [(self.object.uid.clone(), what.clone())].into();
         Target {
             unavailable: self.unavailable(),
-            ..Target::of(self.object.to_string(), &self.pods, left)
+            ..Target::of(what, itself, &self.pods, left)
         }
     }
 

@@ -7,8 +7,8 @@ use holdfast_core::experiment::SafetyNet;
 use holdfast_engine::FaultDriver;
 use holdfast_faults::{Controller, FaultInjection, Phase, found, halt, is_wanted, recover, resume};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, prop_oneof, proptest};
@@ -154,49 +154,6 @@ async fn another_controller_carries_on_where_one_ended() {
     test.phase("outage", "Reverted").await;
     assert_eq!(test.replicas("pay").await, 2);
     second.cancel();
-    test.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_runs_cannot_hold_the_same_thing() {
-    let test = TestCluster::start().await;
-    let _kubelet = test.kubelet();
-    test.create_ready("pay", 4).await;
-    let one = test.faults();
-    one.prepare(&outage(3)).await.unwrap();
-    let other = test.faults_of("Run-2", test.client.clone());
-    let refused = other.prepare(&outage(2)).await.unwrap_err();
-    assert_eq!(
-        refused.0,
-        "the replicas of deployment pay is under the fault run-1-outage; one at a time"
-    );
-    other.recover(&outage(2)).await.unwrap();
-    one.recover(&outage(3)).await.unwrap();
-    other.prepare(&outage(2)).await.unwrap();
-    other.recover(&outage(2)).await.unwrap();
-    test.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fault_that_is_refused_holds_nothing() {
-    let test = TestCluster::start().await;
-    let _kubelet = test.kubelet();
-    test.create_ready("pay", 2).await;
-    test.create::<ConfigMap>(json!({"metadata": {"name": "prices"}, "data": {}}))
-        .await;
-    let rollout = json!({"rollout": {"deployment": "pay", "setEnv": {"A": "1"}}});
-    let one = test.faults();
-    let rollout = fault_of(serde_json::from_value(rollout).unwrap());
-    one.prepare(&rollout).await.unwrap();
-    // It gets the first of its two locks.
-    let change = json!({"configMap": "prices", "set": {"A": "1"}, "restart": ["pay"]});
-    let change = fault_of(serde_json::from_value(json!({"configChange": change})).unwrap());
-    let other = test.faults_of("Run-2", test.client.clone());
-    other.prepare(&change).await.unwrap_err();
-    let locks = ListParams::default().labels("holdfast.dev/lock");
-    let locks = test.api::<Lease>().list(&locks).await.unwrap();
-    let locks: Vec<_> = locks.iter().map(ResourceExt::name_any).collect();
-    assert_eq!(locks, ["holdfast-template-pay"]);
     test.shutdown().await;
 }
 

@@ -10,6 +10,7 @@ mod controller;
 mod early;
 mod http;
 mod kinds;
+mod lock;
 mod observer;
 mod radius;
 mod residue;
