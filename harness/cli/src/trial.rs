@@ -215,8 +215,8 @@ async fn end_when_halted(client: Client, stop: UnboundedSender<StopCause>) {
 }
 
 async fn check_faults(plan: &Plan, drivers: &Drivers) -> Result<(), Failure> {
-    for fault in &plan.faults {
-        let checked = drivers.faults.check(fault).await;
+    for (index, fault) in plan.faults.iter().enumerate() {
+        let checked = drivers.faults.check(fault, &plan.faults[..index]).await;
         checked.map_err(|error| unchecked(fault, &error))?;
     }
     Ok(())

@@ -173,6 +173,12 @@ pub struct PlannedFault {
 }
 
 impl PlannedFault {
+    /// Whether it is not over when a later one begins: where they touch, it is being undone then.
+    #[must_use]
+    pub fn lasts_until(&self, later: &Self) -> bool {
+        self.end >= later.start
+    }
+
     /// Whether it is not held but lasts until its effect is over.
     #[must_use]
     pub fn ends_by_itself(&self) -> bool {

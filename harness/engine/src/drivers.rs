@@ -69,8 +69,12 @@ pub trait LoadDriver: Send + Sync {
 #[async_trait]
 pub trait FaultDriver: Send + Sync {
     /// Before anything runs: the target exists, is available, and the safety nets permit the
-    /// fault.
-    async fn check(&self, fault: &PlannedFault) -> Result<(), FaultDriverError>;
+    /// fault beside `earlier` ones, those of the run that begin no later.
+    async fn check(
+        &self,
+        fault: &PlannedFault,
+        earlier: &[PlannedFault],
+    ) -> Result<(), FaultDriverError>;
 
     /// Stores how to undo the fault where it outlives this process. Nothing is broken yet.
     /// Returns one line about the undo.
@@ -166,7 +170,11 @@ pub struct NoFaults;
 
 #[async_trait]
 impl FaultDriver for NoFaults {
-    async fn check(&self, fault: &PlannedFault) -> Result<(), FaultDriverError> {
+    async fn check(
+        &self,
+        fault: &PlannedFault,
+        _: &[PlannedFault],
+    ) -> Result<(), FaultDriverError> {
         let words = format!(
             "{} needs a system in a cluster, and this run has none",
             fault.fault.describe()
@@ -175,11 +183,11 @@ impl FaultDriver for NoFaults {
     }
 
     async fn prepare(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        self.check(fault).await.map(|()| String::new())
+        self.check(fault, &[]).await.map(|()| String::new())
     }
 
     async fn inject(&self, fault: &PlannedFault) -> Result<String, FaultDriverError> {
-        self.check(fault).await.map(|()| String::new())
+        self.check(fault, &[]).await.map(|()| String::new())
     }
 
     async fn recover(&self, _: &PlannedFault) -> Result<String, FaultDriverError> {

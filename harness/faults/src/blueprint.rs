@@ -7,6 +7,8 @@ use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, is_ready};
 use crate::error::FaultError;
@@ -29,18 +31,38 @@ pub(crate) type Workloads = BTreeMap<String, String>;
 /// A workload or a Service, and how much of it the fault leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The object, in words.
-    pub(crate) what: String,
+    pub(crate) impact: Impact,
     /// Whose its pods are: itself, or what is behind a Service.
     pub(crate) workloads: Workloads,
     /// Its pods that are ready, by name.
     pub(crate) pods: Vec<String>,
-    /// How many there are.
-    pub(crate) ready: u32,
-    /// Of them, as many as stay ready at the least.
-    pub(crate) left: u32,
     /// Why it is not available as a whole, in its own words, if it says so.
     pub(crate) unavailable: Option<String>,
+}
+
+/// How many ready pods of a workload or a Service a fault leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Impact {
+    /// The object, in words.
+    pub(crate) what: String,
+    /// Its pods that were ready when the fault was worked out.
+    pub(crate) ready: u32,
+    /// Of those that were `ready`, as many as stay so at the least.
+    pub(crate) left: u32,
+}
+
+impl Impact {
+    pub(crate) fn taken(&self) -> u32 {
+        self.ready.saturating_sub(self.left)
+    }
+}
+
+/// What another fault does at the same time.
+#[derive(Clone, Debug)]
+pub(crate) struct Beside {
+    /// Its name.
+    pub(crate) fault: String,
+    pub(crate) impact: Impact,
 }
 
 impl Target {
@@ -55,11 +77,13 @@ impl Target {
         let pods: Vec<_> = ready.map(ResourceExt::name_any).collect();
         let ready = size(pods.len());
         Self {
-            what,
+            impact: Impact {
+                what,
+                ready,
+                left: left.min(ready),
+            },
             workloads,
             pods,
-            ready,
-            left: left.min(ready),
             unavailable: None,
         }
     }
@@ -91,6 +115,11 @@ impl Context<'_> {
 impl Blueprint {
     pub(crate) async fn of(fault: &Fault, context: Context<'_>) -> Result<Self, FaultError> {
         kinds::blueprint(fault, context).await
+    }
+
+    /// What it leaves of its targets.
+    pub(crate) fn impacts(&self) -> impl Iterator<Item = &Impact> {
+        self.targets.iter().map(|target| &target.impact)
     }
 
     /// The workloads that it affects.

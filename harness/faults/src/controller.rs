@@ -54,6 +54,8 @@ pub struct Controller {
     ages: Arc<Ages>,
     /// What time it is.
     clock: fn() -> jiff::Timestamp,
+    /// Held while a fault is worked out and recorded: the next one counts what it takes.
+    preparing: tokio::sync::Mutex<()>,
     /// The lease of each namespace with a fault.
     leading: Mutex<HashMap<String, Kept>>,
     /// What renews them.
@@ -138,6 +140,7 @@ impl Controller {
             watch: Watch::default(),
             ages: Arc::default(),
             clock: jiff::Timestamp::now,
+            preparing: tokio::sync::Mutex::default(),
             leading: Mutex::default(),
             renewing: TaskTracker::new(),
             done: CancellationToken::new(),

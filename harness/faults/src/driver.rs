@@ -112,18 +112,23 @@ impl KubeFaults {
         }
     }
 
-    /// What a fault would do to the cluster as it is now; changes nothing.
+    /// What a fault would do to the cluster as it is now, beside those of the run that begin no later;
+    /// changes nothing.
     ///
     /// # Errors
     /// Why it cannot be done, or may not.
-    pub async fn plan(&self, fault: &PlannedFault) -> Result<Effect, FaultError> {
+    pub async fn plan(
+        &self,
+        fault: &PlannedFault,
+        earlier: &[PlannedFault],
+    ) -> Result<Effect, FaultError> {
         let planner = Planner {
             client: &self.cluster.client,
             namespace: &self.cluster.namespace,
             agent_image: &self.agent_image,
             allow: &self.allow,
         };
-        planner.effect(&self.name(fault), &fault.fault).await
+        planner.effect(&self.name(fault), fault, earlier).await
     }
 
     fn api(&self) -> Api<FaultInjection> {
@@ -213,8 +218,12 @@ fn refused(status: &FaultInjectionStatus) -> FaultError {
 
 #[async_trait]
 impl FaultDriver for KubeFaults {
-    async fn check(&self, fault: &PlannedFault) -> Result<(), FaultDriverError> {
-        self.plan(fault).await?;
+    async fn check(
+        &self,
+        fault: &PlannedFault,
+        earlier: &[PlannedFault],
+    ) -> Result<(), FaultDriverError> {
+        self.plan(fault, earlier).await?;
         Ok(())
     }
 

@@ -39,9 +39,16 @@ pub enum FaultError {
     )]
     Unavailable { what: String, why: String },
     #[error(
-        "the fault leaves {left} of {ready} ready pods of {what}; more than half, or the last one, needs safety.allow: [blastRadius] in the experiment"
+        "the fault leaves {left} of {ready} ready pods of {what}{}; more than half, or the last one, needs safety.allow: [blastRadius] in the experiment",
+        together(beside)
     )]
-    BlastRadius { what: String, left: u32, ready: u32 },
+    BlastRadius {
+        what: String,
+        left: u32,
+        ready: u32,
+        /// Other faults whose share counts.
+        beside: Vec<String>,
+    },
     #[error(
         "the cluster does not know {0} and this user may not define it; an administrator does: holdfast controller --print-definitions | kubectl apply -f -"
     )]
@@ -172,6 +179,17 @@ pub(crate) fn said(error: kube::Error) -> Box<dyn Error + Send + Sync> {
         kube::Error::Api(status) => status,
         other => Box::new(other),
     }
+}
+
+fn together(beside: &[String]) -> String {
+    let faults: Vec<_> = beside
+        .iter()
+        .map(|fault| format!("the fault {fault}"))
+        .collect();
+    if faults.is_empty() {
+        return String::new();
+    }
+    format!(" together with {}", faults.join(" and "))
 }
 
 /// An error and its causes. The last cause is the one that helps: the client's own words for a

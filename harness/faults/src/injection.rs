@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Owner};
+use crate::blueprint::Impact;
 use crate::error::FaultError;
 
 /// Stays on the object until the fault is undone.
@@ -81,6 +82,9 @@ pub struct FaultInjectionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "anything_many")]
     pub(crate) actions: Vec<Action>,
+    /// What it leaves of its targets: what other faults take of the same counts with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) targets: Vec<Impact>,
     /// When it was last brought about, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injected_at: Option<String>,
@@ -129,6 +133,14 @@ impl FaultInjection {
             .as_ref()
             .map(|status| status.phase)
             .unwrap_or_default()
+    }
+
+    /// Whether it is in effect, or may be.
+    pub(crate) fn is_active(&self) -> bool {
+        match self.phase() {
+            Phase::Prepared | Phase::Injecting | Phase::Injected | Phase::Reverting => true,
+            Phase::Pending | Phase::Reverted | Phase::Refused => false,
+        }
     }
 
     /// Whether somebody has said that it is to end.

@@ -1,11 +1,11 @@
 //! What a fault would do to a cluster as it is, worked out without changing anything.
 
 use holdfast_core::experiment::SafetyNet;
-use holdfast_core::fault::Fault;
+use holdfast_core::plan::PlannedFault;
 use kube::Client;
 
 use crate::action::Action;
-use crate::blueprint::{Blueprint, Context, Target};
+use crate::blueprint::{Beside, Blueprint, Context, Target};
 use crate::error::FaultError;
 use crate::object::Cluster;
 use crate::safety;
@@ -55,12 +55,17 @@ pub struct Affected {
 }
 
 impl Planner<'_> {
-    /// What `fault` would do to the cluster as it is now; objects made for it are named after
-    /// `name`.
+    /// What `fault` would do to the cluster as it is now, beside those of its run that begin no
+    /// later and are in effect by then; objects made for it are named after `name`.
     ///
     /// # Errors
     /// Why it cannot be done, or may not.
-    pub async fn effect(&self, name: &str, fault: &Fault) -> Result<Effect, FaultError> {
+    pub async fn effect(
+        &self,
+        name: &str,
+        fault: &PlannedFault,
+        earlier: &[PlannedFault],
+    ) -> Result<Effect, FaultError> {
         let cluster = Cluster {
             client: self.client.clone(),
             namespace: self.namespace.to_owned(),
@@ -73,8 +78,19 @@ impl Planner<'_> {
             agent_image: self.agent_image,
             allow: self.allow,
         };
-        let blueprint = Blueprint::of(fault, context).await?;
-        safety::permit(&cluster, &blueprint, self.allow).await?;
+        let blueprint = Blueprint::of(&fault.fault, context).await?;
+        let mut others = Vec::new();
+        for other in earlier.iter().filter(|other| other.lasts_until(fault)) {
+            // One that cannot be done is refused itself.
+            let Ok(blueprint) = Blueprint::of(&other.fault, context).await else {
+                continue;
+            };
+            others.extend(blueprint.targets.into_iter().map(|target| Beside {
+                fault: other.name.clone(),
+                impact: target.impact,
+            }));
+        }
+        safety::permit(&cluster, &blueprint, self.allow, &others).await?;
         safety::check_available(&blueprint)?;
         for action in &blueprint.actions {
             action.try_out(&cluster).await?;
@@ -89,8 +105,8 @@ impl Planner<'_> {
 
 fn affected(target: Target) -> Affected {
     Affected {
-        what: target.what,
+        what: target.impact.what,
         pods: target.pods,
-        left: target.left,
+        left: target.impact.left,
     }
 }

@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 use crate::action::Action;
-use crate::blueprint::{Blueprint, Target};
+use crate::blueprint::{Beside, Blueprint, Impact};
 use crate::error::FaultError;
 use crate::halt::halted;
 use crate::object::{Cluster, Object};
@@ -36,13 +36,14 @@ const SLOWEST_ANSWER: Duration = Duration::from_secs(1);
 /// Nothing is broken here, whatever its labels say: the cluster itself would be.
 const NEVER: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
-/// Whether the fault may be brought about, as far as the cluster says now.
+/// Whether the fault may be brought about beside others, as far as the cluster says now.
 pub(crate) async fn permit(
     cluster: &Cluster,
     blueprint: &Blueprint,
     allow: &[SafetyNet],
+    others: &[Beside],
 ) -> Result<(), FaultError> {
-    permit_round(cluster, blueprint, allow).await?;
+    permit_round(cluster, blueprint, allow, others).await?;
     if !allow.contains(&SafetyNet::Pdb) {
         check_budgets(cluster, blueprint).await?;
     }
@@ -54,17 +55,18 @@ pub(crate) async fn permit_round(
     cluster: &Cluster,
     blueprint: &Blueprint,
     allow: &[SafetyNet],
+    others: &[Beside],
 ) -> Result<(), FaultError> {
     check_namespace_promptly(cluster).await?;
     if let Some(why) = halted(&cluster.client).await? {
         return Err(FaultError::Halted(why));
     }
-    let nothing = blueprint.targets.iter().find(|target| target.ready == 0);
-    if let Some(target) = nothing {
-        return Err(FaultError::NotAvailable(target.what.clone()));
+    if let Some(nothing) = blueprint.impacts().find(|impact| impact.ready == 0) {
+        return Err(FaultError::NotAvailable(nothing.what.clone()));
     }
     if !allow.contains(&SafetyNet::BlastRadius) {
-        blueprint.targets.iter().try_for_each(check_blast_radius)?;
+        let mut impacts = blueprint.impacts();
+        impacts.try_for_each(|impact| check_blast_radius(impact, others))?;
     }
     Ok(())
 }
@@ -75,7 +77,7 @@ pub(crate) fn check_available(blueprint: &Blueprint) -> Result<(), FaultError> {
     for target in &blueprint.targets {
         if let Some(why) = &target.unavailable {
             return Err(FaultError::Unavailable {
-                what: target.what.clone(),
+                what: target.impact.what.clone(),
                 why: why.clone(),
             });
         }
@@ -169,14 +171,104 @@ pub(crate) async fn spare_own_node(
     }
 }
 
-fn check_blast_radius(target: &Target) -> Result<(), FaultError> {
-    let (left, ready) = (target.left, target.ready);
+/// Held to what all faults leave together of the pods that were ready before any of them.
+fn check_blast_radius(impact: &Impact, others: &[Beside]) -> Result<(), FaultError> {
+    // What takes nothing adds nothing to what others were permitted to.
+    if impact.taken() == 0 {
+        return Ok(());
+    }
+    let others = others.iter().filter(|one| one.impact.what == impact.what);
+    let (mut ready, mut taken, mut beside) = (impact.ready, impact.taken(), Vec::new());
+    for other in others {
+        ready = ready.max(other.impact.ready);
+        if other.impact.taken() > 0 {
+            taken = taken.saturating_add(other.impact.taken());
+            beside.push(other.fault.clone());
+        }
+    }
+    // Fewer where pods are away that no fault has taken.
+    let left = ready.saturating_sub(taken).min(impact.left);
     if left == 0 || left.saturating_mul(2) < ready {
         return Err(FaultError::BlastRadius {
-            what: target.what.clone(),
+            what: impact.what.clone(),
             left,
             ready,
+            beside,
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_pay(ready: u32, left: u32) -> Impact {
+        Impact {
+            what: "deployment pay".to_owned(),
+            ready,
+            left,
+        }
+    }
+
+    /// What is told of a fault that leaves `left` of `ready` pods, beside others.
+    fn refusal(ready: u32, left: u32, others: &[(u32, u32)]) -> Option<String> {
+        let others = others.iter().zip(["freeze", "scale"]);
+        let mut others: Vec<_> = others
+            .map(|((ready, left), fault)| Beside {
+                fault: fault.to_owned(),
+                impact: of_pay(*ready, *left),
+            })
+            .collect();
+        others.push(Beside {
+            fault: "elsewhere".to_owned(),
+            impact: Impact {
+                what: "deployment app".to_owned(),
+                ..of_pay(100, 1)
+            },
+        });
+        let refused = check_blast_radius(&of_pay(ready, left), &others).err()?;
+        let text = refused.to_string();
+        let (told, _) = text.split_once("; more than half").unwrap();
+        Some(told.to_owned())
+    }
+
+    #[test]
+    fn what_faults_take_together_is_held_to_what_was_there_before_them() {
+        for (ready, left, others, told) in [
+            (4, 2, &[][..], None),
+            (3, 2, &[(4, 3)][..], None),
+            (
+                4,
+                2,
+                &[(4, 3)],
+                Some("1 of 4 ready pods of deployment pay together with the fault freeze"),
+            ),
+            (
+                5,
+                4,
+                &[(6, 5), (5, 3)],
+                Some(
+                    "2 of 6 ready pods of deployment pay together with the fault freeze and the fault scale",
+                ),
+            ),
+            // Of four pods one is frozen, and another one is away by itself.
+            (
+                2,
+                1,
+                &[(4, 3)],
+                Some("1 of 4 ready pods of deployment pay together with the fault freeze"),
+            ),
+            // Whoever was permitted to take all may.
+            (1, 1, &[(2, 0)], None),
+            (4, 1, &[(4, 4)], Some("1 of 4 ready pods of deployment pay")),
+        ] {
+            let told = told.map(|told| format!("the fault leaves {told}"));
+            assert_eq!(
+                refusal(ready, left, others),
+                told,
+                "{left} of {ready}, {others:?}"
+            );
+        }
+    }
 }

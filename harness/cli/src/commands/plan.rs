@@ -151,11 +151,11 @@ async fn look(
     // Nothing of a fault is left to chance: of the same pods it chooses the same ones.
     let plan = plan::plan(experiment, 0);
     let mut faults = Vec::new();
-    for fault in &plan.faults {
+    for (index, fault) in plan.faults.iter().enumerate() {
         // Whether or not the cluster is ready for it yet.
         let rules = holdfast_faults::rules(&fault.fault, allow);
         rules.iter().for_each(|rule| permissions.add(rule));
-        faults.push(work_out(&planner, fault).await?);
+        faults.push(work_out(&planner, fault, &plan.faults[..index]).await?);
     }
     for condition in &plan.stop_conditions {
         match condition {
@@ -187,7 +187,11 @@ async fn look(
     })
 }
 
-async fn work_out(planner: &Planner<'_>, fault: &PlannedFault) -> Result<Planned, Failure> {
+async fn work_out(
+    planner: &Planner<'_>,
+    fault: &PlannedFault,
+    earlier: &[PlannedFault],
+) -> Result<Planned, Failure> {
     let mut planned = Planned {
         step: fault.name.clone(),
         fault: fault.fault.describe(),
@@ -198,7 +202,7 @@ async fn work_out(planner: &Planner<'_>, fault: &PlannedFault) -> Result<Planned
         actions: Vec::new(),
         undo: Vec::new(),
     };
-    match planner.effect(&fault.name, &fault.fault).await {
+    match planner.effect(&fault.name, fault, earlier).await {
         Ok(effect) => {
             planned.targets = effect.targets.into_iter().map(target).collect();
             planned.actions = effect.actions;

@@ -87,6 +87,31 @@ fn a_plan_says_what_is_not_permitted() {
 }
 
 #[test]
+fn faults_that_together_take_too_much_are_refused_before_anything_begins() {
+    let Some(standing) = Standing::start() else {
+        return;
+    };
+    standing.bring_up();
+    let text = std::fs::read_to_string(standing.file("running.yaml")).unwrap();
+    let second = "    - {name: kill, at: 1s, fault: {podKill: {deployment: web, count: 1}}}\n";
+    let text = text.replace("  steadyState:", &format!("{second}  steadyState:"));
+    std::fs::write(standing.file("together.yaml"), text).unwrap();
+    let words =
+        "the fault leaves 0 of 2 ready pods of deployment web together with the fault fewer;";
+    let plan = ["plan", "together.yaml", "--context", CONTEXT, "--json"];
+    let planned = finish(&mut standing.holdfast(&plan));
+    assert_eq!(code(&planned), 2, "{}", planned.err);
+    let plan: Value = serde_json::from_str(&planned.out).unwrap();
+    assert_eq!(plan["faults"][0]["refused"], Value::Null);
+    let refused = plan["faults"][1]["refused"].as_str().unwrap();
+    assert!(refused.starts_with(words), "{refused}");
+    let run = ["run", "together.yaml", "--context", CONTEXT];
+    let run = finish(&mut standing.holdfast(&run));
+    assert_eq!(code(&run), 2, "{}", run.err);
+    assert!(run.err.contains(words), "{}", run.err);
+}
+
+#[test]
 fn the_node_of_holdfast_is_spared_where_there_is_another_one() {
     let Some(standing) = Standing::start() else {
         return;

@@ -138,7 +138,7 @@ async fn behave(behaviour: Behaviour, call: &str) -> Result<String, FaultDriverE
 
 #[async_trait]
 impl FaultDriver for ScriptedFaults {
-    async fn check(&self, _: &PlannedFault) -> Result<(), FaultDriverError> {
+    async fn check(&self, _: &PlannedFault, _: &[PlannedFault]) -> Result<(), FaultDriverError> {
         Ok(())
     }
 

@@ -17,8 +17,6 @@ use crate::pods;
 pub(crate) struct Kill {
     /// Those that were chosen.
     pub(crate) pods: Vec<Object>,
-    /// So many were ready when they were chosen.
-    pub(crate) ready: u32,
     /// Finds others in place of those that are gone by themselves when it comes to it.
     pub(crate) selector: String,
     /// How they are made to go.

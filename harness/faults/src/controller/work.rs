@@ -11,11 +11,12 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{Controller, Duty, LOOK};
-use crate::action::{Action, Attempt, Kill, revert_all};
-use crate::blueprint::{Blueprint, Context};
+use crate::action::{Action, Attempt, revert_all};
+use crate::blueprint::{Beside, Blueprint, Context, Impact};
 use crate::error::{FaultError, gone_is_done, one_line};
 use crate::injection::{Desired, FINALIZER, FaultInjection, FaultInjectionStatus, Phase};
 use crate::object::Cluster;
+use crate::recover::objects;
 use crate::{lock, safety};
 
 /// One fault, and what it takes to work on it.
@@ -89,9 +90,11 @@ impl<'a> Work<'a> {
             self.set_finalizers(&finalizers).await?;
             return Ok(Next::requeue(Duration::ZERO));
         }
+        let _alone = self.controller.preparing.lock().await;
         let status = match self.work_out(agent_image).await {
             Ok(blueprint) => FaultInjectionStatus {
                 phase: Phase::Prepared,
+                targets: blueprint.impacts().cloned().collect(),
                 actions: blueprint.actions,
                 ..FaultInjectionStatus::default()
             },
@@ -111,18 +114,34 @@ impl<'a> Work<'a> {
     async fn work_out(&self, agent_image: &str) -> Result<Blueprint, FaultError> {
         let spec = &self.injection.spec;
         let context = self.context(agent_image)?;
+        let others = self.others().await?;
         let first = Blueprint::of(&spec.fault, context).await?;
-        safety::permit(&self.cluster, &first, &spec.allow).await?;
+        safety::permit(&self.cluster, &first, &spec.allow, &others).await?;
         let locked = first.workloads();
         let owner = self.injection.owner();
         lock::take(&self.cluster, &spec.fault, &locked, &owner).await?;
         // Another run may have changed a target until its lock was ours.
         let blueprint = Blueprint::of(&spec.fault, context).await?;
         let mut affected = blueprint.workloads().into_iter();
-        match affected.find(|(uid, _)| !locked.contains_key(uid)) {
-            Some((_, what)) => Err(FaultError::Joined(what)),
-            None => Ok(blueprint),
+        if let Some((_, what)) = affected.find(|(uid, _)| !locked.contains_key(uid)) {
+            return Err(FaultError::Joined(what));
         }
+        safety::permit(&self.cluster, &blueprint, &spec.allow, &others).await?;
+        Ok(blueprint)
+    }
+
+    /// What other faults in the namespace leave of their targets.
+    async fn others(&self) -> Result<Vec<Beside>, FaultError> {
+        let mut found = objects(&self.cluster.client, Some(&self.cluster.namespace)).await?;
+        found.retain(|one| one.uid() != self.injection.uid() && one.is_active());
+        let beside = found.iter().flat_map(|one| {
+            let targets = one.progress().targets.into_iter();
+            targets.map(|impact| Beside {
+                fault: one.name_any(),
+                impact,
+            })
+        });
+        Ok(beside.collect())
     }
 
     fn context<'b>(&'b self, agent_image: &'b str) -> Result<Context<'b>, FaultError> {
@@ -224,8 +243,7 @@ impl<'a> Work<'a> {
     /// Does again what is done again and again, when it is time.
     async fn repeat(&mut self, agent_image: &str) -> Result<Next, FaultError> {
         let mut status = self.injection.progress();
-        let again = status.actions.iter().find_map(Action::repeated);
-        let Some((before, pace)) = again.map(|(kill, pace)| (kill.clone(), pace)) else {
+        let Some((_, pace)) = status.actions.iter().find_map(Action::repeated) else {
             return Ok(Next::requeue(LOOK));
         };
         let pace = jiff::SignedDuration::try_from(pace).map_err(FaultError::Length)?;
@@ -241,7 +259,7 @@ impl<'a> Work<'a> {
         status.injected_at = Some(now.to_string());
         self.tell(&status).await?;
         let mut evidence: Vec<String> = status.evidence.take().into_iter().collect();
-        match self.round(&before, agent_image).await {
+        match self.round(agent_image).await {
             Ok(seen) => {
                 evidence.push(seen);
                 status.error = None;
@@ -258,14 +276,21 @@ impl<'a> Work<'a> {
     }
 
     /// Kills once more, as far as the safety nets permit it now: at most half of the pods there were
-    /// `before` are away at once.
-    async fn round(&self, before: &Kill, agent_image: &str) -> Result<String, FaultError> {
+    /// before are away at once.
+    async fn round(&self, agent_image: &str) -> Result<String, FaultError> {
         let spec = &self.injection.spec;
-        let mut blueprint = Blueprint::of(&spec.fault, self.context(agent_image)?).await?;
-        for target in &mut blueprint.targets {
-            target.ready = target.ready.max(before.ready);
-        }
-        safety::permit_round(&self.cluster, &blueprint, &spec.allow).await?;
+        let blueprint = Blueprint::of(&spec.fault, self.context(agent_image)?).await?;
+        let mut others = self.others().await?;
+        let own = self.injection.progress().targets.into_iter();
+        others.extend(own.map(|impact| Beside {
+            fault: self.name.clone(),
+            // What it takes is this round's.
+            impact: Impact {
+                left: impact.ready,
+                ..impact
+            },
+        }));
+        safety::permit_round(&self.cluster, &blueprint, &spec.allow, &others).await?;
         let mut evidence = Vec::new();
         for (kill, _) in blueprint.actions.iter().filter_map(Action::repeated) {
             evidence.push(kill.inject(&self.cluster, Attempt::First).await?);

@@ -53,7 +53,10 @@ pub(super) async fn blueprint(
     for name in owners.deployments(&going) {
         let deployment = Workload::deployment(cluster, name).await?;
         let what = deployment.object.to_string();
-        for target in targets.iter_mut().filter(|target| target.what == what) {
+        for target in targets
+            .iter_mut()
+            .filter(|target| target.impact.what == what)
+        {
             target.unavailable = deployment.unavailable();
         }
         back.push(deployment.back());

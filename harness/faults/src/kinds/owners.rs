@@ -114,6 +114,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::blueprint::Impact;
 
     fn pod(owners: &Value, phase: &str) -> Pod {
         let pod = json!({"metadata": {"ownerReferences": owners}, "status": {"phase": phase}});
@@ -174,8 +175,10 @@ mod tests {
         };
         let going: Vec<&Pod> = here[1..4].iter().collect();
         let targets = owners.targets(&here, &going);
-        let words =
-            |target: &Target| format!("{}: {:?}, {}", target.what, target.pods, target.left);
+        let words = |target: &Target| {
+            let Impact { what, left, .. } = &target.impact;
+            format!("{what}: {:?}, {left}", target.pods)
+        };
         assert_eq!(
             targets.iter().map(words).collect::<Vec<_>>(),
             [

@@ -37,7 +37,6 @@ pub(super) async fn blueprint(
             Action::Wait(Wait::before_the_end(whole)),
             Action::Kill(Kill {
                 pods,
-                ready: deployment.ready(),
                 selector: deployment.selector.clone(),
                 means,
                 grace: kill

@@ -101,15 +101,11 @@ fn for_one(
         Action::Set(redirect),
         Action::Wait(Wait::for_evidence(rolled_out)),
     ]);
+    let mut called = reached(throttle, service);
+    called.impact.what = format!("{} for {}", service.object, deployment.object);
     Ok(Blueprint {
         actions,
-        targets: vec![
-            Target {
-                what: format!("{} for {}", service.object, deployment.object),
-                ..reached(throttle, service)
-            },
-            deployment.rolled_out()?,
-        ],
+        targets: vec![called, deployment.rolled_out()?],
     })
 }
 

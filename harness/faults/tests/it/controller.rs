@@ -123,14 +123,14 @@ async fn halting_ends_faults_and_refuses_new_ones_until_resumed() {
     assert_eq!(status["revertedBecause"], "everything is halted: too hot");
     assert_eq!(test.replicas("pay").await, 2);
 
-    let refused = test.faults().check(&outage(1)).await.unwrap_err();
+    let refused = test.faults().check(&outage(1), &[]).await.unwrap_err();
     assert_eq!(
         refused.0,
         "everything is halted (too hot); to permit faults again: holdfast resume"
     );
     assert!(resume(&test.client).await.unwrap());
     assert!(!resume(&test.client).await.unwrap());
-    test.faults().check(&outage(1)).await.unwrap();
+    test.faults().check(&outage(1), &[]).await.unwrap();
     stop.cancel();
     test.shutdown().await;
 }

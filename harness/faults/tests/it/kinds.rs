@@ -215,7 +215,10 @@ async fn what_a_cluster_cannot_do_is_refused_by_name_and_reason() {
              none of its pods would become unready; podFreeze stops them without that",
         ),
     ] {
-        let refused = faults.check(&fault_of(parse(fault))).await.unwrap_err();
+        let refused = faults
+            .check(&fault_of(parse(fault)), &[])
+            .await
+            .unwrap_err();
         assert_eq!(refused.0, words);
     }
     assert_eq!(test.records().await, Vec::<String>::new());
@@ -355,7 +358,7 @@ async fn a_node_that_takes_no_pods_is_not_drained() {
         nodes.create(&PostParams::default(), &node).await.unwrap();
     }
     let drain = fault_of(parse(json!({"nodeDrain": {"node": "closed"}})));
-    let refused = test.faults().check(&drain).await.unwrap_err();
+    let refused = test.faults().check(&drain, &[]).await.unwrap_err();
     assert_eq!(
         refused.0,
         "node closed cannot be: drained, for it takes no pods already"
@@ -371,13 +374,13 @@ async fn a_drain_takes_no_pod_that_nobody_would_replace() {
         test.create_targets(name).await;
     }
     let drain = fault_of(parse(json!({"nodeDrain": {"node": "full"}})));
-    test.faults().check(&drain).await.unwrap();
+    test.faults().check(&drain, &[]).await.unwrap();
     test.create::<Pod>(json!({
         "metadata": {"name": "alone"},
         "spec": {"nodeName": "full", "containers": [{"name": "main", "image": "pay:1"}]},
     }))
     .await;
-    let refused = test.faults().check(&drain).await.unwrap_err();
+    let refused = test.faults().check(&drain, &[]).await.unwrap_err();
     assert_eq!(
         refused.0,
         "nobody would replace pod alone on node full, for no controller made them; \
@@ -432,7 +435,7 @@ async fn a_node_without_pods_is_not_drained() {
         nodes.create(&PostParams::default(), &node).await.unwrap();
     }
     let drain = fault_of(parse(json!({"nodeDrain": {"node": "empty"}})));
-    let refused = test.faults().check(&drain).await.unwrap_err();
+    let refused = test.faults().check(&drain, &[]).await.unwrap_err();
     assert_eq!(
         refused.0,
         "the fault changes nothing: node empty has no pod of namespace default to evict"
@@ -486,7 +489,7 @@ async fn a_run_takes_the_pods_that_its_plan_named() {
     let kill = fault_of(parse(json!({"podKill": kill})));
     let mut planned = Vec::new();
     for _ in 0..4 {
-        let effect = faults.plan(&kill).await.unwrap();
+        let effect = faults.plan(&kill, &[]).await.unwrap();
         let deed = effect.actions[1].strip_prefix("evict ").unwrap();
         planned.push(deed.replace(" with 0 s of grace", ""));
     }
@@ -638,19 +641,23 @@ async fn an_autoscaler_that_could_compute_nothing_is_refused() {
         let hpa = json!({"deployment": name, "minReplicas": 2, "maxReplicas": 9, "cpu": 50});
         fault_of(parse(json!({"hpa": {"create": hpa}})))
     };
-    let refused = test.faults().check(&scaling("some")).await.unwrap_err();
+    let refused = test
+        .faults()
+        .check(&scaling("some"), &[])
+        .await
+        .unwrap_err();
     assert_eq!(
         refused.0,
         "this cluster cannot do that: container proxy of deployment some requests no CPU \
          (resources.requests.cpu), so that an autoscaler cannot tell how much of it is used"
     );
-    test.faults().check(&scaling("all")).await.unwrap();
+    test.faults().check(&scaling("all"), &[]).await.unwrap();
     let unmeasured = test.refused_client(|request| {
         let is_asked = request.uri().path().starts_with("/apis/metrics.k8s.io");
         is_asked.then_some((404, "the server could not find the requested resource"))
     });
     let faults = test.faults_of("Run-2", unmeasured);
-    let refused = faults.check(&scaling("all")).await.unwrap_err();
+    let refused = faults.check(&scaling("all"), &[]).await.unwrap_err();
     assert_eq!(
         refused.0,
         "this cluster cannot do that: it does not serve metrics.k8s.io/v1beta1, by which an autoscaler \
@@ -680,7 +687,7 @@ async fn what_a_fault_will_make_is_tried_before_the_run_and_not_stored() {
         let mut catalogue = catalogue().into_iter();
         let step = step(&catalogue.find(|row| row.0 == name).unwrap());
         let there = count().await;
-        test.faults().check(&step).await.unwrap();
+        test.faults().check(&step, &[]).await.unwrap();
         assert_eq!(count().await, there, "{name}");
         // What an admission plugin says no to in a dry run.
         let strict = test.refused_client(|request| {
@@ -688,7 +695,11 @@ async fn what_a_fault_will_make_is_tried_before_the_run_and_not_stored() {
             let is_tried = request.method() == Method::POST && query.contains("dryRun=All");
             is_tried.then_some((403, "violates PodSecurity \"restricted:latest\""))
         });
-        let refused = test.faults_of(RUN, strict).check(&step).await.unwrap_err();
+        let refused = test
+            .faults_of(RUN, strict)
+            .check(&step, &[])
+            .await
+            .unwrap_err();
         let words = format!(
             "cannot create {made}, tried as a dry run: violates PodSecurity \"restricted:latest\""
         );

@@ -9,7 +9,7 @@ use holdfast_faults::{FaultInjection, KubeFaults};
 use http::Request;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::client::Body;
 use kube::runtime::conditions::is_deleted;
@@ -269,5 +269,23 @@ async fn a_workload_that_comes_to_a_service_while_it_is_locked_is_left_alone() {
         "deployment app came to what the fault affects while it was locked; try again"
     );
     assert_eq!(test.locks().await, []);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_go_while_a_workload_is_locked_are_not_counted() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 2).await;
+    let client = interrupted(test.client.clone(), |client| async move {
+        let pods = Api::<Pod>::namespaced(client, NAMESPACE);
+        let found = pods.list(&ListParams::default()).await.unwrap();
+        let at_once = DeleteParams::default().grace_period(0);
+        let name = found.items[0].name_any();
+        pods.delete(&name, &at_once).await.unwrap();
+    });
+    let run = KubeFaults::start(client, NAMESPACE, "Run-1", "", &[]);
+    let refused = in_time(run.prepare(&kill("pay"))).await.unwrap_err();
+    let words = "the fault leaves 0 of 1 ready pods of deployment pay;";
+    assert!(refused.0.starts_with(words), "{refused}");
     test.shutdown().await;
 }

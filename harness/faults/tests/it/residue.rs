@@ -294,7 +294,7 @@ async fn of_faults_where_none_is_allowed() {
     let faults = siege.test.faults();
     let words = format!("namespace {NAMESPACE} does not carry the label holdfast.dev/chaos");
     for step in &siege.steps {
-        let refused = faults.check(step).await.unwrap_err();
+        let refused = faults.check(step, &[]).await.unwrap_err();
         assert!(refused.0.starts_with(&words), "{}: {refused}", step.name);
         let refused = faults.prepare(step).await.unwrap_err();
         assert!(refused.0.starts_with(&words), "{}: {refused}", step.name);

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use holdfast_core::condition::ObjectKind;
 use holdfast_core::experiment::SafetyNet;
 use holdfast_engine::{ConditionReader, FaultDriver};
-use holdfast_faults::{
-    KubeConditions, KubeFaults, READYZ, Rule, reading, reading_health, rules,
-};
+use holdfast_faults::{KubeConditions, KubeFaults, READYZ, Rule, reading, reading_health, rules};
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -93,7 +91,7 @@ async fn are_what_a_fault_asks_for() {
         });
         let run = format!("Run-{}", step.name);
         let faults = KubeFaults::start(client, NAMESPACE, &run, AGENT, &allow);
-        faults.check(&step).await.unwrap();
+        faults.check(&step, &[]).await.unwrap();
         faults.prepare(&step).await.unwrap();
         in_time(faults.inject(&step)).await.unwrap();
         in_time(faults.recover(&step)).await.unwrap();

@@ -17,7 +17,7 @@ use crate::cluster::{NAMESPACE, RUN, TestCluster, fault_of, in_time, outage};
 
 /// The words with which a fault of `replicas` is refused, if it is.
 async fn refusal(faults: &KubeFaults, replicas: u32) -> Option<String> {
-    let checked = faults.check(&outage(replicas)).await;
+    let checked = faults.check(&outage(replicas), &[]).await;
     checked.err().map(|error| error.0)
 }
 
@@ -72,7 +72,7 @@ async fn a_cluster_that_does_not_answer_refuses_nothing() {
             is_asked.then_some((code, "etcdserver: no leader"))
         });
         let faults = KubeFaults::start(client, NAMESPACE, RUN, "", &[]);
-        let error = faults.check(&outage(1)).await.unwrap_err();
+        let error = faults.check(&outage(1), &[]).await.unwrap_err();
         let words = "cannot read deployment pay: etcdserver: no leader";
         assert!(error.0.starts_with(words), "{error}");
         assert_eq!(error.1, because, "{code}");
@@ -80,7 +80,7 @@ async fn a_cluster_that_does_not_answer_refuses_nothing() {
     let (client, down) = test.failing_client();
     down.store(true, Ordering::SeqCst);
     let faults = KubeFaults::start(client, NAMESPACE, RUN, "", &[]);
-    let error = faults.check(&outage(1)).await.unwrap_err();
+    let error = faults.check(&outage(1), &[]).await.unwrap_err();
     assert_eq!(error.1, Because::Unanswered, "{error}");
     assert!(error.0.ends_with("connection refused"), "{error}");
     test.shutdown().await;
@@ -110,8 +110,8 @@ async fn a_deployment_that_calls_itself_unavailable_is_refused_before_a_run_alon
     test.create_targets("elsewhere").await;
     let drain = fault_of(serde_json::from_value(json!({"nodeDrain": {"node": "pay"}})).unwrap());
     let faults = test.faults();
-    faults.check(&outage(1)).await.unwrap();
-    faults.check(&drain).await.unwrap();
+    faults.check(&outage(1), &[]).await.unwrap();
+    faults.check(&drain, &[]).await.unwrap();
     // Two of four pods are missing, where a quarter may be.
     drop(kubelet);
     test.set_replicas("pay", 4).await;
@@ -128,7 +128,7 @@ async fn a_deployment_that_calls_itself_unavailable_is_refused_before_a_run_alon
                  learnt from it: Deployment does not have minimum availability. To see why: \
                  kubectl describe deployment pay";
     assert_eq!(refusal(&faults, 1).await.unwrap(), words);
-    assert_eq!(faults.check(&drain).await.unwrap_err().0, words);
+    assert_eq!(faults.check(&drain, &[]).await.unwrap_err().0, words);
     faults.prepare(&outage(1)).await.unwrap();
     test.shutdown().await;
 }
@@ -171,14 +171,14 @@ async fn a_disruption_budget_is_respected_unless_it_is_switched_off() {
         let kill = json!({"podKill": {"deployment": "pay", "count": count}});
         fault_of(serde_json::from_value(kill).unwrap())
     };
-    test.faults().check(&kill(1)).await.unwrap();
-    let refused = test.faults().check(&kill(2)).await.unwrap_err();
+    test.faults().check(&kill(1), &[]).await.unwrap();
+    let refused = test.faults().check(&kill(2), &[]).await.unwrap_err();
     assert_eq!(
         refused.0,
         "the fault takes 2 pods of the disruption budget pay, which permits 1 now; that needs safety.allow: [pdb] in the experiment"
     );
     let permitted = KubeFaults::start(test.client.clone(), NAMESPACE, RUN, "", &[SafetyNet::Pdb]);
-    permitted.check(&kill(2)).await.unwrap();
+    permitted.check(&kill(2), &[]).await.unwrap();
     test.shutdown().await;
 }
 
@@ -192,12 +192,12 @@ async fn a_disruption_budget_without_a_selector_covers_no_pod() {
     .await;
     let kill = json!({"podKill": {"deployment": "pay", "count": 1}});
     let kill = fault_of(serde_json::from_value(kill).unwrap());
-    test.faults().check(&kill).await.unwrap();
+    test.faults().check(&kill, &[]).await.unwrap();
     test.create::<PodDisruptionBudget>(json!({
         "metadata": {"name": "of-all"}, "spec": {"maxUnavailable": 0, "selector": {}},
     }))
     .await;
-    let refused = test.faults().check(&kill).await.unwrap_err();
+    let refused = test.faults().check(&kill, &[]).await.unwrap_err();
     assert!(
         refused.0.contains("the disruption budget of-all"),
         "{refused}"

@@ -113,7 +113,7 @@ async fn a_service_without_one_address_for_everybody_is_refused() {
         test.create::<Service>(service).await;
         let fault = json!({"throttle": {"service": "pay", "delay": "50ms"}});
         let step = fault_of(serde_json::from_value(fault).unwrap());
-        let refused = test.faults().check(&step).await.unwrap_err();
+        let refused = test.faults().check(&step, &[]).await.unwrap_err();
         let words = "this cluster cannot do that: throttling service pay, for ";
         assert_eq!(refused.0, format!("{words}{why}"));
         test.shutdown().await;
@@ -134,7 +134,7 @@ async fn a_caller_that_would_not_hear_of_it_is_refused() {
         let test = TestCluster::start().await;
         let _kubelet = test.kubelet();
         create_both(&test, url, links).await;
-        let refused = test.faults().check(&step()).await.unwrap_err();
+        let refused = test.faults().check(&step(), &[]).await.unwrap_err();
         let words = "variable PAY_URL of deployment app cannot be: pointed at the proxy, for ";
         assert_eq!(refused.0, format!("{words}{why}"));
         test.shutdown().await;
