@@ -94,7 +94,7 @@ impl Action {
         attempt: Attempt,
     ) -> Result<Option<String>, FaultError> {
         match self {
-            Self::Set(set) => set.inject(cluster).await,
+            Self::Set(set) => set.inject(cluster, attempt).await,
             Self::Create(create) => create.inject(cluster, owner).await.map(Some),
             Self::Remove(remove) => remove.inject(cluster).await.map(Some),
             Self::Kill(kill) => kill.inject(cluster, attempt).await.map(Some),

@@ -144,8 +144,16 @@ impl KubeFaults {
         done.clone()
     }
 
-    fn note(&self, done: Done) {
+    /// Keeps what a fault's object says by now; of what has not happened it says no more.
+    fn note(&self, fault: &PlannedFault, object: &FaultInjection) {
+        let done = Done {
+            step: fault.name.clone(),
+            owner: object.owner(),
+            actions: object.progress().actions,
+        };
+        let uid = &done.owner.reference.uid;
         let mut all = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.owner.reference.uid != *uid);
         all.push(done);
     }
 
@@ -252,12 +260,8 @@ impl FaultDriver for KubeFaults {
         if status.phase == Phase::Refused {
             return Err(refused(&status).into());
         }
+        self.note(fault, &object);
         let undo = undo_of(&status.actions);
-        self.note(Done {
-            step: fault.name.clone(),
-            owner: object.owner(),
-            actions: status.actions,
-        });
         let undo = if undo.is_empty() {
             "nothing to put back"
         } else {
@@ -284,6 +288,7 @@ impl FaultDriver for KubeFaults {
             })
             .await?;
         let reached = reached.ok_or_else(|| FaultError::Vanished(name.clone()))?;
+        self.note(fault, &reached);
         match reached.progress() {
             FaultInjectionStatus {
                 reverted_because: Some(why),

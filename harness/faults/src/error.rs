@@ -93,6 +93,14 @@ pub enum FaultError {
     Vanished(String),
     #[error("{0} was replaced after its undo was recorded; it is left alone")]
     Replaced(String),
+    #[error(
+        "{what} is {found} and no longer {planned}, as when the fault was prepared: somebody else has changed it, so it is left alone"
+    )]
+    Changed {
+        what: String,
+        found: String,
+        planned: String,
+    },
     #[error("{0} changes too often to be changed")]
     Busy(String),
     #[error("{what} already exists and is not ours")]

@@ -2,13 +2,15 @@
 //!
 //! Every write names the version it was made from. A request that got no answer may still arrive
 //! after the fault has been undone: it is refused then, because undoing makes a new version always,
-//! even of an object that looks untouched.
+//! even of an object that looks untouched. And no write hides what somebody else has made of a field
+//! since it was planned: undoing would put back what was before that, e.g. open a node that another
+//! run has closed.
 
 use kube::ResourceExt;
 use kube::api::{DynamicObject, PostParams};
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, FaultError};
+use super::{Attempt, Cluster, FaultError};
 use crate::field::{Field, Path, brief};
 use crate::object::{Object, from_json, to_json};
 
@@ -96,14 +98,21 @@ impl Set {
         Some(format!("{}: {}", self.object, changes.join(", ")))
     }
 
-    pub(super) async fn inject(&self, cluster: &Cluster) -> Result<Option<String>, FaultError> {
+    pub(super) async fn inject(
+        &self,
+        cluster: &Cluster,
+        attempt: Attempt,
+    ) -> Result<Option<String>, FaultError> {
         if self.reverting {
             return Ok(None);
         }
-        self.carry_out(cluster).await.map(Some)
+        self.carry_out(cluster, attempt).await.map(Some)
     }
 
-    async fn carry_out(&self, cluster: &Cluster) -> Result<String, FaultError> {
+    async fn carry_out(&self, cluster: &Cluster, attempt: Attempt) -> Result<String, FaultError> {
+        // At a second attempt the field may have its value by the first one; and of what is lasting
+        // nothing is put back.
+        let must_be_as_planned = attempt == Attempt::First && !self.lasting;
         for _ in 0..ATTEMPTS {
             let found = cluster.get(self.object.resource, &self.object.name).await?;
             if found.uid().as_deref() != Some(&self.object.uid) {
@@ -111,6 +120,13 @@ impl Set {
             }
             let mut object = to_json(&found);
             for field in &self.fields {
+                if must_be_as_planned && !field.is_reverted(&object) {
+                    return Err(FaultError::Changed {
+                        what: format!("{}: {}", self.object, field.path),
+                        found: brief(field.path.get(&object)),
+                        planned: brief(field.from.as_ref()),
+                    });
+                }
                 field.inject(&mut object);
             }
             if let Some(stored) = self.write(cluster, &from_json(object)?).await? {
@@ -133,7 +149,7 @@ impl Set {
                 )));
             };
             if self.reverting {
-                return self.carry_out(cluster).await.map(Some);
+                return self.carry_out(cluster, Attempt::Again).await.map(Some);
             }
             let before = to_json(&found);
             let mut object = before.clone();

@@ -165,7 +165,7 @@ impl<'a> Work<'a> {
         };
         let owner = self.injection.owner();
         let mut evidence = Vec::new();
-        for action in &status.actions {
+        for (index, action) in status.actions.iter().enumerate() {
             if !self.is_as_told().await? {
                 return Ok(Next::requeue(Duration::ZERO));
             }
@@ -178,6 +178,14 @@ impl<'a> Work<'a> {
             };
             match done {
                 Ok(seen) => evidence.extend(seen),
+                // What has not happened is not to be undone: somebody else's change would be.
+                Err(error @ FaultError::Changed { .. }) => {
+                    status.actions.truncate(index);
+                    status.phase = Phase::Reverting;
+                    status.reverted_because = Some(one_line(&error));
+                    self.tell(&status).await?;
+                    return self.revert(None).await;
+                }
                 Err(error) => {
                     status.error = Some(one_line(&error));
                     self.tell(&status).await?;
@@ -367,6 +375,7 @@ impl<'a> Work<'a> {
         if let Some(told) = told.as_object_mut() {
             // A field that is left out must go, which a merge does only for what it is told of.
             for field in [
+                "actions",
                 "error",
                 "evidence",
                 "reverted",

@@ -299,7 +299,7 @@ impl TestCluster {
 }
 
 /// What a kubelet says of a pod that runs.
-fn ready() -> Value {
+pub(crate) fn ready() -> Value {
     json!({"status": {
         "phase": "Running",
         "podIP": "127.0.0.9",

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use holdfast_core::experiment::SafetyNet;
 use holdfast_core::plan::PlannedFault;
 use holdfast_engine::FaultDriver;
-use holdfast_faults::{FaultInjection, KubeFaults};
+use holdfast_faults::{CHAOS_LABEL, FaultInjection, KubeFaults};
 use http::Request;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::cluster::{NAMESPACE, TestCluster, fault_of, in_time};
+use crate::cluster::{NAMESPACE, TestCluster, fault_of, in_time, ready};
 
 /// A step by its name.
 fn step(name: &str, fault: Value) -> PlannedFault {
@@ -57,6 +58,50 @@ fn held(what: &str) -> String {
 impl TestCluster {
     fn other_run(&self) -> KubeFaults {
         self.faults_of("Run-2", self.client.clone())
+    }
+
+    /// Another namespace in which faults are allowed, with a ready pod on the node.
+    async fn create_elsewhere(&self, namespace: &str, node: &str) {
+        let allowed = json!({"metadata": {"name": namespace, "labels": {CHAOS_LABEL: "allowed"}}});
+        let allowed = serde_json::from_value(allowed).unwrap();
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let created = namespaces.create(&PostParams::default(), &allowed).await;
+        created.unwrap();
+        let deployment = json!({
+            "metadata": {"name": "web"},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"nodeName": node, "containers": [{"name": "main", "image": "pay:1"}]},
+                },
+            },
+        });
+        let deployment = serde_json::from_value(deployment).unwrap();
+        let deployments = Api::<Deployment>::namespaced(self.client.clone(), namespace);
+        let created = deployments
+            .create(&PostParams::default(), &deployment)
+            .await;
+        created.unwrap();
+        let made = |found: Option<&Deployment>| {
+            let status = found.and_then(|found| found.status.as_ref());
+            status.and_then(|status| status.replicas) == Some(1)
+        };
+        in_time(await_condition(deployments, "web", made))
+            .await
+            .unwrap();
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let pod = pods.list(&ListParams::default()).await.unwrap().items[0].name_any();
+        let parameters = PatchParams::default();
+        pods.patch_status(&pod, &parameters, &Patch::Merge(ready()))
+            .await
+            .unwrap();
+    }
+
+    async fn is_closed(&self, node: &str) -> bool {
+        let node = Api::<Node>::all(self.client.clone()).get(node).await;
+        node.unwrap().spec.unwrap().unschedulable == Some(true)
     }
 
     async fn create_prices(&self) {
@@ -287,5 +332,46 @@ async fn pods_that_go_while_a_workload_is_locked_are_not_counted() {
     let refused = in_time(run.prepare(&kill("pay"))).await.unwrap_err();
     let words = "the fault leaves 0 of 1 ready pods of deployment pay;";
     assert!(refused.0.starts_with(words), "{refused}");
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_in_two_namespaces_cannot_drain_one_node() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    for name in ["full", "open"] {
+        test.create_targets(name).await;
+    }
+    test.create_elsewhere("elsewhere", "full").await;
+    // As every node has that a cluster has made its own.
+    let network = Patch::Merge(json!({"spec": {"podCIDR": "10.0.0.0/24"}}));
+    Api::<Node>::all(test.client.clone())
+        .patch("full", &PatchParams::default(), &network)
+        .await
+        .unwrap();
+    let before = test.targets("full").await;
+    let drain = step("drain", json!({"nodeDrain": {"node": "full"}}));
+    let one = test.faults();
+    let net = [SafetyNet::BlastRadius];
+    let other = KubeFaults::start(test.client.clone(), "elsewhere", "Run-2", "", &net);
+    // Open to both of them.
+    one.prepare(&drain).await.unwrap();
+    other.prepare(&drain).await.unwrap();
+    in_time(one.inject(&drain)).await.unwrap();
+    let refused = in_time(other.inject(&drain)).await.unwrap_err();
+    let why = "node full: spec.unschedulable is true and no longer nothing, as when the fault was \
+               prepared: somebody else has changed it, so it is left alone";
+    assert_eq!(refused.0, format!("it was undone early: {why}"));
+    let evidence = in_time(other.recover(&drain)).await.unwrap();
+    assert_eq!(
+        evidence,
+        format!("ended early: {why}; there was nothing to put back")
+    );
+    assert_eq!(other.residue().await, Vec::<String>::new());
+    assert!(test.is_closed("full").await);
+    in_time(one.recover(&drain)).await.unwrap();
+    assert!(!test.is_closed("full").await);
+    assert_eq!(test.targets("full").await, before);
+    assert_eq!(one.residue().await, Vec::<String>::new());
     test.shutdown().await;
 }

@@ -196,6 +196,26 @@ async fn another_deployment_of_the_same_name_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_has_set_since_is_left_alone() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    test.create_ready("pay", 3).await;
+    let faults = test.faults();
+    faults.prepare(&outage(0)).await.unwrap();
+    test.set_replicas("pay", 5).await;
+    let refused = in_time(faults.inject(&outage(0))).await.unwrap_err();
+    assert_eq!(
+        refused.0,
+        "it was undone early: deployment pay: spec.replicas is 5 and no longer 3, as when the fault \
+         was prepared: somebody else has changed it, so it is left alone"
+    );
+    in_time(faults.recover(&outage(0))).await.unwrap();
+    assert_eq!(test.replicas("pay").await, 5);
+    assert_eq!(faults.residue().await, Vec::<String>::new());
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn residue_names_records_and_differences() {
     let test = TestCluster::start().await;
     let _kubelet = test.kubelet();
