@@ -271,7 +271,7 @@ async fn a_round_takes_the_place_of_the_one_before() {
     let again = |found: Option<&FaultInjection>| {
         let status = found.and_then(|found| found.status.as_ref());
         let evidence = status.and_then(|status| status.evidence.as_deref());
-        evidence.is_some_and(|evidence| evidence.matches("deleted pods").count() > 1)
+        evidence.is_some_and(|evidence| evidence.matches("evicted pods").count() > 1)
     };
     let objects = test.api::<FaultInjection>();
     let told = await_condition(objects, "run-1-kill", again);
