@@ -64,6 +64,24 @@ fn metrics_are_told_from_labels_functions_and_keywords() {
     );
 }
 
+/// What somebody who looks for the reason of a failure must find on the dashboard.
+const SHOWN: [&str; 14] = [
+    "bulkhead_permits_in_use",
+    "circuit_breaker_calls_total",
+    "circuit_breaker_state",
+    "circuit_breaker_transitions_total",
+    "consumer_lag",
+    "db_client_connections_max",
+    "db_client_connections_pending_requests",
+    "db_client_connections_used",
+    "event_handler_panics_total",
+    "events_dead_lettered_total",
+    "gateway_refusals_total",
+    "http_requests_total",
+    "outbox_dead_letters",
+    "outbox_oldest_age_seconds",
+];
+
 /// The names of all metrics that the services' sources register.
 fn registered() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -86,10 +104,28 @@ fn registered() -> BTreeSet<String> {
     names
 }
 
+/// The rules and the dashboard.
+fn watching() -> [Value; 2] {
+    [
+        serde_saphyr::from_str(&read("rules.yaml")).unwrap(),
+        serde_json::from_str(&read("dashboard.json")).unwrap(),
+    ]
+}
+
+#[test]
+fn what_tells_the_reason_of_a_failure_is_on_the_dashboard() {
+    let [_, dashboard] = watching();
+    let mut expressions = Vec::new();
+    fields(&dashboard, "expr", &mut expressions);
+    let shown: BTreeSet<String> = expressions.into_iter().flat_map(metrics).collect();
+    for name in SHOWN {
+        assert!(shown.contains(name), "no panel shows {name}");
+    }
+}
+
 #[test]
 fn every_metric_that_is_watched_is_exported_by_a_service() {
-    let rules: Value = serde_saphyr::from_str(&read("rules.yaml")).unwrap();
-    let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+    let [rules, dashboard] = watching();
     let (mut expressions, mut recorded) = (Vec::new(), Vec::new());
     fields(&rules, "expr", &mut expressions);
     fields(&rules, "record", &mut recorded);
