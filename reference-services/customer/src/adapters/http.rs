@@ -2,13 +2,14 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service_kit::problem::{PathParameters, Problem};
+use tracing::Instrument as _;
 
 use crate::domain::{Happened, Order, OrderId};
 use crate::ports::{Notification, StorageError};
@@ -136,11 +137,17 @@ async fn my_page(
 async fn find(
     State(service): State<CustomerService>,
     PathParameters(text): PathParameters<String>,
+    headers: HeaderMap,
 ) -> Result<Json<OrderResponse>, Problem> {
     let unknown = || Problem::new(StatusCode::NOT_FOUND, format!("there is no order {text}"));
     // Text that cannot be an order id names no order.
     let order_id: OrderId = text.parse().map_err(|_| unknown())?;
-    let order = service.find(order_id).await.map_err(|e| failed(&e))?;
+    let span = order_span(&order_id, &headers);
+    let finding = async {
+        let found = service.find(order_id).await;
+        found.map_err(|error| failed(&error))
+    };
+    let order = finding.instrument(span).await?;
     order.map(|order| Json(order.into())).ok_or_else(unknown)
 }
 
@@ -190,6 +197,12 @@ fn answer<T: Serialize>(path: &str, last: Option<String>, limit: usize, items: V
 
 fn unprocessable(detail: String) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+/// Gives what is logged about an order its name, and the request that asked for it.
+fn order_span(order_id: &OrderId, headers: &HeaderMap) -> tracing::Span {
+    let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    tracing::info_span!("order", correlation_id = %order_id, causation_id = request_id)
 }
 
 fn failed(error: &StorageError) -> Problem {

@@ -1,12 +1,13 @@
 //! Store over HTTP: what there is to see.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use service_kit::problem::{PathParameters, Problem};
 use service_kit::resilience::RefusalReason;
+use tracing::Instrument as _;
 
 use crate::domain::{Delivery, OrderId};
 use crate::ports::StorageError;
@@ -46,6 +47,7 @@ pub fn router(service: StoreService) -> Router {
 async fn find(
     State(service): State<StoreService>,
     PathParameters(text): PathParameters<String>,
+    headers: HeaderMap,
 ) -> Result<Json<DeliveryResponse>, Problem> {
     let unknown = || {
         let detail = format!("there is no delivery for the order {text}");
@@ -53,7 +55,12 @@ async fn find(
     };
     // Text that cannot be an order id names no order.
     let order_id: OrderId = text.parse().map_err(|_| unknown())?;
-    let found = service.find(&order_id).await.map_err(|e| unavailable(&e))?;
+    let span = delivery_span(&order_id, &headers);
+    let finding = async {
+        let found = service.find(&order_id).await;
+        found.map_err(|error| unavailable(&error))
+    };
+    let found = finding.instrument(span).await?;
     found
         .map(|delivery| Json(delivery.into()))
         .ok_or_else(unknown)
@@ -62,6 +69,16 @@ async fn find(
 async fn list(State(service): State<StoreService>) -> Result<Json<Vec<DeliveryResponse>>, Problem> {
     let deliveries = service.list().await.map_err(|error| unavailable(&error))?;
     Ok(Json(deliveries.into_iter().map(Into::into).collect()))
+}
+
+/// Gives what is logged about a delivery the order, and the request that asked for it.
+fn delivery_span(order_id: &OrderId, headers: &HeaderMap) -> tracing::Span {
+    let request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    tracing::info_span!(
+        "delivery",
+        correlation_id = %order_id,
+        causation_id = request_id
+    )
 }
 
 fn unavailable(error: &StorageError) -> Problem {

@@ -1,12 +1,15 @@
 //! store as a process: how it starts and ends, and what remains when it is killed.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 use store::domain::Delivery;
 use store::ports::{Deliveries, Outcome};
-use test_servers::{Kind, Server, Service};
+use test_servers::{Kind, Nowhere, Server, Service};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
 
 use crate::doubles::{PACE, chicken, id, trail};
 use crate::places::{Database, databases};
@@ -18,6 +21,7 @@ const WAY: [&str; 4] = [
     "RiderAssigned",
     "OrderDelivered",
 ];
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Short enough for a test, and long enough to be killed in between.
 const SWIFT: [(&str, &str); 5] = [
     ("STORE_ACCEPT_TIME", "20ms"),
@@ -109,6 +113,48 @@ async fn it_serves_without_a_bus_and_leaves_nothing_when_it_is_told_to_end() {
     let ended = service.ended();
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(ended.left_behind, 0);
+}
+
+/// The next line of a log of which this is true.
+async fn next(log: &mut Lines<BufReader<ChildStdout>>, is_it: impl Fn(&Value) -> bool) -> Value {
+    let reading = async {
+        loop {
+            let line = log.next_line().await.unwrap().expect("it has ended");
+            let line = serde_json::from_str(&line).unwrap();
+            if is_it(&line) {
+                return line;
+            }
+        }
+    };
+    let line = tokio::time::timeout(PATIENCE, reading).await;
+    line.expect("nothing of it is logged")
+}
+
+#[tokio::test]
+async fn what_it_logs_about_a_delivery_has_the_orders_name_and_the_requests() {
+    let nowhere = Nowhere::new().unwrap();
+    let mut process = Command::new(PROGRAM)
+        .env_clear()
+        .env("BIND_ADDR", "127.0.0.1")
+        .env("PORT", "0")
+        .env("LOG_FORMAT", "json")
+        .env("DATABASE_URL", nowhere.url().replace("http", "mysql"))
+        .env("DB_CONNECT_TIMEOUT", "50ms")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
+    let listening = next(&mut log, |line| line["fields"]["address"].is_string()).await;
+    let address = listening["fields"]["address"].as_str().unwrap();
+    let finding = reqwest::Client::new().get(format!("http://{address}/deliveries/order-7"));
+    let refused = finding.header("x-request-id", "find").send().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    // The kitchen logs that it cannot look for what is due, too.
+    let line = next(&mut log, |line| line["span"]["causation_id"] == "find").await;
+    let message = &line["fields"]["message"];
+    assert_eq!(message, "the deliveries cannot be reached");
+    assert_eq!(line["span"]["correlation_id"], "order-7");
 }
 
 /// Several processes on one database, one of which is killed at any moment, again and again.
