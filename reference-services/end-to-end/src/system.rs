@@ -71,6 +71,14 @@ impl Part {
             Self::Broker => 9092,
         }
     }
+
+    /// Where it says whether it is ready.
+    fn admin_port(self) -> u16 {
+        match self {
+            Self::Gateway => 9080,
+            _ => self.port(),
+        }
+    }
 }
 
 /// The programs, built; or a word on standard error where the broker is not, and nobody asked for it.
@@ -291,7 +299,7 @@ impl System {
         let is_ready = async || match part {
             Part::Broker => tokio::net::TcpStream::connect(target).await.is_ok(),
             _ => {
-                let url = format!("http://{address}:{}/readyz", part.port());
+                let url = format!("http://{address}:{}/readyz", part.admin_port());
                 let answer = self.client.get(url).send().await;
                 answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
             }

@@ -1,5 +1,6 @@
 //! The settings of the gateway, from the environment.
 
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use crate::clients::Clients;
 use crate::domain::Upstream;
 use crate::limits::RateSettings;
 use crate::tokens::{SigningKey, TokenSettings};
+
+/// Where operators are answered unless `ADMIN_PORT` says so. The other services answer them at the
+/// port of clients; the gateway's clients are strangers.
+const ADMIN_PORT: u16 = 9080;
 
 /// Everything the gateway can be told.
 #[derive(Clone, Debug)]
@@ -49,6 +54,7 @@ pub enum KeySource {
 
 impl Config {
     /// Reads, besides what every service reads:
+    /// - where operators are answered: `ADMIN_PORT` (9080), never at the port of clients;
     /// - where the upstreams are: for each `APP_URL`, else `APP_SERVICE_HOST` and `APP_SERVICE_PORT`
     ///   (which Kubernetes sets), else `http://localhost:8081`, and so on for `PAY`, `STORE`,
     ///   `CUSTOMER` and `MARKETING`; `UPSTREAM_TIMEOUT` (10 s, for each try) and
@@ -61,8 +67,11 @@ impl Config {
     ///   each upstream);
     /// - what is sent again: `RETRY_LIMIT` (2) and `RETRY_*` of [`RetrySettings::from_env`].
     pub fn from_env(mut env: Env) -> Result<Self, EnvError> {
+        let mut server = ServerConfig::from_env(&mut env, 8080);
+        let admin_address = SocketAddr::new(server.address.ip(), ADMIN_PORT);
+        server.admin_address.get_or_insert(admin_address);
         let config = Self {
-            server: ServerConfig::from_env(&mut env, 8080),
+            server,
             telemetry: TelemetryConfig::from_env(&mut env),
             upstreams: UpstreamSettings {
                 addresses: Upstream::ALL.map(|upstream| address(&mut env, upstream)),
@@ -225,6 +234,16 @@ mod tests {
             assert!(message.contains(name), "{message}");
         }
         assert!(!message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn what_is_for_operators_is_never_at_the_port_of_clients() {
+        for (settings, port) in [(vec![], 9080), (vec![("ADMIN_PORT", "9081")], 9081)] {
+            let config = read(settings.into_iter().chain([("BIND_ADDR", "::1")]));
+            let server = config.unwrap().server;
+            let admin_address = server.admin_address.unwrap();
+            assert_eq!(admin_address, SocketAddr::new(server.address.ip(), port));
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl Process {
             .env_clear()
             .env("BIND_ADDR", "127.0.0.1")
             .env("PORT", "0")
+            .env("ADMIN_PORT", "0")
             .env("LOG_FORMAT", "json")
             .envs(env)
             .stdout(Stdio::piped())
@@ -108,7 +109,8 @@ async fn it_says_once_that_its_doors_are_open_or_its_key_is_its_own() {
     let open = Process::open([]).await;
     let messages = |process: &Process| -> Vec<String> {
         let message = |line: &Value| line["fields"]["message"].as_str().unwrap().to_owned();
-        process.said.iter().map(message).collect()
+        let messages = process.said.iter().map(message);
+        messages.filter(|message| message != "listening").collect()
     };
     assert_eq!(messages(&open), ["GATEWAY_AUTH=off: everybody is let in"]);
     let closed = Process::start([]).await;
@@ -119,7 +121,7 @@ async fn it_says_once_that_its_doors_are_open_or_its_key_is_its_own() {
             "OAUTH_CLIENTS is not set: nobody can get a token"
         ]
     );
-    let ready = reqwest::get(closed.url("/readyz")).await.unwrap();
+    let ready = reqwest::get(closed.admin_url("/readyz")).await.unwrap();
     assert_eq!(ready.status(), StatusCode::OK);
     let orders = reqwest::get(closed.url("/orders")).await.unwrap();
     assert_eq!(orders.status(), StatusCode::UNAUTHORIZED);
@@ -136,7 +138,7 @@ async fn status_of(url: &str) -> StatusCode {
 async fn what_is_for_operators_is_at_a_port_of_its_own_and_not_at_that_of_clients() {
     let app = ScriptedUpstream::start(Script::Echo).await;
     let url = app.url();
-    let gateway = Process::open([("APP_URL", url.as_str()), ("ADMIN_PORT", "0")]).await;
+    let gateway = Process::open([("APP_URL", url.as_str())]).await;
     for path in ADMIN_PATHS {
         let refused = reqwest::get(gateway.url(path)).await.unwrap();
         assert_eq!(refused.status(), StatusCode::NOT_FOUND, "{path}");
@@ -172,12 +174,7 @@ async fn what_is_for_operators_is_at_a_port_of_its_own_and_not_at_that_of_client
 async fn operators_see_at_their_port_that_it_drains_while_clients_are_still_served() {
     let app = ScriptedUpstream::start(Script::Echo).await;
     let url = app.url();
-    let gateway = Process::open([
-        ("APP_URL", url.as_str()),
-        ("ADMIN_PORT", "0"),
-        ("DRAIN_DELAY", "100s"),
-    ])
-    .await;
+    let gateway = Process::open([("APP_URL", url.as_str()), ("DRAIN_DELAY", "100s")]).await;
     let (orders, ready) = (gateway.url("/orders"), gateway.admin_url("/readyz"));
     assert_eq!(status_of(&ready).await, StatusCode::OK);
     let exit = tokio::spawn(gateway.terminate());
@@ -190,7 +187,7 @@ async fn operators_see_at_their_port_that_it_drains_while_clients_are_still_serv
 
 #[tokio::test]
 async fn a_connection_that_an_operator_keeps_does_not_keep_it_from_its_end() {
-    let gateway = Process::open([("ADMIN_PORT", "0"), ("DRAIN_LIMIT", "20s")]).await;
+    let gateway = Process::open([("DRAIN_LIMIT", "20s")]).await;
     let operator = reqwest::Client::new();
     let alive = operator.get(gateway.admin_url("/livez")).send().await;
     assert_eq!(alive.unwrap().text().await.unwrap(), "alive");
@@ -370,7 +367,7 @@ async fn a_collector_that_is_away_costs_no_request_and_is_told_of_once() {
     ])
     .await;
     let lost = async || -> u64 {
-        let metrics = reqwest::get(gateway.url("/metrics")).await.unwrap();
+        let metrics = reqwest::get(gateway.admin_url("/metrics")).await.unwrap();
         let metrics = metrics.text().await.unwrap();
         let mut lines = metrics.lines();
         let lost = lines.find_map(|line| line.strip_prefix("trace_spans_lost_total "));
