@@ -102,6 +102,7 @@ impl Database {
             location: config.location.clone(),
             source,
         };
+        sqlx::any::install_default_drivers();
         let place = config.location.resolve()?;
         let measurements = Measurements::new();
         let share = |purpose, connections: u32, handoff| Share {
@@ -279,7 +280,6 @@ impl Transaction<'_> {
 }
 
 fn pool(config: &DatabaseConfig, place: &Place) -> Result<AnyPool, sqlx::Error> {
-    sqlx::any::install_default_drivers();
     let dialect = place.dialect;
     let limit = config.statement_timeout;
     // A file is always there.
