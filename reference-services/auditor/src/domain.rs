@@ -50,7 +50,9 @@ impl Invariant {
                 "each order that is not cancelled is delivered exactly once in the end"
             }
             Self::NoDeliveryWithoutOrder => "nothing is delivered that was not ordered",
-            Self::DeliveredAsTold => "an order is called delivered only when it is",
+            Self::DeliveredAsTold => {
+                "an order is called delivered only when it is, and cancelled only when nobody brings it"
+            }
             Self::OneCoupon => "each delivered order has exactly one coupon in the end",
             Self::NoCouponWithoutDelivery => "only a delivered order has a coupon",
             Self::NotifiedOnce => {
@@ -159,12 +161,24 @@ fn audit_deliveries(books: &Books, audit: &mut Audit) {
     let Some(deliveries) = &books.deliveries else {
         return;
     };
-    let known = stages(&books.orders_after);
+    let before = stages(&books.orders_before);
+    let after = stages(&books.orders_after);
     let delivered = delivered(deliveries);
     for delivery in deliveries {
         let id = delivery.order_id.as_str();
-        if !known.contains_key(id) {
+        if !after.contains_key(id) {
             audit.violated(Invariant::NoDeliveryWithoutOrder, id);
+        }
+        // App calls an order cancelled when store has told that its delivery is, and what store has
+        // cancelled or delivered stays so.
+        let (was, is) = (before.get(id), after.get(id));
+        let is_as_told = match delivery.stage {
+            Stage::UnderWay => was != Some(&Stage::Cancelled),
+            Stage::Delivered => ![was, is].contains(&Some(&Stage::Cancelled)),
+            Stage::Cancelled => true,
+        };
+        if !is_as_told {
+            audit.violated(Invariant::DeliveredAsTold, id);
         }
     }
     for order in &books.orders_before {

@@ -169,6 +169,26 @@ fn what_is_delivered_was_ordered_and_what_is_called_delivered_was() {
 }
 
 #[test]
+fn what_is_called_cancelled_is_not_brought() {
+    use Invariant::DeliveredAsTold;
+    for stage in [Stage::UnderWay, Stage::Delivered] {
+        assert_violated(DeliveredAsTold, "cancelled", |books| {
+            books.deliveries.as_mut().unwrap()[1].stage = stage;
+        });
+    }
+    // Whatever becomes of one that was made for it a second time, it is brought.
+    let mut twice = in_order();
+    let deliveries = twice.deliveries.as_mut().unwrap();
+    deliveries.insert(0, delivery("cancelled", Stage::Delivered));
+    assert!(audit(&twice).violations.contains_key(&DeliveredAsTold));
+    // Cancelled since the first look: too late for what was delivered already.
+    assert_violated(DeliveredAsTold, "cancelled", |books| {
+        books.orders_before[1].stage = Stage::UnderWay;
+        books.deliveries.as_mut().unwrap()[1].stage = Stage::Delivered;
+    });
+}
+
+#[test]
 fn coupons_are_for_delivered_orders_one_each() {
     assert_violated(Invariant::OneCoupon, "eaten", |books| {
         books.coupons.as_mut().unwrap().push(coupon("eaten"));
