@@ -1,6 +1,6 @@
 //! What happens to one order, as everybody concerned sees it.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use service_kit::env::Env;
 use service_kit::events::kafka::{KafkaBus, KafkaConfig};
 use service_kit::events::{Event, EventBus, HandleError, Handler, Subscription};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use end_to_end::system::{Part, System};
+use end_to_end::system::{PATIENCE, Part, System};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_delivered_and_everybody_concerned_hears_of_it() {
@@ -106,19 +108,33 @@ async fn orders_are_taken_without_a_broker_and_delivered_once_there_is_one() {
 }
 
 /// A service that nobody else knows of.
-#[derive(Default)]
 struct Accountant {
-    paid: Mutex<Vec<String>>,
+    paid: UnboundedSender<String>,
 }
 
 #[async_trait]
 impl Handler for Accountant {
     async fn handle(&self, event: &Event) -> Result<(), HandleError> {
         if event.kind == "OrderPaid" {
-            self.paid.lock().unwrap().push(event.key.clone());
+            self.paid.send(event.key.clone()).unwrap();
         }
         Ok(())
     }
+}
+
+/// What everybody says about all orders.
+async fn books(system: &System) -> Vec<Value> {
+    let mut books = Vec::new();
+    for (part, path) in [
+        (Part::App, "/orders"),
+        (Part::Pay, "/payments"),
+        (Part::Store, "/deliveries"),
+        (Part::Marketing, "/coupons"),
+        (Part::Customer, "/notifications?limit=1000"),
+    ] {
+        books.push(system.read(part, path).await);
+    }
+    books
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,40 +142,39 @@ async fn a_new_consumer_hears_of_everything_since_the_beginning_and_changes_noth
     let Some(system) = System::running().await else {
         return;
     };
-    let mut ordered = Vec::new();
+    let tteokbokki = json!({"item": "tteokbokki"});
+    let mut ordered = BTreeSet::new();
     for _ in 0..5 {
-        let id = system
-            .order(Part::App, &json!({"item": "tteokbokki"}))
-            .await;
-        ordered.push(id.unwrap());
+        ordered.insert(system.order(Part::App, &tteokbokki).await.unwrap());
     }
     system.until_settled().await;
+    let before = books(&system).await;
 
     let brokers = system.brokers();
     let mut env = Env::of_pairs([("KAFKA_BROKERS", brokers.as_str())]);
     let config = KafkaConfig::from_env(&mut env).unwrap();
     let bus = KafkaBus::new(&config, &mut Registry::default()).unwrap();
-    let accountant = Arc::new(Accountant::default());
+    let (paid, mut heard) = unbounded_channel();
     let stop = CancellationToken::new();
-    let consuming = {
-        let (accountant, stop) = (Arc::clone(&accountant), stop.clone());
-        tokio::spawn(async move {
-            let subscription = Subscription::new("accountant", &["orders"]);
-            bus.consume(&subscription, &*accountant, &stop).await
-        })
-    };
-    let all_heard = async {
-        while accountant.paid.lock().unwrap().len() < ordered.len() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(end_to_end::system::PATIENCE, all_heard)
-        .await
-        .unwrap();
-    stop.cancel();
+    let listening = stop.clone().drop_guard();
+    let consuming = tokio::spawn(async move {
+        let subscription = Subscription::new("accountant", &["orders"]);
+        let accountant = Accountant { paid };
+        bus.consume(&subscription, &accountant, &stop).await
+    });
+    let mut next = async || timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    let mut all = BTreeSet::new();
+    for _ in 0..ordered.len() {
+        all.insert(next().await);
+    }
+    assert_eq!(all, ordered);
+    assert_eq!(books(&system).await, before);
+
+    let one_more = system.order(Part::App, &tteokbokki).await.unwrap();
+    assert_eq!(next().await, one_more);
+    let report = system.until_settled().await;
+    assert_eq!(report["entries"]["orders"], ordered.len() + 1);
+    drop(listening);
     consuming.await.unwrap().unwrap();
-    let mut heard = accountant.paid.lock().unwrap().clone();
-    heard.sort();
-    ordered.sort();
-    assert_eq!(heard, ordered);
+    assert_eq!(heard.recv().await, None, "heard twice");
 }
