@@ -113,10 +113,16 @@ impl Set {
         // At a second attempt the field may have its value by the first one; and of what is lasting
         // nothing is put back.
         let must_be_as_planned = attempt == Attempt::First && !self.lasting;
+        let mut was_sent = false;
         for _ in 0..ATTEMPTS {
             let found = cluster.get(self.object.resource, &self.object.name).await?;
             if found.uid().as_deref() != Some(&self.object.uid) {
                 return Err(FaultError::Replaced(self.object.to_string()));
+            }
+            // A write may be stored although the answer is that nobody knows (504). The client sends it
+            // again then, and hears of a conflict with itself.
+            if was_sent && self.confirm(&found, Field::is_injected).is_ok() {
+                return Ok(self.describe());
             }
             let mut object = to_json(&found);
             for field in &self.fields {
@@ -129,6 +135,7 @@ impl Set {
                 }
                 field.inject(&mut object);
             }
+            was_sent = true;
             if let Some(stored) = self.write(cluster, &from_json(object)?).await? {
                 self.confirm(&stored, Field::is_injected)?;
                 return Ok(self.describe());

@@ -324,6 +324,37 @@ async fn an_injection_is_tried_again_when_the_deployment_changes_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_stored_although_nobody_said_so_is_undone() {
+    let test = TestCluster::start().await;
+    let _kubelet = test.kubelet();
+    test.create_ready("pay", 3).await;
+    let (client, repeated) = (test.client.clone(), Arc::new(AtomicBool::new(false)));
+    let was_repeated = Arc::clone(&repeated);
+    // As a client that is answered 504 sends a request again by itself.
+    let repeating = tower::service_fn(move |request: Request<Body>| {
+        let (client, repeated) = (client.clone(), Arc::clone(&repeated));
+        async move {
+            if !is_injection(&request) || repeated.swap(true, Ordering::SeqCst) {
+                return client.send(request).await;
+            }
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await?.to_vec();
+            let request = || Request::from_parts(parts.clone(), Body::from(body.clone()));
+            client.send(request()).await?;
+            client.send(request()).await
+        }
+    });
+    let faults = test.faults_of(RUN, Client::new(repeating, NAMESPACE));
+    faults.prepare(&outage(1)).await.unwrap();
+    in_time(faults.inject(&outage(1))).await.unwrap();
+    assert!(was_repeated.load(Ordering::SeqCst));
+    assert_eq!(test.replicas("pay").await, 1);
+    in_time(faults.recover(&outage(1))).await.unwrap();
+    assert_eq!(test.replicas("pay").await, 3);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn why_one_attempt_to_undo_failed_is_no_answer_to_the_next() {
     let test = TestCluster::start().await;
     let _kubelet = test.kubelet();
