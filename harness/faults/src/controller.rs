@@ -14,6 +14,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::controller::{Action as Next, Controller as Runtime};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -246,14 +247,9 @@ impl Controller {
     /// Whether its time is over by either clock: one may be set back, the other one stands still while the
     /// machine is asleep.
     fn is_over(&self, injection: &FaultInjection) -> Result<bool, FaultError> {
-        let known = self.ages.see(injection).elapsed();
-        if (self.clock)() >= injection.not_after()? {
-            return Ok(true);
-        }
-        // The run in this process ends its faults by the same steady clock. It has written `notAfter` by a
-        // clock that need not be the API server's, whose word the object's beginning is.
-        let is_own = self.own_run.is_some() && self.own_run == injection.spec.lease;
-        Ok(!is_own && known >= injection.longest()?)
+        let (not_after, now) = (injection.not_after()?, (self.clock)());
+        let over = self.ages.over(injection, not_after, now);
+        Ok(now >= not_after || Instant::now() >= over)
     }
 }
 
@@ -266,7 +262,6 @@ async fn reconcile(
     injection: Arc<FaultInjection>,
     controller: Arc<Controller>,
 ) -> Result<Next, FaultError> {
-    controller.ages.see(&injection);
     let namespace = injection.namespace().unwrap_or_default();
     // Also where another one acts: a run and its controller may be dead since the same moment.
     let abandoned = controller.is_abandoned(&injection).await;
@@ -330,17 +325,17 @@ mod tests {
             clock,
             ..Controller::undoing(empty(), "default", stop.clone())
         };
-        let (agent, lease) = (String::new(), "lease-of-run".to_owned());
-        let of_the_run = Controller {
-            clock,
-            ..Controller::of_run(empty(), "default", agent, lease, stop.clone())
+        // Another machine's, by an hour: the object's beginning is the API server's word.
+        let behind = Controller {
+            clock: || jiff::Timestamp::constant(1_767_261_600 - 3600, 0),
+            ..Controller::undoing(empty(), "default", stop.clone())
         };
         let why = async |controller: &Controller| {
             let why = controller.must_end(&fault, Ok(false)).await;
             why.unwrap()
         };
         assert_eq!(why(&alone).await, None);
-        assert_eq!(why(&of_the_run).await, None);
+        assert_eq!(why(&behind).await, None);
         advance(Duration::from_secs(39)).await;
         assert_eq!(why(&alone).await, None);
         advance(Duration::from_secs(1)).await;
@@ -348,6 +343,6 @@ mod tests {
         assert_eq!(why(&alone).await, over);
         // Whoever takes over has seen it for as long.
         assert_eq!(why(&alone.beside(stop)).await, over);
-        assert_eq!(why(&of_the_run).await, None);
+        assert_eq!(why(&behind).await, None);
     }
 }

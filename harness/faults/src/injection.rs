@@ -18,7 +18,7 @@ pub(crate) const FINALIZER: &str = "holdfast.dev/revert";
 /// How long after its planned end a fault is undone by itself.
 pub(crate) const MARGIN: Duration = Duration::from_secs(30);
 /// A fault is held for 30 minutes at most, whoever wants it.
-const LONGEST: jiff::SignedDuration = jiff::SignedDuration::from_secs(30 * 60 + 30);
+pub(crate) const LONGEST: jiff::SignedDuration = jiff::SignedDuration::from_secs(30 * 60 + 30);
 
 /// What is wanted.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -160,15 +160,6 @@ impl FaultInjection {
         Ok(latest.map_or(wanted, |latest| wanted.min(latest)))
     }
 
-    /// How long it lasts at most, whatever the time is.
-    pub(crate) fn longest(&self) -> Result<Duration, FaultError> {
-        let not_after = self.not_after()?;
-        let made = self.metadata.creation_timestamp.as_ref();
-        let longest = made.map_or(LONGEST, |made| not_after.duration_since(made.0));
-        // What was over before it was made lasts no time.
-        Ok(Duration::try_from(longest).unwrap_or_default())
-    }
-
     /// On whose behalf its actions happen.
     pub(crate) fn owner(&self) -> Owner {
         let reference = self.controller_owner_ref(&());
@@ -217,10 +208,6 @@ mod tests {
         let ends = |not_after: &str| object(not_after).not_after().unwrap().to_string();
         assert_eq!(ends("2026-01-01T10:20:00Z"), "2026-01-01T10:20:00Z");
         assert_eq!(ends("2026-01-01T16:00:00Z"), "2026-01-01T10:30:30Z");
-        let lasts = |not_after: &str| object(not_after).longest().unwrap().as_secs();
-        assert_eq!(lasts("2026-01-01T10:20:00Z"), 20 * 60);
-        assert_eq!(lasts("2026-01-01T16:00:00Z"), 30 * 60 + 30);
-        assert_eq!(lasts("2026-01-01T09:00:00Z"), 0);
         assert!(object("tomorrow").not_after().is_err());
     }
 }
