@@ -81,9 +81,11 @@ impl Planner<'_> {
         let blueprint = Blueprint::of(&fault.fault, context).await?;
         let mut others = Vec::new();
         for other in earlier.iter().filter(|other| other.lasts_until(fault)) {
-            // One that cannot be done is refused itself.
-            let Ok(blueprint) = Blueprint::of(&other.fault, context).await else {
-                continue;
+            let blueprint = match Blueprint::of(&other.fault, context).await {
+                Ok(blueprint) => blueprint,
+                Err(error) if error.is_unanswered() => return Err(error),
+                // One that cannot be done is refused itself.
+                Err(_) => continue,
             };
             others.extend(blueprint.targets.into_iter().map(|target| Beside {
                 fault: other.name.clone(),
