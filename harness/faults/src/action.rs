@@ -133,6 +133,15 @@ impl Action {
         }
     }
 
+    /// Pods that are asked to leave, which their disruption budgets may refuse.
+    pub(crate) fn evicts(&self) -> &[Object] {
+        match self {
+            Self::Kill(kill) if kill.means == Means::Eviction => &kill.pods,
+            Self::Evict(evict) => &evict.pods,
+            _ => &[],
+        }
+    }
+
     /// What is done again and again while the fault is held.
     pub(crate) fn repeated(&self) -> Option<(&Kill, Duration)> {
         match self {

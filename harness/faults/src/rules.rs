@@ -95,6 +95,8 @@ pub fn rules(fault: &Fault, allow: &[SafetyNet]) -> Vec<Rule> {
             needs.on(Resource::Node, &["get", "list", "update"]);
             needs.on(Resource::Pod, &WATCH);
             needs.evictions();
+            // Whether they can be evicted at all.
+            needs.add("policy", "poddisruptionbudgets", &["list"]);
             // Which Deployments its pods are of.
             needs.add("apps", "replicasets", &["list"]);
             needs.on(Resource::Deployment, &["get"]);

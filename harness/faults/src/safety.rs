@@ -1,7 +1,7 @@
 //! The safety nets: what must hold before anything is changed. Each has a name by which an
 //! experiment may switch it off; those without one cannot be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_core::experiment::SafetyNet;
@@ -44,10 +44,7 @@ pub(crate) async fn permit(
     others: &[Beside],
 ) -> Result<(), FaultError> {
     permit_round(cluster, blueprint, allow, others).await?;
-    if !allow.contains(&SafetyNet::Pdb) {
-        check_budgets(cluster, blueprint).await?;
-    }
-    Ok(())
+    check_budgets(cluster, blueprint).await
 }
 
 /// The same of what is done again: its evictions ask the disruption budgets, one pod after the other.
@@ -87,10 +84,13 @@ pub(crate) fn check_available(blueprint: &Blueprint) -> Result<(), FaultError> {
 
 /// Refuses before anything is changed what the API server would refuse half-way.
 async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), FaultError> {
-    let taken: Vec<&Object> = blueprint.actions.iter().flat_map(Action::takes).collect();
-    if taken.is_empty() {
+    let evicted: Vec<&Object> = blueprint.actions.iter().flat_map(Action::evicts).collect();
+    if evicted.is_empty() {
         return Ok(());
     }
+    // A drain waits for its budgets, one pod after the other.
+    let taken: Vec<&Object> = blueprint.actions.iter().flat_map(Action::takes).collect();
+    let mut protected = BTreeMap::new();
     let budgets = cluster.api::<PodDisruptionBudget>();
     let budgets = budgets.list(&ListParams::default()).await;
     for budget in budgets.map_err(FaultError::during("list disruption budgets"))? {
@@ -101,6 +101,15 @@ async fn check_budgets(cluster: &Cluster, blueprint: &Blueprint) -> Result<(), F
         };
         let selector = pods::selector(&selector)?;
         let covered = pods::running(cluster, &selector).await?;
+        for pod in covered.iter().filter(|pod| evicted.contains(pod)) {
+            if let Some(other) = protected.insert(pod.uid.clone(), budget.name_any()) {
+                return Err(FaultError::Impossible(format!(
+                    "{pod} is covered by two disruption budgets, {other} and {}, and the eviction API \
+                     evicts no such pod",
+                    budget.name_any()
+                )));
+            }
+        }
         let hit = covered.iter().filter(|pod| taken.contains(pod)).count();
         let status = budget.status.clone().unwrap_or_default();
         if i32::try_from(hit).is_ok_and(|hit| hit > status.disruptions_allowed) {

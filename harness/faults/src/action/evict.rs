@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The server refuses for as long as the budget is used up and tells nobody when it is not: the
 /// pause before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// The cause of a refusal that is a disruption budget's; a server that is too busy refuses with 429, too.
+const BUDGET: &str = "DisruptionBudget";
 /// Whoever may go has as long as its own grace, and its node's answer.
 const PATIENCE_LEAVING: Duration = Duration::from_secs(150);
 
@@ -89,21 +91,30 @@ pub(super) async fn evict(
     let api = cluster.api::<Pod>();
     // The client's own `evict` writes its options under a name that the API does not know.
     let parameters = PostParams::default();
-    let asked = api.create_subresource("eviction", &pod.name, &parameters, &eviction);
-    match asked.await.map(|_: Status| ()) {
-        Ok(()) => Ok(Answer::Goes),
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-            Ok(Answer::Gone)
+    let began = Instant::now();
+    loop {
+        let asked = api.create_subresource("eviction", &pod.name, &parameters, &eviction);
+        match asked.await.map(|_: Status| ()) {
+            Ok(()) => return Ok(Answer::Goes),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                return Ok(Answer::Gone);
+            }
+            Err(kube::Error::Api(status)) if status.code == 429 => {
+                // The cause names the budget; the message is the same for all.
+                let details = status.details.iter();
+                let mut causes = details.flat_map(|details| &details.causes);
+                if let Some(cause) = causes.find(|cause| cause.reason == BUDGET) {
+                    return Ok(Answer::Refused(cause.message.clone()));
+                }
+                if began.elapsed() >= PATIENCE {
+                    let error = kube::Error::Api(status);
+                    return Err(FaultError::during(format!("evict {pod}"))(error));
+                }
+                // The server is busy, and no budget is concerned.
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(error) => return Err(FaultError::during(format!("evict {pod}"))(error)),
         }
-        Err(kube::Error::Api(status)) if status.code == 429 => {
-            // The cause names the budget; the message is the same for all.
-            let details = status.details.into_iter();
-            let cause = details.flat_map(|details| details.causes).next();
-            Ok(Answer::Refused(
-                cause.map_or(status.message, |cause| cause.message),
-            ))
-        }
-        Err(error) => Err(FaultError::during(format!("evict {pod}"))(error)),
     }
 }
 

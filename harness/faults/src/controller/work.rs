@@ -186,6 +186,13 @@ impl<'a> Work<'a> {
                     self.tell(&status).await?;
                     return self.revert(None).await;
                 }
+                // Tried again until its end, it would come when nobody expects it any more.
+                Err(error @ FaultError::NotEvicted { .. }) if action.repeated().is_none() => {
+                    status.phase = Phase::Reverting;
+                    status.reverted_because = Some(one_line(&error));
+                    self.tell(&status).await?;
+                    return self.revert(None).await;
+                }
                 Err(error) => {
                     status.error = Some(one_line(&error));
                     self.tell(&status).await?;

@@ -9,7 +9,7 @@ use holdfast_core::experiment::SafetyNet;
 use holdfast_core::fault::Fault;
 use holdfast_core::plan::PlannedFault;
 use holdfast_engine::FaultDriver;
-use holdfast_faults::{FaultInjection, KubeFaults, RUN_LABEL};
+use holdfast_faults::{FaultInjection, KubeFaults, Phase, RUN_LABEL};
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -523,7 +523,7 @@ async fn a_drain_evicts_no_pod_whose_budget_has_nothing_to_spare() {
     faults.prepare(&drain).await.unwrap();
     let refused = tokio::time::timeout(Duration::from_secs(60), faults.inject(&drain)).await;
     let refused = refused.unwrap().unwrap_err();
-    let words = "the eviction of pod full-";
+    let words = "it was undone early: the eviction of pod full-";
     assert!(refused.0.starts_with(words), "{refused}");
     let why = "The disruption budget full needs 2 healthy pods and has 2 currently";
     assert!(refused.0.ends_with(why), "{refused}");
@@ -564,10 +564,20 @@ async fn a_pod_that_its_budget_protects_by_now_ends_a_kill_unless_budgets_are_no
     faults.prepare(&kill).await.unwrap();
     protect(&test, 0).await;
     let refused = in_time(faults.inject(&kill)).await.unwrap_err();
-    let words = "the eviction of pod pay-";
+    let words = "it was undone early: the eviction of pod pay-";
     assert!(refused.0.starts_with(words), "{refused}");
     let why = "refused: The disruption budget pay needs 4 healthy pods and has 4 currently";
     assert!(refused.0.ends_with(why), "{refused}");
+    // It is over, and does not come when the budget has something to spare.
+    let over = |found: Option<&FaultInjection>| {
+        let status = found.and_then(|found| found.status.as_ref());
+        status.is_some_and(|status| status.phase == Phase::Reverted)
+    };
+    let objects = test.api::<FaultInjection>();
+    let name = objects.list(&ListParams::default()).await.unwrap().items[0].name_any();
+    in_time(await_condition(objects, &name, over))
+        .await
+        .unwrap();
     in_time(faults.recover(&kill)).await.unwrap();
     assert_eq!(test.pods("pay").await, before);
     faults.end().await;
@@ -579,6 +589,24 @@ async fn a_pod_that_its_budget_protects_by_now_ends_a_kill_unless_budgets_are_no
     assert!(evidence.starts_with("deleted pod pay-"), "{evidence}");
     let after = test.pods("pay").await;
     assert_eq!(before.iter().filter(|pod| after.contains(pod)).count(), 3);
+    test.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_two_budgets_cover_is_refused_before_a_run() {
+    let test = TestCluster::start().await;
+    test.create_ready("pay", 4).await;
+    protect(&test, 2).await;
+    let kill = fault_of(parse(json!({"podKill": {"deployment": "pay", "count": 1}})));
+    test.faults().check(&kill, &[]).await.unwrap();
+    test.create::<PodDisruptionBudget>(json!({
+        "metadata": {"name": "everybody"},
+        "spec": {"maxUnavailable": 2, "selector": {}},
+    }))
+    .await;
+    let refused = test.faults().check(&kill, &[]).await.unwrap_err();
+    let words = "is covered by two disruption budgets, everybody and pay, and the eviction API evicts no such pod";
+    assert!(refused.0.ends_with(words), "{refused}");
     test.shutdown().await;
 }
 

@@ -123,7 +123,7 @@ fn everything_is_undone_by_a_controller_that_is_started_again(
 }
 
 /// The faults, each with its own targets. The drain of a node is not among them: it takes the pods of
-/// all others.
+/// all others. It meets these ends in the tests of the faults' own crate.
 fn faults() -> Vec<String> {
     let faults = FAULTS.iter().enumerate();
     faults
