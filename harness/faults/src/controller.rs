@@ -116,7 +116,7 @@ impl Controller {
         Self::with(client, Some(namespace.to_owned()), Duty::Undo, stop)
     }
 
-    /// Another one that only undoes, and knows for how long this one has known each fault.
+    /// Another one that only undoes, and knows when each fault is over as this one does.
     pub(crate) fn beside(&self, stop: CancellationToken) -> Self {
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
         Self {
@@ -325,7 +325,7 @@ mod tests {
             clock,
             ..Controller::undoing(empty(), "default", stop.clone())
         };
-        // Another machine's, by an hour: the object's beginning is the API server's word.
+        // A machine whose clock is an hour behind the API server's.
         let behind = Controller {
             clock: || jiff::Timestamp::constant(1_767_261_600 - 3600, 0),
             ..Controller::undoing(empty(), "default", stop.clone())
@@ -341,7 +341,7 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         let over = Some("its time is over".to_owned());
         assert_eq!(why(&alone).await, over);
-        // Whoever takes over has seen it for as long.
+        // Whoever takes over knows it, too.
         assert_eq!(why(&alone.beside(stop)).await, over);
         assert_eq!(why(&behind).await, None);
     }

@@ -181,17 +181,11 @@ impl<'a> Work<'a> {
                 // What has not happened is not to be undone: somebody else's change would be.
                 Err(error @ FaultError::Changed { .. }) => {
                     status.actions.truncate(index);
-                    status.phase = Phase::Reverting;
-                    status.reverted_because = Some(one_line(&error));
-                    self.tell(&status).await?;
-                    return self.revert(None).await;
+                    return self.break_off(status, &error).await;
                 }
                 // Tried again until its end, it would come when nobody expects it any more.
                 Err(error @ FaultError::NotEvicted { .. }) if action.repeated().is_none() => {
-                    status.phase = Phase::Reverting;
-                    status.reverted_because = Some(one_line(&error));
-                    self.tell(&status).await?;
-                    return self.revert(None).await;
+                    return self.break_off(status, &error).await;
                 }
                 Err(error) => {
                     status.error = Some(one_line(&error));
@@ -206,6 +200,18 @@ impl<'a> Work<'a> {
         status.injected_at = Some(jiff::Timestamp::now().to_string());
         self.tell(&status).await?;
         Ok(Next::requeue(LOOK))
+    }
+
+    /// Undoes what there is of a fault that cannot be brought about, and says why.
+    async fn break_off(
+        &mut self,
+        mut status: FaultInjectionStatus,
+        error: &FaultError,
+    ) -> Result<Next, FaultError> {
+        status.phase = Phase::Reverting;
+        status.reverted_because = Some(one_line(error));
+        self.tell(&status).await?;
+        self.revert(None).await
     }
 
     /// Resolves when the fault is to end, or this controller is.
