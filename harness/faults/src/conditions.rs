@@ -49,7 +49,7 @@ impl ConditionReader for KubeConditions {
 
     async fn cluster_health(&self) -> Result<ClusterHealth, ConditionReaderError> {
         let asked = Request::get(READYZ).body(Vec::new());
-        let asked = asked.expect("the path of a request");
+        let asked = asked.expect("a constant path without a body always makes a request");
         let readyz = match self.cluster.client.request_text(asked).await {
             Ok(answer) => answer,
             // Not ready: the answer is what it has checked.

@@ -129,7 +129,10 @@ impl Story {
                 let is_known = response.status() == StatusCode::OK;
                 match response.json::<Value>().await {
                     Ok(order) => {
-                        let id = order["id"].as_str().unwrap().to_owned();
+                        let id = order["id"].as_str();
+                        let id = id
+                            .expect("an accepted order is answered with its id")
+                            .to_owned();
                         self.accepted.push(id.clone());
                         self.accepted_before += u64::from(is_known);
                         return Some(id);
